@@ -1,0 +1,1 @@
+"""The artifact: model, handler and serving code sealed under one digest."""

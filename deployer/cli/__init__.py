@@ -1,0 +1,1 @@
+"""Parse, call one ``api`` function, print. The only home of click."""

@@ -1,0 +1,1 @@
+"""Send one payload, get one answer."""

@@ -1,0 +1,1 @@
+"""Run x prices = Bill; bills side by side = CostReport. Decimal money throughout."""

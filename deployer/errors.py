@@ -1,0 +1,75 @@
+"""The one tree of exceptions.
+
+DeployerError                exit 2: could not do it
+├── InputError               a file or value given by the user is wrong
+│   └── SpecError            a key of a specification is wrong; ``key`` names it
+├── EnvironmentProblem       the machine lacks something (a package, a port, a folder)
+├── UnknownPrice             the price book holds no such price, or more than one
+├── NotSupported             asked for by name, not there yet
+├── ConditionFailed          exit 1: a gate, an objective or a budget does not hold
+├── PartialFailure           exit 3: something is left behind, and listed
+└── Interrupted              exit 130: stopped by the user, state saved
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+
+class DeployerError(Exception):
+    """What failed and why (``message``), and what to do next (``hint``)."""
+
+    exit_code = 2
+
+    def __init__(self, message: str, *, hint: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+
+class InputError(DeployerError):
+    """A file or a value given by the user is wrong."""
+
+
+class SpecError(InputError):
+    """A key of a specification is wrong."""
+
+    def __init__(self, key: str, problem: str, *, hint: str | None = None) -> None:
+        super().__init__(f"{key}: {problem}", hint=hint)
+        self.key = key
+
+
+class EnvironmentProblem(DeployerError):
+    """The machine lacks something: a package, a free port, a writable folder."""
+
+
+class UnknownPrice(DeployerError):
+    """The price book does not hold exactly one price for a key."""
+
+
+class NotSupported(DeployerError):
+    """Asked for by name and not there yet."""
+
+
+class ConditionFailed(DeployerError):
+    """A stated condition does not hold: a gate, an objective, a budget."""
+
+    exit_code = 1
+
+
+class PartialFailure(DeployerError):
+    """Something is left behind; ``remaining`` lists it."""
+
+    exit_code = 3
+
+    def __init__(
+        self, message: str, *, remaining: Sequence[str] = (), hint: str | None = None
+    ) -> None:
+        super().__init__(message, hint=hint)
+        self.remaining = tuple(remaining)
+
+
+class Interrupted(DeployerError):
+    """Stopped by the user; what was done is saved."""
+
+    exit_code = 130

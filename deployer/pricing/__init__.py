@@ -1,0 +1,1 @@
+"""Prices on a date, each with its source: exactly one per key, or an error."""

@@ -1,0 +1,1 @@
+"""Nouns to text: HTML, Markdown, JSON. Computes nothing."""

@@ -1,0 +1,1 @@
+"""When requests come: a TrafficTrace, made (``arrivals``), read (``logs``) or loaded (``trace``)."""

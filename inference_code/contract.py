@@ -1,0 +1,160 @@
+"""The words that the bundle's builder and the serving code share. Standard library only.
+
+A bundle is a folder (or its tar.gz) in SageMaker's layout::
+
+    model.onnx                  model files at the root
+    code/inference.py           the handler
+    code/requirements.txt       what the image must install
+    code/inference_code/...     this package
+    code/manifest.json          Manifest: names every other member with its mode, size and sha256
+
+The bundle's digest is the sha256 of the manifest's canonical JSON, so it does not depend on how the
+archive was compressed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any, TypeVar
+
+_T = TypeVar("_T")
+
+CONTRACT_VERSION = 1
+MANIFEST_PATH = "code/manifest.json"
+HANDLER_PATH = "code/inference.py"
+REQUIREMENTS_PATH = "code/requirements.txt"
+SERVING_CODE_PATH = "code/inference_code"
+
+PING_ROUTE = "/ping"
+INVOCATIONS_ROUTE = "/invocations"
+METRICS_ROUTE = "/metrics"
+
+PORT_ENV = "SAGEMAKER_BIND_TO_PORT"
+DEFAULT_PORT = 8080
+MODEL_DIR = "/opt/ml/model"
+
+CUSTOM_ATTRIBUTES_HEADER = "X-Amzn-SageMaker-Custom-Attributes"
+REQUEST_ID_HEADER = "X-Request-Id"
+
+JSON_TYPE = "application/json"
+CSV_TYPE = "text/csv"
+NPY_TYPE = "application/x-npy"
+
+
+class ContractError(ValueError):
+    """The manifest cannot be read; the message names the key."""
+
+
+@dataclass(frozen=True)
+class TensorSpec:
+    """One input or output: ``dtype`` is numpy's name; a ``None`` in ``shape`` is a free dimension."""
+
+    name: str
+    dtype: str
+    shape: tuple[int | None, ...]
+
+
+@dataclass(frozen=True)
+class ServingConfig:
+    """How the server runs. Sizes in bytes, times in the unit of their name."""
+
+    workers: int = 1
+    threads: int = 1
+    max_batch: int = 8
+    max_wait_ms: float = 0.0
+    queue_limit: int = 128
+    max_body_bytes: int = 6 * 1024 * 1024
+    request_timeout_s: float = 60.0
+    drain_s: float = 20.0
+
+    def __post_init__(self) -> None:
+        for name in ("workers", "threads", "max_batch", "queue_limit", "max_body_bytes"):
+            if getattr(self, name) < 1:
+                raise ContractError(
+                    f"serving.{name} must be at least 1, not {getattr(self, name)!r}"
+                )
+        for name in ("max_wait_ms", "drain_s"):
+            if not getattr(self, name) >= 0:
+                raise ContractError(f"serving.{name} must not be negative: {getattr(self, name)!r}")
+        if not self.request_timeout_s > 0:
+            raise ContractError(
+                f"serving.request_timeout_s must be positive, not {self.request_timeout_s!r}"
+            )
+
+
+@dataclass(frozen=True)
+class Member:
+    """One file of the bundle: ``path`` relative with ``/``, ``mode`` as octal text, ``size`` in bytes."""
+
+    path: str
+    mode: str
+    size: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What is in a bundle and how to serve it."""
+
+    name: str
+    model: str
+    precision: str
+    members: tuple[Member, ...]
+    inputs: tuple[TensorSpec, ...] = ()
+    outputs: tuple[TensorSpec, ...] = ()
+    serving: ServingConfig = ServingConfig()
+    lineage: Mapping[str, str] = field(default_factory=dict)
+    contract_version: int = CONTRACT_VERSION
+
+    def to_json(self) -> str:
+        """Return canonical JSON: sorted keys, no spaces, members sorted by path."""
+        data = asdict(self)
+        data["members"] = sorted(data["members"], key=lambda member: str(member["path"]))
+        data["lineage"] = dict(self.lineage)
+        return json.dumps(data, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+
+    @property
+    def digest(self) -> str:
+        """The bundle's identity: sha256 of the canonical JSON, in hex."""
+        return hashlib.sha256(self.to_json().encode()).hexdigest()
+
+    @staticmethod
+    def from_json(text: str | bytes) -> Manifest:
+        """Read a manifest; raise ContractError naming the first key that is wrong."""
+        try:
+            data = json.loads(text)
+        except ValueError as error:
+            raise ContractError(f"{MANIFEST_PATH} is not JSON: {error}") from error
+        if not isinstance(data, dict):
+            raise ContractError(f"{MANIFEST_PATH} must be an object")
+        if data.get("contract_version") != CONTRACT_VERSION:
+            raise ContractError(
+                f"contract_version is {data.get('contract_version')!r}, "
+                f"this serving code reads {CONTRACT_VERSION}"
+            )
+        try:
+            data["members"] = tuple(_build(Member, item, "members") for item in data["members"])
+            for key in ("inputs", "outputs"):
+                data[key] = tuple(_tensor(item, key) for item in data.get(key, ()))
+            data["serving"] = _build(ServingConfig, data.get("serving", {}), "serving")
+        except (KeyError, TypeError, AttributeError) as error:
+            raise ContractError(f"{MANIFEST_PATH}: {error!r}") from error
+        return _build(Manifest, data, "manifest")
+
+
+def _tensor(item: Mapping[str, Any], where: str) -> TensorSpec:
+    return _build(TensorSpec, {**item, "shape": tuple(item["shape"])}, where)
+
+
+def _build(kind: type[_T], data: Mapping[str, Any], where: str) -> _T:
+    known = {f.name for f in fields(kind)}  # type: ignore[arg-type]
+    unknown = sorted(set(data) - known)
+    if unknown:
+        raise ContractError(f"{where} has an unknown key {unknown[0]!r}; known: {sorted(known)}")
+    try:
+        return kind(**data)
+    except TypeError as error:
+        raise ContractError(f"{where}: {error}") from error

@@ -1,0 +1,1 @@
+"""CloudFormation stacks (aws-cdk-lib), from the same deployment specification."""
