@@ -6,6 +6,7 @@ A bundle is a folder (or its tar.gz) in SageMaker's layout::
     code/inference.py           the handler
     code/requirements.txt       what the image must install
     code/inference_code/...     this package
+    code/samples/*.json         sample requests (json, csv or npy), for warm-up, checks and timing
     code/manifest.json          Manifest: names every other member with its mode, size and sha256
 
 The bundle's digest is the sha256 of the manifest's canonical JSON, so it does not depend on how the
@@ -26,6 +27,7 @@ CONTRACT_VERSION = 1
 MANIFEST_PATH = "code/manifest.json"
 HANDLER_PATH = "code/inference.py"
 REQUIREMENTS_PATH = "code/requirements.txt"
+SAMPLES_PATH = "code/samples"
 SERVING_CODE_PATH = "code/inference_code"
 
 PING_ROUTE = "/ping"
@@ -42,6 +44,7 @@ REQUEST_ID_HEADER = "X-Request-Id"
 JSON_TYPE = "application/json"
 CSV_TYPE = "text/csv"
 NPY_TYPE = "application/x-npy"
+CONTENT_TYPES = {".json": JSON_TYPE, ".csv": CSV_TYPE, ".npy": NPY_TYPE}
 
 
 class ContractError(ValueError):
