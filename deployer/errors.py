@@ -4,6 +4,7 @@ DeployerError                exit 2: could not do it
 ├── InputError               a file or value given by the user is wrong
 │   └── SpecError            a key of a specification is wrong; ``key`` names it
 ├── EnvironmentProblem       the machine lacks something (a package, a port, a folder)
+│   └── Unreachable          nothing took the connection: the request was not sent
 ├── UnknownPrice             the price book holds no such price, or more than one
 ├── NotSupported             asked for by name, not there yet
 ├── ConditionFailed          exit 1: a gate, an objective or a budget does not hold
@@ -41,6 +42,10 @@ class SpecError(InputError):
 
 class EnvironmentProblem(DeployerError):
     """The machine lacks something: a package, a free port, a writable folder."""
+
+
+class Unreachable(EnvironmentProblem):
+    """Nothing took the connection, so the request was not sent and may go elsewhere."""
 
 
 class UnknownPrice(DeployerError):
