@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import re
-from decimal import ROUND_HALF_EVEN, Decimal, InvalidOperation
+from decimal import ROUND_HALF_EVEN, Context, Decimal, InvalidOperation
 
 from deployer.errors import InputError
 
@@ -55,16 +55,14 @@ def parse_money(text: str) -> Decimal:
 
 def round_significant(value: Decimal, digits: int) -> Decimal:
     """Round to ``digits`` significant digits, half to even."""
-    if value == 0:
-        return Decimal(0)
-    exponent = value.adjusted() - digits + 1
-    return value.quantize(Decimal(1).scaleb(exponent), rounding=ROUND_HALF_EVEN)
+    return Context(prec=digits, rounding=ROUND_HALF_EVEN).plus(value)
 
 
 def format_usd(value: Decimal, digits: int = 2) -> str:
-    """Print USD with ``digits`` significant digits and no exponent: ``0.0028``, ``140``."""
-    rounded = round_significant(value, digits)
-    return f"{rounded:f}" if rounded.adjusted() < digits else f"{rounded:.0f}"
+    """Print USD with ``digits`` significant digits, whole dollars in full: ``0.0028``, ``140``, ``12346``."""
+    if abs(value) >= 10**digits:
+        return f"{value:.0f}"
+    return f"{round_significant(value, digits):f}"
 
 
 def format_ms(value_ms: float) -> str:
