@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
 
@@ -64,3 +65,22 @@ def mean_interval(values: Floats, confidence: float = 0.99) -> Interval:
         return Interval(float(values.mean()) if n else math.nan, math.inf)
     z = NormalDist().inv_cdf(0.5 + confidence / 2)
     return Interval(float(values.mean()), z * float(values.std(ddof=1)) / math.sqrt(n))
+
+
+_STUDENT_975 = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228) + (
+    *(2.201, 2.179, 2.160, 2.145, 2.131, 2.120, 2.110, 2.101, 2.093, 2.086),
+    *(2.080, 2.074, 2.069, 2.064, 2.060, 2.056, 2.052, 2.048, 2.045, 2.042),
+)
+
+
+def student_half_width(values: Sequence[float]) -> float:
+    """Return the half-width of the 95% confidence interval of the mean of a few independent values.
+
+    Source: t·s/√n with Student's t of n-1 degrees of freedom (a table up to 30, then the normal's 1.96);
+    infinite for fewer than two values.
+    """
+    n = len(values)
+    if n < 2:
+        return math.inf
+    t = _STUDENT_975[n - 2] if n - 2 < len(_STUDENT_975) else 1.96
+    return t * float(np.std(np.asarray(values), ddof=1)) / math.sqrt(n)
