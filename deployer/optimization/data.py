@@ -1,0 +1,98 @@
+"""Calibration and evaluation sets: arrays by the model's input names, checked before anything is built."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from deployer.errors import InputError
+from deployer.optimization.session import Array, Arrays
+from inference_code.contract import TensorSpec
+
+LABELS = ("label", "target")
+"""Names under which an evaluation set holds the right answers, one per row."""
+
+
+def load_npz(path: Path) -> dict[str, Array]:
+    """Read an .npz file without unpickling. Raises InputError naming the file and what is wrong with it."""
+    hint = "write one with numpy.savez(file, input_name=array, label=labels)"
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            if isinstance(archive, np.ndarray):
+                raise InputError(f"{str(path)!r} holds one bare array, not named ones", hint=hint)
+            return {name: archive[name] for name in archive.files}
+    except InputError:
+        raise
+    except (OSError, ValueError, EOFError, AttributeError, TypeError) as error:
+        raise InputError(f"cannot read {str(path)!r} as .npz: {error}", hint=hint) from error
+    except Exception as error:  # zipfile.BadZipFile and zlib.error share no base class
+        raise InputError(f"cannot read {str(path)!r} as .npz: {error}", hint=hint) from error
+
+
+def check(arrays: Arrays, inputs: Sequence[TensorSpec], where: str) -> dict[str, Array]:
+    """Return the arrays that the model takes, in its order; ``label`` and ``target`` may lie beside them.
+
+    Raises InputError naming the array: a wrong or missing name, dtype or shape, no rows, unequal rows, NaN.
+    """
+    wanted = [spec.name for spec in inputs]
+    for name in arrays:
+        if name not in wanted and name not in LABELS:
+            raise InputError(
+                f"{where}: the model has no input {name!r}",
+                hint=f"its inputs: {', '.join(wanted)}",
+            )
+    for spec in inputs:
+        if spec.name not in arrays:
+            raise InputError(
+                f"{where}: no array for the model's input {spec.name!r}",
+                hint=f"found: {', '.join(arrays) or 'nothing'}",
+            )
+        _check_array(arrays[spec.name], spec, where)
+    _check_rows(arrays, where)
+    return {name: arrays[name] for name in wanted}
+
+
+def labels(arrays: Mapping[str, Array], where: str) -> Array | None:
+    """Return the right answers, or None when there are none. Raises InputError when there are two kinds."""
+    found = [name for name in LABELS if name in arrays]
+    if len(found) > 1:
+        raise InputError(f"{where}: holds both {found[0]!r} and {found[1]!r}; keep one")
+    return arrays[found[0]] if found else None
+
+
+def _check_array(array: Array, spec: TensorSpec, where: str) -> None:
+    what = f"{where}: {spec.name!r}"
+    if array.dtype.name != spec.dtype:
+        raise InputError(
+            f"{what} has dtype {array.dtype.name}, the model takes {spec.dtype}",
+            hint=f"convert it with .astype({spec.dtype!r})",
+        )
+    # The first axis is the rows of the set, whatever batch the model takes.
+    wanted = spec.shape[1:]
+    fits = array.ndim == len(spec.shape) and all(
+        want is None or want == have for want, have in zip(wanted, array.shape[1:], strict=True)
+    )
+    if not fits:
+        shown = ", ".join("any" if size is None else str(size) for size in ("rows", *wanted))
+        raise InputError(f"{what} has shape {array.shape}, the model takes ({shown})")
+    if array.size == 0:
+        raise InputError(f"{what} is empty: shape {array.shape}")
+    if array.dtype.kind == "f" and not np.isfinite(array).all():
+        row = int(np.argwhere(~np.isfinite(array))[0][0])
+        raise InputError(f"{what} holds NaN or infinity, first in row {row}")
+
+
+def _check_rows(arrays: Arrays, where: str) -> None:
+    lengths = {name: len(array) if array.ndim else 0 for name, array in arrays.items()}
+    if len(set(lengths.values())) > 1:
+        shown = ", ".join(f"{name} {count}" for name, count in lengths.items())
+        raise InputError(f"{where}: the arrays differ in rows: {shown}")
+    for name in LABELS:
+        if (
+            name in arrays
+            and arrays[name].dtype.kind == "f"
+            and not np.isfinite(arrays[name]).all()
+        ):
+            raise InputError(f"{where}: {name!r} holds NaN or infinity")

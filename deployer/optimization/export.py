@@ -1,0 +1,270 @@
+"""A model from PyTorch or elsewhere as one ONNX file, proved to answer as its source does.
+
+A file never gets to run code: ``torch.load`` is called with ``weights_only=True`` alone, and a pickled module
+is refused with what to do instead.
+"""
+
+from __future__ import annotations
+
+import inspect
+import io
+import logging
+import os
+import tempfile
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import torch
+
+from deployer.errors import ConditionFailed, InputError
+from deployer.optimization.data import check
+from deployer.optimization.onnxfile import external_data, save
+from deployer.optimization.session import Array, Arrays, Session, rows
+from deployer.optimization.variant import Variant, describe
+
+OPSET = 20
+CHECK_BATCHES = (1, 2, 5)
+TOLERANCE = 1e-4
+"""Largest difference allowed, relative to the largest source answer (or to 1 where answers are smaller)."""
+
+
+def export(
+    model: torch.nn.Module | Path,
+    example: Arrays,
+    out: Path,
+    *,
+    dynamic_axes: Mapping[str, Sequence[int]] | None = None,
+    name: str = "fp32",
+    tolerance: float = TOLERANCE,
+) -> Variant:
+    """Write ``model`` as ONNX to ``out`` and return its Variant.
+
+    ``model`` is a module, or a file: .onnx, TorchScript (.pt, .ts), ExportedProgram (.pt2). ``example`` holds real
+    inputs by name in the order in which the model takes them; axis 0 is the batch and always free, others
+    named in ``dynamic_axes`` are free too. The export is run against its source at batch 1, 2 and 5.
+    Raises InputError for what cannot be exported and ConditionFailed, with the largest difference,
+    when the two do not agree; ``out`` is then not written.
+    """
+    if not example or any(array.ndim == 0 or len(array) == 0 for array in example.values()):
+        raise InputError("export: needs an example with at least one row for each input")
+    source = load(model) if isinstance(model, Path) else model
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=out.parent, prefix=".export-") as folder:
+        draft = Path(folder) / out.name
+        if isinstance(source, onnx.ModelProto):
+            save(source, draft)
+            check(example, Session(draft).inputs, "example")
+        else:
+            _convert(source, example, draft, dynamic_axes or {})
+            compare(_runner(source, example), draft, example, tolerance=tolerance)
+        _move(draft, out)
+    return describe(out, name, "fp32")
+
+
+def load(path: Path) -> Any:
+    """Return what the file holds: an onnx.ModelProto, a ScriptModule or an ExportedProgram.
+
+    Raises InputError for a missing file, an unknown kind, and a pickle that would run code.
+    """
+    if not path.is_file():
+        raise InputError(f"no model file at {str(path)!r}")
+    readers: dict[str, Callable[[Path], Any]] = {
+        ".onnx": _load_onnx,
+        ".pt2": lambda file: torch.export.load(file),
+        ".pt": _load_torchscript,
+        ".pth": _load_torchscript,
+        ".ts": _load_torchscript,
+    }
+    reader = readers.get(path.suffix.lower())
+    if reader is None:
+        raise InputError(
+            f"{path.name!r} is no model that can be read",
+            hint=f"known: {', '.join(sorted(readers))}",
+        )
+    try:
+        return reader(path)
+    except InputError:
+        raise
+    except Exception as error:  # each reader has its own zoo of exceptions
+        raise InputError(f"cannot read {path.name!r}: {_first_line(error)}") from error
+
+
+def compare(
+    source: Callable[[Arrays], Array],
+    exported: Path,
+    example: Arrays,
+    *,
+    tolerance: float = TOLERANCE,
+) -> float:
+    """Return the largest relative difference between source and export at several batch sizes.
+
+    Raises ConditionFailed naming it, with its batch size, when it is above ``tolerance``.
+    """
+    session = Session(exported)
+    worst = 0.0
+    for batch in (session.fixed_batch,) if session.fixed_batch else CHECK_BATCHES:
+        feeds = {key: rows(value, batch) for key, value in example.items()}
+        wanted, given = source(feeds), session.run(feeds)
+        if wanted.shape != given.shape:
+            raise ConditionFailed(
+                f"at batch {batch} the export answers with shape {given.shape}, its source with {wanted.shape}"
+            )
+        scale = max(1.0, float(np.abs(wanted).max(initial=0)))
+        gap = float(np.abs(wanted.astype(np.float64) - given).max(initial=0)) / scale
+        if not gap <= tolerance:  # NaN fails too
+            raise ConditionFailed(
+                f"the export does not answer as its source: largest difference {gap:.3g} at batch {batch}, "
+                f"{tolerance:g} is allowed",
+                hint="look for randomness, training mode, or control flow that depends on the values",
+            )
+        worst = max(worst, gap)
+    return worst
+
+
+def _convert(
+    source: Any, example: Arrays, draft: Path, dynamic_axes: Mapping[str, Sequence[int]]
+) -> None:
+    names = _ordered(source, example)
+    # Two rows or more: a batch of one is taken for a constant by the exporter.
+    arguments = tuple(torch.from_numpy(rows(example[name], 2)) for name in names)
+    shapes = tuple(
+        dict.fromkeys({0, *dynamic_axes.get(name, ())}, torch.export.Dim.DYNAMIC) for name in names
+    )
+    try:
+        with _quiet(), torch.no_grad():
+            if isinstance(source, torch.jit.ScriptModule):
+                model = _trace(source, names, arguments, shapes)
+            else:
+                model = _capture(source, names, arguments, shapes)
+    except Exception as error:  # torch raises from deep inside; the last cause says what it is
+        raise InputError(
+            f"cannot export the model: {_first_line(error.__cause__ or error)}",
+            hint="the named operator or control flow must be replaced by one that ONNX has",
+        ) from error
+    save(model, draft)
+
+
+def _capture(
+    source: Any, names: tuple[str, ...], arguments: tuple[Any, ...], shapes: tuple[Any, ...]
+) -> onnx.ModelProto:
+    is_program = isinstance(source, torch.export.ExportedProgram)
+    program = torch.onnx.export(
+        source if is_program else source.eval(),
+        () if is_program else arguments,
+        dynamo=True,
+        verbose=False,
+        opset_version=OPSET,
+        input_names=list(names),
+        output_names=["output"],
+        dynamic_shapes=None if is_program else shapes,
+    )
+    if program is None:
+        raise ValueError("the exporter returned nothing")
+    return program.model_proto
+
+
+def _trace(
+    source: Any, names: tuple[str, ...], arguments: tuple[Any, ...], shapes: tuple[Any, ...]
+) -> onnx.ModelProto:
+    """TorchScript has no exported program; the older exporter reads its graph directly."""
+    written = io.BytesIO()
+    axes = {name: sorted(free) for name, free in zip(names, shapes, strict=True)}
+    torch.onnx.export(
+        source.eval(),
+        arguments,
+        written,
+        dynamo=False,
+        opset_version=OPSET,
+        input_names=list(names),
+        output_names=["output"],
+        dynamic_axes={**axes, "output": [0]},
+    )
+    return onnx.load_from_string(written.getvalue())
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep the exporter's notes on its own internals off the screen: the export is checked by running it."""
+    log = logging.getLogger("torch.onnx")
+    level = log.level
+    log.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        log.setLevel(level)
+
+
+def _ordered(source: Any, example: Arrays) -> tuple[str, ...]:
+    """Return the example's names in the order of ``forward``'s parameters, where those carry the same names."""
+    if isinstance(source, torch.nn.Module) and not isinstance(source, torch.jit.ScriptModule):
+        parameters = list(inspect.signature(source.forward).parameters)
+        if set(example) <= set(parameters):
+            return tuple(name for name in parameters if name in example)
+    return tuple(example)
+
+
+def _runner(source: Any, example: Arrays) -> Callable[[Arrays], Array]:
+    names = _ordered(source, example)
+    module = source.module() if isinstance(source, torch.export.ExportedProgram) else source
+
+    def run(feeds: Arrays) -> Array:
+        with torch.no_grad():
+            answer = module(*(torch.from_numpy(feeds[name]) for name in names))
+        while not isinstance(
+            answer, torch.Tensor
+        ):  # a tuple or a mapping: the first is what serves
+            answer = next(iter(answer.values() if isinstance(answer, Mapping) else answer))
+        array: Array = answer.numpy()
+        return array
+
+    return run
+
+
+def _load_onnx(path: Path) -> onnx.ModelProto:
+    # Paths, not messages: the checker then reads models over 2 GB and refuses data outside the folder.
+    onnx.checker.check_model(str(path))
+    return onnx.load(str(path))
+
+
+def _load_torchscript(path: Path) -> Any:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter(
+                "ignore"
+            )  # TorchScript is deprecated; people still have such files
+            return torch.jit.load(path, map_location="cpu")
+    except RuntimeError:
+        return _refuse_pickle(path)
+
+
+def _refuse_pickle(path: Path) -> Any:
+    hint = "load it in Python and hand over the module, or save it with torch.export.save as .pt2"
+    try:
+        held = torch.load(path, weights_only=True, map_location="cpu")
+    except Exception as error:
+        raise InputError(
+            f"{path.name!r} is neither TorchScript nor plain weights; a pickle that runs code is not read",
+            hint=hint,
+        ) from error
+    raise InputError(
+        f"{path.name!r} holds a {type(held).__name__} of weights, not a model", hint=hint
+    )
+
+
+def _move(draft: Path, out: Path) -> None:
+    data = external_data(draft)
+    if data:
+        os.replace(data, out.with_name(data.name))
+    os.replace(draft, out)
+
+
+def _first_line(error: BaseException) -> str:
+    lines = [line for line in str(error).strip().splitlines() if line.strip()]
+    return f"{type(error).__name__}: {lines[0] if lines else ''}"

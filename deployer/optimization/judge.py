@@ -1,0 +1,118 @@
+"""What every rung is judged with, and the judging: build it, run it, send it through the gates."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from decimal import Decimal
+from pathlib import Path
+
+from deployer.errors import DeployerError, InputError
+from deployer.optimization.gate import accuracy_gate, cost_gate, latency_gate
+from deployer.optimization.metrics import Metric
+from deployer.optimization.quantize import Rung
+from deployer.optimization.report import RungResult
+from deployer.optimization.session import Array, Arrays, Session, rows
+from deployer.optimization.timing import Speedup, compare
+from deployer.optimization.variant import Variant, describe
+
+UsdPerThousand = Callable[[float], Decimal]
+
+
+@dataclass(frozen=True)
+class Judge:
+    """The FP32 model with its answers, the data, the gates' limits and the clock or its record.
+
+    ``prepared`` is the file that rungs start from, ``folder`` where they are written. ``cases`` name the inputs that
+    are timed; ``recorded`` holds speed-ups of an earlier climb, used instead of the clock.
+    """
+
+    prepared: Path
+    folder: Path
+    calibration: Arrays
+    evaluation: Arrays
+    labels: Array | None
+    metric: Metric
+    max_drop: float
+    seed: int
+    threads: int
+    batch: int
+    cases: Mapping[str, Arrays]
+    fp32: Variant
+    session: Session
+    reference: Array
+    recorded: Mapping[str, Speedup] | None
+    usd_per_thousand: UsdPerThousand | None
+
+    def try_rung(self, rung: Rung) -> RungResult:
+        """Build one rung and judge it. A rung that cannot be built or run is ``failed`` with the reason."""
+        path = self.folder / f"{rung.name}.onnx"
+        try:
+            rung.build(self.prepared, self.calibration, path)
+        except Exception as error:  # a quantizer's failure concerns its rung alone
+            path.unlink(missing_ok=True)
+            reason = f"could not be built: {_line(error)}"
+            return RungResult(rung.name, rung.precision, "failed", reason)
+        variant = describe(path, rung.name, rung.precision, self.fp32.sha256)
+        try:
+            session = Session(path, self.threads)
+            outputs = session.outputs_for(self.evaluation, self.batch)
+        except DeployerError as error:
+            return RungResult(rung.name, rung.precision, "failed", error.message, variant)
+        return self._pass_gates(variant, session, outputs)
+
+    def _pass_gates(self, variant: Variant, session: Session, outputs: Array) -> RungResult:
+        accuracy = accuracy_gate(
+            self.metric,
+            outputs,
+            self.reference,
+            self.labels,
+            max_drop=self.max_drop,
+            seed=self.seed,
+        )
+        scored = variant.scored(self.metric.score(outputs, self.reference, self.labels))
+        result = RungResult(
+            variant.name, variant.precision, "refused", accuracy.reason, scored, accuracy
+        )
+        if not accuracy.passed:
+            return result
+        speedup = self._speedup(variant.name, session)
+        latency = latency_gate(speedup)
+        result = replace(result, speedup=speedup, reason=latency.reason)
+        cost = self.usd_per_thousand
+        if cost:
+            candidate_usd = cost(seconds_per_item(speedup.candidate_ms))
+            judged = cost_gate(candidate_usd, cost(seconds_per_item(speedup.fp32_ms)))
+            result = replace(result, usd_per_thousand=candidate_usd)
+            if latency.passed and not judged.passed:
+                return replace(result, reason=judged.reason)
+        return replace(result, status="kept" if latency.passed else "refused")
+
+    def _speedup(self, name: str, session: Session) -> Speedup:
+        if self.recorded is None:
+            return compare(self.session, session, self.cases, clock=time.perf_counter)
+        if name not in self.recorded:
+            raise InputError(f"the recorded latencies have no rung {name!r}")
+        return self.recorded[name]
+
+
+def timing_cases(
+    feeds: Arrays, batch_sizes: Sequence[int], fixed: int | None
+) -> dict[str, dict[str, Array]]:
+    """Return the inputs to time by name, ``batch 1``, ``batch 8``; a fixed batch axis leaves only its own size."""
+    sizes = [fixed] if fixed else sorted(set(batch_sizes))
+    return {
+        f"batch {size}": {name: rows(value, size) for name, value in feeds.items()}
+        for size in sizes
+    }
+
+
+def seconds_per_item(ms_by_case: Mapping[str, float]) -> float:
+    """Return seconds per inference at the batch size that serves most per second."""
+    return min(ms / 1000 / int(case.split()[1].rstrip(",")) for case, ms in ms_by_case.items())
+
+
+def _line(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__

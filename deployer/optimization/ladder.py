@@ -1,0 +1,216 @@
+"""Climb the ladder: build every rung, send it through the gates, keep the best or keep FP32.
+
+Two climbs with the same inputs, seed and recorded latencies choose the same rung and write the same bytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from deployer.errors import ConditionFailed, InputError
+from deployer.optimization import data, hardware, metrics, output, quantize, records
+from deployer.optimization.judge import Judge, UsdPerThousand, seconds_per_item, timing_cases
+from deployer.optimization.report import LadderReport, RungResult
+from deployer.optimization.session import Arrays, Session
+from deployer.optimization.timing import Speedup
+from deployer.optimization.variant import Variant, adopt
+
+NEAR = 0.97
+"""A rung within 3% of the fastest counts as equally fast: that is what timing can tell. Then the smaller wins."""
+
+
+def climb(
+    model: Path,
+    *,
+    calibration: Arrays,
+    evaluation: Arrays,
+    metric: str = "accuracy",
+    max_drop: float = 0.01,
+    out: Path,
+    seed: int = 0,
+    threads: int = 1,
+    batch_sizes: Sequence[int] = (1, 8),
+    rungs: Sequence[str] | None = None,
+    usd_per_thousand: UsdPerThousand | None = None,
+    latencies: Path | None = None,
+    require_speedup: float | None = None,
+    progress: Callable[[str], None] | None = None,
+) -> LadderReport:
+    """Try every rung on the ONNX file ``model``; write ``best.onnx``, ``ladder.json`` and the rungs to ``out``.
+
+    ``calibration`` and ``evaluation`` map input names to arrays (rows first); the evaluation set also holds
+    ``label`` or ``target`` where the metric needs one. ``max_drop`` is in the metric's unit. ``usd_per_thousand`` maps
+    seconds per inference (at the best batch size) to USD. ``latencies`` is a ``latencies.json`` of an earlier climb,
+    used instead of the clock. FP32 stays where no rung passes every gate.
+
+    Raises InputError for wrong data, an unreadable model or an unknown rung, and ConditionFailed when the best is
+    not ``require_speedup`` times as fast as FP32 (the report is then written all the same).
+    """
+    say = progress or _silent
+    _check_numbers(max_drop, threads, batch_sizes)
+    machine = hardware.detect()
+    chosen = _chosen(rungs, reduce_range=not hardware.has_int8_dot(machine))
+    with output.workspace(out) as folder:
+        judge = _judge(
+            model,
+            folder,
+            calibration=calibration,
+            evaluation=evaluation,
+            metric=metrics.resolve(metric),
+            max_drop=max_drop,
+            seed=seed,
+            threads=threads,
+            batch_sizes=batch_sizes,
+            usd_per_thousand=usd_per_thousand,
+            recorded=records.load(latencies) if latencies else None,
+        )
+        say(f"fp32: {metric} {judge.fp32.score:.4f}, {judge.fp32.size_bytes / 1e6:.1f} MB")
+        results = _climb(judge, chosen, say)
+        report = _conclude(judge, results, machine)
+        report = output.publish(report, records.dumps(results), folder, out)
+    say(report.conclusion)
+    _require(report, require_speedup)
+    return report
+
+
+def _judge(
+    model: Path,
+    folder: Path,
+    *,
+    calibration: Arrays,
+    evaluation: Arrays,
+    metric: metrics.Metric,
+    max_drop: float,
+    seed: int,
+    threads: int,
+    batch_sizes: Sequence[int],
+    usd_per_thousand: UsdPerThousand | None,
+    recorded: Mapping[str, Speedup] | None,
+) -> Judge:
+    session = Session(model, threads)
+    feeds = data.check(evaluation, session.inputs, "evaluation")
+    answers = data.labels(evaluation, "evaluation")
+    if metric.needs_labels and answers is None:
+        raise InputError(f"evaluation: {metric.name} needs an array 'label' or 'target'")
+    samples = data.check(calibration, session.inputs, "calibration")
+    batch = max(batch_sizes)
+    reference = session.outputs_for(feeds, batch)
+    fp32 = adopt(model, folder / "fp32.onnx").scored(metric.score(reference, reference, answers))
+    prepared = folder / "prepared.onnx"
+    quantize.prepare(fp32.path, prepared)
+    return Judge(
+        prepared=prepared,
+        folder=folder,
+        calibration=samples,
+        evaluation=feeds,
+        labels=answers,
+        metric=metric,
+        max_drop=max_drop,
+        seed=seed,
+        threads=threads,
+        batch=batch,
+        cases=timing_cases(feeds, batch_sizes, session.fixed_batch),
+        fp32=fp32,
+        session=session,
+        reference=reference,
+        recorded=recorded,
+        usd_per_thousand=usd_per_thousand,
+    )
+
+
+def _climb(
+    judge: Judge, chosen: Sequence[quantize.Rung], say: Callable[[str], None]
+) -> list[RungResult]:
+    results = []
+    for number, rung in enumerate(chosen, 1):
+        say(f"rung {number} of {len(chosen)}: {rung.name}")
+        result = judge.try_rung(rung)
+        say(f"  {result.status}: {result.reason}")
+        results.append(result)
+    return results
+
+
+def _conclude(judge: Judge, results: list[RungResult], machine: Mapping[str, str]) -> LadderReport:
+    kept = [r for r in results if r.status == "kept"]
+    right = [r for r in results if r.accuracy and r.accuracy.passed]
+    best, quantized = _pick(kept), _pick(right)
+    return LadderReport(
+        metric=judge.metric.name,
+        max_drop=judge.max_drop,
+        hardware=machine,
+        threads=judge.threads,
+        seed=judge.seed,
+        fp32=judge.fp32,
+        best=(best.variant if best else None) or judge.fp32,
+        best_quantized=quantized.variant if quantized else None,
+        conclusion=_conclusion(best, quantized, judge.fp32),
+        rungs=(_baseline(judge, results), *results),
+        details={"evaluation_rows": len(judge.reference), "cases": list(judge.cases)},
+    )
+
+
+def _baseline(judge: Judge, results: list[RungResult]) -> RungResult:
+    reason = "what every rung is compared with"
+    own = RungResult(judge.fp32.name, "fp32", "baseline", reason, judge.fp32)
+    timed = next((r.speedup for r in results if r.speedup), None)
+    if timed is None:
+        return own
+    cost = judge.usd_per_thousand
+    usd = cost(seconds_per_item(timed.fp32_ms)) if cost else None
+    same = Speedup(1.0, 1.0, 1.0, timed.fp32_ms, timed.fp32_ms)
+    return replace(own, speedup=same, usd_per_thousand=usd)
+
+
+def _pick(results: list[RungResult]) -> RungResult | None:
+    """Return the smallest of those that are as fast as the fastest, within what timing can tell."""
+    timed = [(r.speedup.median, r) for r in results if r.speedup and r.variant]
+    if not timed:
+        return None
+    fastest = max(speed for speed, _ in timed)
+    near = [r for speed, r in timed if speed >= NEAR * fastest]
+    return min(near, key=lambda r: r.variant.size_bytes if r.variant else 0)
+
+
+def _conclusion(best: RungResult | None, nearest: RungResult | None, fp32: Variant) -> str:
+    if best and best.variant and best.speedup and best.accuracy:
+        size = best.variant.size_bytes / fp32.size_bytes
+        speed = f"{best.speedup.median:.2f}x FP32's speed at {size:.2f} of its size"
+        return f"{best.name}: {speed}; {best.accuracy.reason}"
+    if nearest is None:
+        return "FP32 stays: no rung passes the accuracy gate"
+    return f"FP32 stays: no rung passes all gates; the nearest, {nearest.name}: {nearest.reason}"
+
+
+def _require(report: LadderReport, wanted: float | None) -> None:
+    if wanted is None:
+        return
+    own = next((r.speedup for r in report.rungs if r.name == report.best.name), None)
+    median, low = (own.median, own.low) if own else (1.0, 1.0)
+    if low < wanted:
+        raise ConditionFailed(
+            f"{report.best.name} is {median:.2f}x as fast as FP32, at least {low:.2f}x; {wanted:g}x is required",
+            hint=report.conclusion,
+        )
+
+
+def _check_numbers(max_drop: float, threads: int, batch_sizes: Sequence[int]) -> None:
+    if not 0 <= max_drop < float("inf"):
+        raise InputError(f"max_drop must be a number from 0 up, not {max_drop!r}")
+    if threads < 1:
+        raise InputError(f"threads must be at least 1, not {threads!r}")
+    if not batch_sizes or min(batch_sizes) < 1:
+        raise InputError(f"batch_sizes must be whole numbers from 1 up, not {tuple(batch_sizes)!r}")
+
+
+def _chosen(names: Sequence[str] | None, *, reduce_range: bool) -> tuple[quantize.Rung, ...]:
+    known = {rung.name: rung for rung in quantize.rungs(reduce_range=reduce_range)}
+    for name in names or ():
+        if name not in known:
+            raise InputError(f"no rung {name!r}", hint=f"known: {', '.join(known)}")
+    return tuple(known[name] for name in (known if names is None else names))
+
+
+def _silent(message: str) -> None:
+    """Say nothing: the caller did not ask for progress."""

@@ -1,0 +1,138 @@
+"""What "accurate" means: each metric as one number, and per row where it is a mean of rows.
+
+accuracy, topK (top3, top5, ...), f1 (macro), spearman need labels; cosine compares with the FP32 answer
+of the same row. ``module:function`` names one of yours: ``function(outputs, labels) -> float``, more is better.
+"""
+
+from __future__ import annotations
+
+import importlib
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from deployer.errors import InputError
+from deployer.optimization.session import Array
+from deployer.stats import Floats
+
+Score = Callable[[Array, Array, Array | None], float]
+Rows = Callable[[Array, Array, Array | None], Floats]
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A score of (outputs, FP32 outputs, labels); more is better.
+
+    ``rows`` gives one value per row whose mean is the score; None where the score is no mean of rows.
+    """
+
+    name: str
+    needs_labels: bool
+    score: Score
+    rows: Rows | None = None
+
+
+def resolve(name: str) -> Metric:
+    """Return the metric of that name. Raises InputError listing the known ones."""
+    if match := re.fullmatch(r"top-?([1-9]\d*)", name):
+        return _mean_metric(name, True, _top_k(int(match[1])))
+    if ":" in name:
+        return Metric(name, False, _user_metric(name))
+    known = {
+        "accuracy": _mean_metric("accuracy", True, _top_k(1)),
+        "cosine": _mean_metric("cosine", False, _cosine_rows),
+        "f1": Metric("f1", True, _f1),
+        "spearman": Metric("spearman", True, _spearman),
+    }
+    if name not in known:
+        raise InputError(
+            f"unknown metric {name!r}", hint=f"one of {', '.join(known)}, topK, or module:function"
+        )
+    return known[name]
+
+
+def _mean_metric(name: str, needs_labels: bool, rows: Rows) -> Metric:
+    return Metric(name, needs_labels, lambda o, r, y: float(rows(o, r, y).mean()), rows)
+
+
+def _top_k(k: int) -> Rows:
+    def rows(outputs: Array, reference: Array, labels: Array | None) -> Floats:
+        flat = _scores(outputs)
+        if flat.shape[1] < k:
+            raise InputError(f"top{k} needs {k} classes, the model gives {flat.shape[1]}")
+        best = np.argsort(-flat, axis=1, kind="stable")[:, :k]
+        hits: Floats = (best == _class_labels(labels)[:, None]).any(axis=1).astype(np.float64)
+        return hits
+
+    return rows
+
+
+def _cosine_rows(outputs: Array, reference: Array, labels: Array | None) -> Floats:
+    a = outputs.reshape(len(outputs), -1).astype(np.float64)
+    b = reference.reshape(len(reference), -1).astype(np.float64)
+    norms = np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)
+    return np.asarray((a * b).sum(axis=1) / np.maximum(norms, np.finfo(np.float64).tiny))
+
+
+def _f1(outputs: Array, reference: Array, labels: Array | None) -> float:
+    wanted, given = _class_labels(labels), _scores(outputs).argmax(axis=1)
+    scores = []
+    for label in np.union1d(wanted, given):
+        hits = np.count_nonzero((wanted == label) & (given == label))
+        scores.append(
+            2 * hits / (np.count_nonzero(wanted == label) + np.count_nonzero(given == label))
+        )
+    return float(np.mean(scores))
+
+
+def _spearman(outputs: Array, reference: Array, labels: Array | None) -> float:
+    given = outputs.reshape(len(outputs), -1)
+    if labels is None or given.shape[1] != 1:
+        raise InputError(f"spearman needs labels and one number per row, not {outputs.shape}")
+    a, b = _ranks(given[:, 0]), _ranks(labels)
+    if a.std() == 0 or b.std() == 0:
+        return 0.0  # a constant answer ranks nothing
+    return float(np.corrcoef(a, b)[0, 1])
+
+
+def _ranks(values: Array) -> Floats:
+    """Ranks from 0; equal values share their mean rank."""
+    _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
+    first = np.cumsum(counts) - counts
+    return np.asarray((first + (counts - 1) / 2)[inverse], dtype=np.float64)
+
+
+def _scores(outputs: Array) -> Array:
+    if outputs.ndim != 2:
+        raise InputError(
+            f"the metric needs (rows, classes) outputs, the model gives {outputs.shape}"
+        )
+    return outputs
+
+
+def _class_labels(labels: Array | None) -> Array:
+    if labels is None or labels.ndim != 1 or labels.dtype.kind not in "iu":
+        shape = None if labels is None else f"{labels.dtype.name} {labels.shape}"
+        raise InputError(f"labels must be one whole number per row, not {shape}")
+    return labels
+
+
+def _user_metric(name: str) -> Score:
+    module, _, attribute = name.partition(":")
+    try:
+        function = getattr(importlib.import_module(module), attribute)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise InputError(f"metric {name!r} cannot be imported: {error}") from error
+
+    def score(outputs: Array, reference: Array, labels: Array | None) -> float:
+        try:
+            value = float(function(outputs, labels))
+        except Exception as error:  # whatever the user's function raises is the user's to see
+            raise InputError(f"metric {name!r} raised {type(error).__name__}: {error}") from error
+        if not np.isfinite(value):
+            raise InputError(f"metric {name!r} returned {value!r}")
+        return value
+
+    return score

@@ -1,0 +1,81 @@
+"""The output folder: filled aside, then moved into place, so that a failed climb leaves nothing half-written."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+from deployer.errors import EnvironmentProblem, InputError
+from deployer.optimization.report import LadderReport
+from deployer.optimization.variant import Variant
+
+REPORT = "ladder.json"
+BEST = "best.onnx"
+LATENCIES = "latencies.json"
+RUNGS = "rungs"
+
+
+@contextmanager
+def workspace(out: Path) -> Iterator[Path]:
+    """Give an empty folder beside ``out``, removed at the end. Raises EnvironmentProblem when none can be made."""
+    if out.exists() and not out.is_dir():
+        raise InputError(f"{str(out)!r} is a file; the ladder writes a folder")
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        folder = Path(tempfile.mkdtemp(dir=out.parent, prefix=f".{out.name}-"))
+    except OSError as error:
+        raise EnvironmentProblem(
+            f"cannot write beside {str(out)!r}: {error.strerror}",
+            hint="choose another folder with -o",
+        ) from error
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def publish(report: LadderReport, latencies: str, folder: Path, out: Path) -> LadderReport:
+    """Move every variant's file under ``out`` and write the report last; return the report with its new paths."""
+    kept = out / RUNGS
+    kept.mkdir(parents=True, exist_ok=True)
+    placed = {}
+    for rung in report.rungs:
+        if rung.variant is not None:
+            placed[rung.name] = _move(rung.variant, kept)
+    moved = replace(
+        report,
+        fp32=placed[report.fp32.name],
+        best=_copy(placed[report.best.name], out / BEST),
+        best_quantized=placed[report.best_quantized.name] if report.best_quantized else None,
+        rungs=tuple(replace(rung, variant=placed.get(rung.name)) for rung in report.rungs),
+    )
+    for name, text in ((LATENCIES, latencies), (REPORT, moved.dumps())):
+        draft = folder / name
+        draft.write_text(text, encoding="utf-8")
+        os.replace(draft, out / name)
+    return moved
+
+
+def _move(variant: Variant, folder: Path) -> Variant:
+    for part in variant.files():
+        os.replace(part, folder / part.name)
+    return variant.moved(folder / variant.path.name)
+
+
+def _copy(variant: Variant, target: Path) -> Variant:
+    """Copy under the file's own name first: external data is found by the name written in the model."""
+    for part in variant.files()[1:]:
+        _replace_copy(part, target.with_name(part.name))
+    _replace_copy(variant.path, target)
+    return variant.moved(target)
+
+
+def _replace_copy(source: Path, target: Path) -> None:
+    draft = target.with_name(f".{target.name}.part")
+    shutil.copyfile(source, draft)
+    os.replace(draft, target)

@@ -1,0 +1,102 @@
+"""An ONNX Runtime session with the threads it was given, and the errors of opening one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+from numpy.typing import NDArray
+
+from deployer.errors import InputError
+from inference_code.contract import TensorSpec
+
+Array = NDArray[Any]
+Arrays = Mapping[str, Array]
+
+_DTYPES = {
+    "tensor(float)": "float32",
+    "tensor(double)": "float64",
+    "tensor(float16)": "float16",
+    "tensor(bool)": "bool",
+    "tensor(string)": "str",
+    **{
+        f"tensor({sign}int{bits})": f"{sign}int{bits}"
+        for sign in ("", "u")
+        for bits in (8, 16, 32, 64)
+    },
+}
+
+
+class Session:
+    """A loaded model. Raises InputError when ONNX Runtime cannot open it, with its reason."""
+
+    def __init__(self, path: Path, threads: int = 1) -> None:
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.inter_op_num_threads = 1
+        options.log_severity_level = 3
+        # Denormals cost hundreds of cycles each and say nothing about the model.
+        options.add_session_config_entry("session.set_denormal_as_zero", "1")
+        try:
+            self._session = onnxruntime.InferenceSession(
+                str(path), options, providers=["CPUExecutionProvider"]
+            )
+        except Exception as error:  # ONNX Runtime raises a dozen unrelated classes
+            raise InputError(
+                f"ONNX Runtime cannot open {str(path)!r}: {_reason(error)}",
+                hint="an operator that it lacks must be replaced before export, or exported at another opset",
+            ) from error
+        self.path = path
+        self.inputs = tuple(_spec(item) for item in self._session.get_inputs())
+        self.outputs = tuple(_spec(item) for item in self._session.get_outputs())
+        self._output = self.outputs[0].name
+
+    @property
+    def fixed_batch(self) -> int | None:
+        """The one batch size that the model takes, or None when its first axis is free."""
+        sizes = {spec.shape[0] for spec in self.inputs if spec.shape}
+        fixed = {size for size in sizes if size is not None}
+        return min(fixed) if fixed else None
+
+    def run(self, feeds: Arrays) -> Array:
+        """Return the first output. Raises InputError naming what the model could not take."""
+        try:
+            answer: Array = self._session.run([self._output], dict(feeds))[0]
+        except Exception as error:
+            raise InputError(f"{self.path.name}: the model failed: {_reason(error)}") from error
+        return answer
+
+    def outputs_for(self, arrays: Arrays, batch: int) -> Array:
+        """Return the first output for all rows of ``arrays``, fed ``batch`` rows at a time."""
+        feeds = {spec.name: arrays[spec.name] for spec in self.inputs}
+        rows = len(next(iter(feeds.values())))
+        batch = self.fixed_batch or batch
+        parts = [self._chunk(feeds, start, batch) for start in range(0, rows, batch)]
+        return np.concatenate(parts)[:rows]
+
+    def _chunk(self, feeds: Arrays, start: int, batch: int) -> Array:
+        chunk = {name: value[start : start + batch] for name, value in feeds.items()}
+        short = batch - len(next(iter(chunk.values())))
+        if short and self.fixed_batch:
+            # The last rows of a fixed-batch model are padded by repetition and cut off by the caller.
+            chunk = {name: rows(value, batch) for name, value in chunk.items()}
+        return self.run(chunk)
+
+
+def rows(array: Array, count: int) -> Array:
+    """Return the first ``count`` rows, starting over from the top when there are fewer."""
+    index = np.arange(count) % len(array)
+    return np.ascontiguousarray(array[index])
+
+
+def _spec(item: Any) -> TensorSpec:
+    shape = tuple(size if isinstance(size, int) else None for size in item.shape)
+    return TensorSpec(item.name, _DTYPES.get(item.type, item.type), shape)
+
+
+def _reason(error: Exception) -> str:
+    text = str(error).strip().splitlines()
+    return text[0] if text else type(error).__name__

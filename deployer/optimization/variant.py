@@ -1,0 +1,82 @@
+"""Variant: one model file with what is known of it."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import onnx
+
+from deployer.errors import InputError
+from deployer.optimization.onnxfile import external_data, uses_external_data
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One ONNX file. ``size_bytes`` includes external data; ``parent_sha256`` is what it was made from.
+
+    ``score`` is the metric's value on the evaluation set, None before it was scored.
+    """
+
+    name: str
+    path: Path
+    precision: str
+    size_bytes: int
+    sha256: str
+    parent_sha256: str | None = None
+    score: float | None = None
+
+    def files(self) -> tuple[Path, ...]:
+        """Return the model file and, where weights lie beside it, their file."""
+        data = external_data(self.path)
+        return (self.path, data) if data else (self.path,)
+
+    def moved(self, path: Path) -> Variant:
+        """Return the same variant at another path."""
+        return replace(self, path=path)
+
+    def scored(self, score: float) -> Variant:
+        """Return the same variant with its score."""
+        return replace(self, score=score)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the record; the path is the file's name only, so that records compare across folders."""
+        return {
+            "name": self.name,
+            "file": self.path.name,
+            "precision": self.precision,
+            "size_bytes": self.size_bytes,
+            "sha256": self.sha256,
+            "parent_sha256": self.parent_sha256,
+            "score": self.score,
+        }
+
+
+def describe(path: Path, name: str, precision: str, parent_sha256: str | None = None) -> Variant:
+    """Return the Variant of a file and its external data. Raises InputError when it cannot be read."""
+    data = external_data(path)
+    digest = hashlib.sha256()
+    size = 0
+    for part in (path, *([data] if data else [])):
+        try:
+            with part.open("rb") as stream:
+                while block := stream.read(1 << 20):
+                    digest.update(block)
+                    size += len(block)
+        except OSError as error:
+            raise InputError(f"cannot read the model {str(part)!r}: {error.strerror}") from error
+    return Variant(name, path, precision, size, digest.hexdigest(), parent_sha256)
+
+
+def adopt(model: Path, target: Path) -> Variant:
+    """Copy the user's FP32 model to ``target`` and return its Variant."""
+    message = onnx.load(str(model), load_external_data=False)
+    if uses_external_data(message):
+        message = onnx.load(str(model))
+        onnx.save(message, str(target), save_as_external_data=True, location=target.name + ".data")
+    else:
+        shutil.copyfile(model, target)
+    return describe(target, "fp32", "fp32")
