@@ -18,9 +18,9 @@ import ssl
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import cycle, islice
+from typing import NamedTuple
 
 import numpy as np
 
@@ -39,38 +39,21 @@ _FD_SETSIZE = 1024  # select(2) knows no descriptor from here up
 _BURST = 64  # requests sent back to back before answers get a turn
 
 
-@dataclass(frozen=True)
-class LoadOptions:
-    """Bounds of the generator.
-
-    ``timeout_s`` counts from the intended time; ``max_connections`` bounds the pool, and a request that
-    waits for a free one shows in latency and lag alike.
-    """
-
-    timeout_s: float = 60.0
-    max_connections: int = 512
-
-    def __post_init__(self) -> None:
-        if not 0 < self.timeout_s < float("inf"):
-            raise InputError(
-                f"timeout must be a positive number of seconds, not {self.timeout_s!r}"
-            )
-        if self.max_connections < 1:
-            raise InputError(f"connections must be at least 1, not {self.max_connections!r}")
-
-
 def loadtest(
     url: str,
     trace: TrafficTrace,
     bodies: Sequence[Body],
     *,
-    options: LoadOptions = LoadOptions(),
+    timeout_s: float = 60.0,
+    max_connections: int = 512,
     instances: int = 1,
     say: Callable[[str], None] = lambda line: None,
 ) -> Run:
     """Send the trace to ``url``, taking the bodies in turn, and return what happened to each request.
 
-    ``instances`` is how many the server has, for its capacity line. ``say`` hears progress once a second.
+    ``timeout_s`` counts from the intended time. ``max_connections`` bounds the pool; a request that waits
+    for a free one shows in latency and lag alike. ``instances`` is how many serve, for the capacity line.
+    ``say`` hears progress once a second.
     ``details["warnings"]`` tells when the generator, not the server, set the numbers.
 
     Raises InputError for a bad URL or no body, Unreachable when nothing listens there (then nothing was
@@ -79,7 +62,11 @@ def loadtest(
     endpoint = Endpoint.parse(url)
     if not bodies:
         raise InputError("there is no request body to send", hint="give --data FILE or --bundle")
-    driver = _Driver(endpoint, trace, bodies, options, say)
+    if not 0 < timeout_s < float("inf"):
+        raise InputError(f"the time-out must be a positive number of seconds, not {timeout_s!r}")
+    if max_connections < 1:
+        raise InputError(f"connections must be at least 1, not {max_connections!r}")
+    driver = _Driver(endpoint, trace, bodies, _Bounds(timeout_s, max_connections), say)
     started = datetime.now(UTC)
     gc.freeze()  # what exists now need not be scanned while the clock runs
     try:
@@ -92,6 +79,11 @@ def loadtest(
     return driver.result(started, instances)
 
 
+class _Bounds(NamedTuple):
+    timeout_s: float
+    max_connections: int
+
+
 class _Driver:
     """Pacer and connection pool of one load test; also the connections' Listener."""
 
@@ -100,11 +92,11 @@ class _Driver:
         endpoint: Endpoint,
         trace: TrafficTrace,
         bodies: Sequence[Body],
-        options: LoadOptions,
+        bounds: _Bounds,
         say: Callable[[str], None],
     ) -> None:
         n = len(trace)
-        self._endpoint, self._trace, self._options, self._say = endpoint, trace, options, say
+        self._endpoint, self._trace, self._bounds, self._say = endpoint, trace, bounds, say
         self._due: list[float] = trace.arrival_s.tolist()
         self._bodies = bodies
         self._requests = [_request_bytes(endpoint, body) for body in bodies]
@@ -171,7 +163,7 @@ class _Driver:
             if not connection.closing:
                 self._carry(connection, index)
                 return
-        if self._open < self._options.max_connections:
+        if self._open < self._bounds.max_connections:
             self._lag[index] = time.monotonic() - self._start - self._due[index]
             task = asyncio.create_task(self._open_for(index))
             self._opening.add(task)
@@ -193,7 +185,7 @@ class _Driver:
         self._peak = max(self._peak, self._open)
         loop = asyncio.get_running_loop()
         try:
-            async with asyncio.timeout(self._options.timeout_s):
+            async with asyncio.timeout(self._bounds.timeout_s):
                 _, connection = await loop.create_connection(
                     lambda: Connection(self),
                     self._address,
@@ -252,9 +244,9 @@ class _Driver:
         """Give up on what is past its time-out; tell the progress."""
         told = time.monotonic()
         while True:
-            await asyncio.sleep(min(_SWEEP_S, self._options.timeout_s / 4))
+            await asyncio.sleep(min(_SWEEP_S, self._bounds.timeout_s / 4))
             now = time.monotonic()
-            oldest = now - self._start - self._options.timeout_s
+            oldest = now - self._start - self._bounds.timeout_s
             for connection in [
                 c for c in self._busy if c.request is not None and self._due[c.request] < oldest
             ]:
@@ -299,14 +291,14 @@ class _Driver:
                 "bodies": len(self._bodies),
                 "connections": self._peak,
                 "timeouts": self._timeouts,
-                "timeout_s": self._options.timeout_s,
+                "timeout_s": self._bounds.timeout_s,
                 "lag_p99_ms": float(np.percentile(lags, 99) * 1000) if len(lags) else None,
-                "warnings": _warnings(lags, n, self._peak, self._options),
+                "warnings": _warnings(lags, n, self._peak, self._bounds),
             },
         )
 
 
-def _warnings(lags: np.ndarray, offered: int, peak: int, options: LoadOptions) -> list[str]:
+def _warnings(lags: np.ndarray, offered: int, peak: int, bounds: _Bounds) -> list[str]:
     """Say when the generator was the bottleneck: it sent late, or ran out of connections."""
     found = []
     late = int(np.count_nonzero(lags > LAG_LIMIT_S)) + offered - len(lags)
@@ -315,9 +307,9 @@ def _warnings(lags: np.ndarray, offered: int, peak: int, options: LoadOptions) -
             f"the generator sent {late:,} of {offered:,} requests more than {LAG_LIMIT_S * 1000:g} ms late "
             "or never: part of these latencies is its own"
         )
-    if peak >= options.max_connections:
+    if peak >= bounds.max_connections:
         found.append(
-            f"all {options.max_connections} connections were in use: raise --connections, "
+            f"all {bounds.max_connections} connections were in use: raise --connections, "
             "or the server is slower than the offered load"
         )
     return found

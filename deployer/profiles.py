@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
+from deployer import processes
 from deployer.errors import InputError
+from inference_code.contract import Manifest
 
 SCHEMA_VERSION = 1
 Law = Literal["deterministic", "exponential", "empirical"]
@@ -132,17 +135,21 @@ def from_json(data: Any, where: str = "profile") -> Profile:
         if key not in known:
             raise InputError(f"{where}: unknown key {key!r}; known: {', '.join(known)}")
     try:
-        values["service_time_ms"] = {
-            int(size): ServiceTime(
-                item["law"],
-                float(item["mean"]),
-                tuple((float(q), float(ms)) for q, ms in item.get("quantiles", ())),
-            )
-            for size, item in values["service_time_ms"].items()
-        }
+        values["service_time_ms"] = _service_times(values["service_time_ms"])
         return Profile(**values)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise InputError(f"{where}: {error}") from error
+
+
+def _service_times(data: Any) -> dict[int, ServiceTime]:
+    return {
+        int(size): ServiceTime(
+            item["law"],
+            float(item["mean"]),
+            tuple((float(q), float(ms)) for q, ms in item.get("quantiles", ())),
+        )
+        for size, item in data.items()
+    }
 
 
 def load(path: Path) -> Profile:
@@ -155,3 +162,60 @@ def load(path: Path) -> Profile:
             hint="`deployer profile BUNDLE -o FILE` writes one",
         ) from error
     return from_json(data, str(path))
+
+
+def measure(
+    model_dir: Path,
+    manifest: Manifest | None = None,
+    *,
+    batch_sizes: Sequence[int] = (1, 2, 4, 8),
+    seconds: float = 2.0,
+    threads: int | None = None,
+    say: Callable[[str], None] = lambda line: None,
+) -> Profile:
+    """Time an unpacked bundle on this machine: its own serving code, in a process of its own.
+
+    Each batch size runs for ``seconds``; sizes above the bundle's ``max_batch`` never occur and are left
+    out. ``threads`` None takes the bundle's. Raises InputError when the handler or a sample fails.
+    """
+    if not batch_sizes or min(batch_sizes) < 1:
+        raise InputError(f"batch sizes must be at least 1, not {list(batch_sizes)!r}")
+    if not 0 < seconds <= 600:
+        raise InputError(f"seconds must lie between 0 and 600, not {seconds!r}")
+    if threads is not None and threads < 1:
+        raise InputError(f"threads must be at least 1, not {threads!r}")
+    manifest = manifest or processes.manifest(model_dir)
+    sizes = sorted({1, *(size for size in batch_sizes if size <= manifest.serving.max_batch)})
+    options = ["--batch-sizes", ",".join(map(str, sizes)), "--seconds", f"{seconds:g}"]
+    if threads is not None:
+        options += ["--threads", str(threads)]
+    say(f"timing {manifest.name} at batch sizes {', '.join(map(str, sizes))}, {seconds:g} s each")
+    raw = processes.call(model_dir, "bench", options, timeout_s=120 + 10 * seconds * len(sizes))
+    return _from_bench(raw, manifest)
+
+
+def _from_bench(raw: Mapping[str, Any], manifest: Manifest) -> Profile:
+    """Join what the bundle is with what its bench printed. Raises InputError for a missing number."""
+    try:
+        return Profile(
+            name=manifest.name,
+            bundle_digest=manifest.digest,
+            precision=manifest.precision,
+            hardware={key: _text(value) for key, value in raw["hardware"].items()},
+            workers=int(raw["workers"]),
+            threads=int(raw["threads"]),
+            service_time_ms=_service_times(raw["service_time_ms"]),
+            request_bytes=int(raw["request_bytes"]),
+            response_bytes=int(raw["response_bytes"]),
+            memory_mb=float(raw["memory_mb"]),
+            startup_s=float(raw["startup_s"]),
+            date=datetime.now(UTC).isoformat(timespec="seconds"),
+            max_batch=int(raw["max_batch"]),
+            queue_limit=int(raw["queue_limit"]),
+        )
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise InputError(f"the bundle's bench printed an unusable profile: {error!r}") from error
+
+
+def _text(value: Any) -> str:
+    return " ".join(map(str, value)) if isinstance(value, list) else str(value)

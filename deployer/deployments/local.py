@@ -1,0 +1,126 @@
+"""Server processes on this machine: look after what a plan started, and remove it.
+
+Each server has a port of its own and there is no load balancer yet: ``invoke`` asks them in turn, other
+clients choose a port. While a server is replaced its port is silent; with two or more, the others answer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+from deployer.clients.base import Answer, Body
+from deployer.clients.http import HttpInvoker
+from deployer.deployments import server as servers
+from deployer.deployments.apply import apply
+from deployer.deployments.foreground import running, serve
+from deployer.deployments.state import Deployment, Server, ServerLog, Store
+from deployer.errors import PartialFailure, Unreachable
+
+__all__ = ["DeploymentStatus", "apply", "destroy", "invoke", "logs", "running", "serve", "status"]
+
+Health = Literal["serving", "not answering", "dead"]
+
+
+@dataclass(frozen=True)
+class ServerStatus:
+    """One server as it answered just now; ``ping_ms`` None when it did not."""
+
+    port: int
+    pid: int
+    url: str
+    health: Health
+    ping_ms: float | None
+    bundle_digest: str
+
+
+@dataclass(frozen=True)
+class DeploymentStatus:
+    """A deployment and what each of its servers answered."""
+
+    deployment: Deployment
+    servers: tuple[ServerStatus, ...]
+
+    @property
+    def serving(self) -> int:
+        """How many servers answer."""
+        return sum(server.health == "serving" for server in self.servers)
+
+    @property
+    def healthy(self) -> bool:
+        """Whether all wanted servers answer, with the deployed bundle."""
+        right = {s.bundle_digest for s in self.servers} <= {self.deployment.bundle_digest}
+        return self.serving == self.deployment.instances and right
+
+
+def status(name: str, *, store: Store | None = None) -> DeploymentStatus:
+    """Ask each server of a deployment how it is. Raises InputError when there is no such deployment."""
+    record = (store or Store()).get(name)
+    return DeploymentStatus(record, tuple(_ask(server) for server in record.servers))
+
+
+def _ask(server: Server) -> ServerStatus:
+    alive = servers.runs(server)
+    ping = servers.ping_ms(server.port) if alive else None
+    health: Health = "dead" if not alive else "not answering" if ping is None else "serving"
+    return ServerStatus(server.port, server.pid, server.url, health, ping, server.bundle_digest)
+
+
+def invoke(
+    name: str,
+    body: Body,
+    *,
+    accept: str | None = None,
+    timeout_s: float = 60.0,
+    store: Store | None = None,
+) -> Answer:
+    """Send one request to the server whose turn it is; to the next one only if nothing was sent.
+
+    Raises Unreachable when no server takes it.
+    """
+    store = store or Store()
+    record = store.get(name)
+    turn = store.turn(name)
+    count = len(record.servers)
+    for offset in range(count):
+        server = record.servers[(turn + offset) % count]
+        try:
+            return HttpInvoker(server.url, timeout_s=timeout_s).invoke(body, accept=accept)
+        except Unreachable:
+            continue
+    raise Unreachable(
+        f"none of the {count} servers of {name!r} takes a connection",
+        hint=f"`deployer status {name}`, then `deployer logs {name}`",
+    )
+
+
+def destroy(
+    name: str, *, store: Store | None = None, say: Callable[[str], None] = lambda line: None
+) -> tuple[str, ...]:
+    """Drain and stop every server, remove the record, bundles and logs; return what was removed.
+
+    Raises PartialFailure listing what could not be removed; the record then stays.
+    """
+    store = store or Store()
+    with store.lock(name):
+        record = store.get(name)
+        removed = []
+        for server in record.servers:
+            say(f"stop port {server.port} (process {server.pid})")
+            servers.stop(server, servers.GRACE_S)
+            removed.append(f"server on port {server.port}")
+        left = [f"process {pid}" for server in record.servers for pid in servers.members(server)]
+        if left:
+            raise PartialFailure(
+                f"{name!r} is not wholly removed", remaining=left, hint="try again, or kill them"
+            )
+        store.remove(name)
+        return (*removed, f"state, bundle and logs in {store.folder(name)}")
+
+
+def logs(name: str, *, lines: int = 100, store: Store | None = None) -> tuple[ServerLog, ...]:
+    """Return the last lines of each server's log."""
+    store = store or Store()
+    paths = [(server.port, store.log(name, server.port)) for server in store.get(name).servers]
+    return tuple(ServerLog(port, str(path), servers.tail(path, lines)) for port, path in paths)

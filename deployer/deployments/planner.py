@@ -1,0 +1,112 @@
+"""From a specification and what exists to a DeployPlan; reads, and changes nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from pathlib import Path
+
+from deployer.bundle import bundle as bundles
+from deployer.deployments import plan as plans
+from deployer.deployments import server as servers
+from deployer.deployments.plan import (
+    DeployPlan,
+    KeepServer,
+    ReplaceServer,
+    StartServer,
+    Step,
+    StopServer,
+)
+from deployer.deployments.state import Server, Store
+from deployer.errors import EnvironmentProblem, InputError, NotSupported, SpecError
+from deployer.spec.deployment import DeploymentSpec
+from deployer.spec.rollout import AllAtOnce, Rolling
+from deployer.spec.scaling import Fixed
+from deployer.spec.target import Local
+
+load = plans.load
+
+
+def plan(spec: DeploymentSpec, store: Store | None = None) -> DeployPlan:
+    """Return what deploying ``spec`` would change on this machine.
+
+    Raises NotSupported for a target other than ``local``, InputError or a bundle's own error when the
+    bundle cannot be opened, EnvironmentProblem when a port is taken by something else.
+    """
+    target = local_target(spec)
+    digest = bundles.open_bundle(Path(spec.bundle)).digest
+    record = (store or Store()).find(spec.name)
+    observed = record.servers if record else ()
+    alive = frozenset(server.port for server in observed if servers.runs(server))
+    steps = decide(wanted_ports(target), digest, observed, alive)
+    for step in steps:
+        if isinstance(step, StartServer) and not servers.port_free(step.port):
+            raise EnvironmentProblem(
+                f"port {step.port} is in use by something else",
+                hint="set target.port to the first of a free range, or stop what listens there",
+            )
+    return DeployPlan(spec, digest, steps)
+
+
+def decide(
+    wanted: Sequence[int], digest: str, observed: Collection[Server], alive: Collection[int]
+) -> tuple[Step, ...]:
+    """Return the steps from the observed servers to ``wanted`` ports that all run ``digest``.
+
+    New servers come first, then replacements one by one, then removals: capacity falls last.
+    """
+    recorded = {server.port: server for server in observed}
+    starts: list[Step] = []
+    replacements: list[Step] = []
+    kept: list[Step] = []
+    for port in wanted:
+        server = recorded.get(port)
+        if server is None or port not in alive:
+            starts.append(StartServer(port))
+        elif server.bundle_digest != digest:
+            replacements.append(ReplaceServer(port, server.pid, server.bundle_digest))
+        else:
+            kept.append(KeepServer(port, server.pid))
+    stops = [StopServer(s.port, s.pid) for s in observed if s.port not in wanted]
+    return (*starts, *replacements, *stops, *kept)
+
+
+def wanted_ports(target: Local) -> tuple[int, ...]:
+    """Return the ports of a local target: ``port``, ``port`` + 1, ... Raises SpecError past 65535."""
+    last = target.port + target.instances - 1
+    if last > 65535:
+        raise SpecError(
+            "target.port", f"{target.instances} servers from {target.port} up need port {last}"
+        )
+    return tuple(range(target.port, last + 1))
+
+
+def local_target(spec: DeploymentSpec) -> Local:
+    """Return the local target of a specification. Raises NotSupported naming what is not there yet."""
+    if not isinstance(spec.target, Local):
+        raise NotSupported(
+            f"deploying to target {spec.target.kind!r} is not there yet; only 'local' is",
+            hint='set kind = "local" under [target]; `deployer compare` prices the others already',
+        )
+    if not isinstance(spec.scaling, Fixed):
+        raise NotSupported(
+            f"scaling.kind {spec.scaling.kind!r} is not there yet for target 'local': "
+            "it runs target.instances servers, always",
+            hint="leave out [scaling]; `deployer simulate` plays it",
+        )
+    if not isinstance(spec.rollout, AllAtOnce | Rolling):
+        raise NotSupported(
+            f"rollout.kind {spec.rollout.kind!r} is not there yet for target 'local': "
+            "without a load balancer servers are replaced one by one",
+            hint="leave out [rollout]",
+        )
+    return spec.target
+
+
+def refuse_stale(saved: DeployPlan, store: Store | None = None) -> None:
+    """Raise InputError when what exists, or the bundle, changed since the plan was made."""
+    now = plan(saved.spec, store)
+    if (now.bundle_digest, now.steps) != (saved.bundle_digest, saved.steps):
+        raise InputError(
+            "the plan is stale: what runs, or the bundle, changed since it was made",
+            hint="make it again with `deployer plan`",
+        )

@@ -1,0 +1,100 @@
+"""Run the serving code that a bundle carries, as a process of its own.
+
+``python -m inference_code VERB --model-dir DIR`` runs in ``DIR/code`` with that folder first on the path, so
+what is measured and checked here is the code that will serve, not this package's copy of it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from deployer.errors import EnvironmentProblem, InputError
+from inference_code.contract import MANIFEST_PATH, ContractError, Manifest
+
+
+def manifest(model_dir: Path) -> Manifest:
+    """Read the manifest of an unpacked bundle. Raises InputError when there is none or it is wrong."""
+    path = model_dir / MANIFEST_PATH
+    try:
+        return Manifest.from_json(path.read_bytes())
+    except (OSError, ContractError) as error:
+        raise InputError(f"{str(model_dir)!r} is not an unpacked bundle: {error}") from error
+
+
+def command(model_dir: Path, verb: str, options: Sequence[str] = ()) -> list[str]:
+    """Return the argument list that runs one verb of the bundle's serving code."""
+    where = str(model_dir.resolve())
+    return [sys.executable, "-m", "inference_code", verb, "--model-dir", where, *options]
+
+
+def environment(model_dir: Path, extra: Mapping[str, str] | None = None) -> dict[str, str]:
+    """Return the environment of such a process: the caller's, with the bundle's code on the path.
+
+    No byte code is written: the unpacked folder stays exactly what its manifest lists.
+    """
+    ours = {
+        "PYTHONPATH": str(working_dir(model_dir)),
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "PYTHONUNBUFFERED": "1",
+    }
+    return {**os.environ, **ours, **(extra or {})}
+
+
+def working_dir(model_dir: Path) -> Path:
+    """Return the folder in which the serving code runs."""
+    return model_dir.resolve() / "code"
+
+
+def call(
+    model_dir: Path, verb: str, options: Sequence[str] = (), *, timeout_s: float
+) -> dict[str, Any]:
+    """Run a verb to its end and return the JSON object that it prints.
+
+    Raises InputError with the process's last words when it fails: the handler or the model is wrong.
+    Raises EnvironmentProblem when it takes longer than ``timeout_s``.
+    """
+    try:
+        done = subprocess.run(
+            command(model_dir, verb, options),
+            cwd=working_dir(model_dir),
+            env=environment(model_dir),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=timeout_s,
+            check=False,
+        )
+    except subprocess.TimeoutExpired as error:
+        raise EnvironmentProblem(
+            f"`inference_code {verb}` did not end within {timeout_s:g} s",
+            hint="the handler may hang: run `deployer check BUNDLE`",
+        ) from error
+    except OSError as error:
+        raise InputError(f"cannot run the code of {str(model_dir)!r}: {error}") from error
+    return _answer(verb, done)
+
+
+def _answer(verb: str, done: subprocess.CompletedProcess[str]) -> dict[str, Any]:
+    try:
+        answer = json.loads(done.stdout)
+    except ValueError:
+        answer = None
+    if isinstance(answer, dict) and (done.returncode == 0 or verb == "check"):
+        return answer
+    raise InputError(
+        f"`inference_code {verb}` failed with exit status {done.returncode}: {last_words(done.stderr)}",
+        hint="`deployer check BUNDLE` tells what is wrong with the handler or its requirements",
+    )
+
+
+def last_words(text: str) -> str:
+    """Return the last line of a log that says something: usually the exception."""
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return lines[-1] if lines else "it said nothing"
