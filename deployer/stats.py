@@ -67,10 +67,14 @@ def mean_interval(values: Floats, confidence: float = 0.99) -> Interval:
     return Interval(float(values.mean()), z * float(values.std(ddof=1)) / math.sqrt(n))
 
 
-_STUDENT_975 = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228) + (
-    *(2.201, 2.179, 2.160, 2.145, 2.131, 2.120, 2.110, 2.101, 2.093, 2.086),
-    *(2.080, 2.074, 2.069, 2.064, 2.060, 2.056, 2.052, 2.048, 2.045, 2.042),
+# fmt: off
+_STUDENT_975 = (
+    12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228,
+    2.201, 2.179, 2.160, 2.145, 2.131, 2.120, 2.110, 2.101, 2.093, 2.086,
+    2.080, 2.074, 2.069, 2.064, 2.060, 2.056, 2.052, 2.048, 2.045, 2.042,
 )
+# fmt: on
+"""The 97.5% quantile of Student's t for 1 to 30 degrees of freedom."""
 
 
 def student_half_width(values: Sequence[float]) -> float:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import re
-from decimal import ROUND_HALF_EVEN, Context, Decimal, InvalidOperation
+from decimal import ROUND_FLOOR, ROUND_HALF_EVEN, Context, Decimal, InvalidOperation
 
 from deployer.errors import InputError
 
@@ -70,6 +70,13 @@ def format_ms(value_ms: float) -> str:
     if value_ms >= 100:
         return f"{value_ms:,.0f}"
     return f"{value_ms:.3g}"
+
+
+def format_share(share: float) -> str:
+    """Print a share as a percentage rounded down, so that 0.98996 never reads as 99.0%: ``98.9%``."""
+    percent = Decimal(repr(float(share))) * 100
+    digits = Decimal("0.01") if 99 < percent < 100 else Decimal("0.1")
+    return "100%" if percent == 100 else f"{percent.quantize(digits, rounding=ROUND_FLOOR)}%"
 
 
 def format_duration(seconds: float) -> str:

@@ -57,7 +57,9 @@ class Candidate:
 
     ``usd_per_thousand`` is None where a price or a profile is unknown; ``unknown_reason`` says which.
     ``usd_interval`` is the half-width of the 95% interval over the seeds, in USD per thousand.
-    ``slo_attainment`` is the share of offered requests that succeed within the objective.
+    ``slo_attainment`` is the share of offered requests that succeed within the objective, of several the
+    one with the least margin; ``attainments`` has each, by its key (``p99_ms``).
+    ``tied``: meets, and its cost cannot be told apart from the best's.
     ``spec`` is the deployment as plain data, ready to be written as TOML.
     """
 
@@ -82,7 +84,26 @@ class Candidate:
     assumptions: tuple[str, ...] = ()
     unknown_reason: str | None = None
     rank: int | None = None
+    tied: bool = False
+    attainments: Mapping[str, float] = field(default_factory=dict)
     run: Run | None = field(default=None, compare=False, repr=False)
+
+
+@dataclass(frozen=True)
+class LoadPoint:
+    """What a candidate costs and whether it meets the objective at a load, in mean requests per second."""
+
+    rps: float
+    usd_per_thousand: Decimal | None
+    meets: bool
+
+
+@dataclass(frozen=True)
+class LoadCurve:
+    """One candidate simulated at several loads, rising."""
+
+    candidate: str
+    points: tuple[LoadPoint, ...]
 
 
 @dataclass(frozen=True)
@@ -90,7 +111,9 @@ class CostReport:
     """All candidates, best first, over one trace and one objective.
 
     ``headline`` is computed: the winner, its cost and latency; then the runner-up and by how much.
-    ``not_counted`` and ``assumptions`` are sentences; ``measured`` are the load tests behind the profiles.
+    ``not_counted`` and ``conventions`` are sentences: what is not in a bill, and how a bill is counted.
+    ``measured`` are the load tests behind the profiles. ``load_curves`` are empty unless the candidates
+    were simulated again at other loads.
     """
 
     name: str
@@ -109,6 +132,8 @@ class CostReport:
     sensitivity: tuple[str, ...] = ()
     calibration: tuple[str, ...] = ()
     not_counted: tuple[str, ...] = ()
+    conventions: tuple[str, ...] = ()
+    load_curves: tuple[LoadCurve, ...] = ()
     commands: tuple[str, ...] = ()
     tool_version: str = ""
 

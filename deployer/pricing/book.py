@@ -104,23 +104,42 @@ class PriceBook:
             raise UnknownPrice(f"no price for {sku}{self._reason(sku)}", hint=self._hint(sku))
         return price
 
-    def find(self, *, service: str = "*", region: str = "*", item: str = "*") -> tuple[Price, ...]:
-        """Return the prices whose key fits the shell patterns, sorted by key; maybe none."""
-        wanted = Gap(service, region, item, "")
-        return tuple(price for price in self if wanted.covers(price.sku))
+    def search(
+        self, *, service: str | None = None, region: str | None = None, item: str | None = None
+    ) -> tuple[Price, ...]:
+        """Return the prices whose key fits every filter, sorted by key.
+
+        A filter is a shell pattern (``ml.c5.*``) or a part of the word (``c5``). Raises UnknownPrice when
+        nothing fits.
+        """
+        wanted = Gap(_pattern(service), _pattern(region), _pattern(item), "")
+        found = tuple(price for price in self if wanted.covers(price.sku))
+        if not found:
+            key = f"{service or '*'}/{region or '*'}/{item or '*'}"
+            raise UnknownPrice(f"no price fits {key}", hint=self._hint_search(service, item))
+        return found
 
     def shape(self, instance_type: str) -> InstanceShape | None:
         """Return the shape of an instance type, with or without ``ml.``; None when it is not known."""
         return self.instances.get(instance_type.removeprefix("ml."))
+
+    def _hint_search(self, service: str | None, item: str | None) -> str:
+        known = {s.item for s in self.prices if fnmatchcase(s.service, _pattern(service))}
+        near = difflib.get_close_matches(item or "", sorted(known), n=4)
+        if near:
+            return f"near: {', '.join(near)}"
+        return f"services with prices: {', '.join(self._services())}"
+
+    def _services(self) -> list[str]:
+        return sorted({sku.service for sku in self.prices})
 
     def _reason(self, sku: Sku) -> str:
         reason = next((gap.reason for gap in self.gaps if gap.covers(sku)), "")
         return f": {reason}" if reason else ""
 
     def _hint(self, sku: Sku) -> str:
-        services = sorted({known.service for known in self.prices})
-        if sku.service not in services:
-            return f"services with prices: {', '.join(services)}"
+        if sku.service not in self._services():
+            return f"services with prices: {', '.join(self._services())}"
         items = [s.item for s in self.prices if (s.service, s.region) == (sku.service, sku.region)]
         near = difflib.get_close_matches(sku.item, sorted(items), n=4)
         elsewhere = sorted(
@@ -132,6 +151,12 @@ class PriceBook:
         if elsewhere:
             parts.append(f"priced in {', '.join(elsewhere)}; no price is carried between regions")
         return "; ".join(parts) or f"list what there is: deployer prices --service {sku.service}"
+
+
+def _pattern(word: str | None) -> str:
+    if word is None:
+        return "*"
+    return word if set(word) & set("*?[") else f"*{word}*"
 
 
 def index(prices: Iterable[Price]) -> dict[Sku, Price]:

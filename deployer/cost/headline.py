@@ -1,0 +1,129 @@
+"""The report's first two sentences, computed: the winner, then the runner-up and when it would win."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from deployer.cost.breakeven import break_even
+from deployer.cost.candidates import WANTED
+from deployer.cost.ranking import tied
+from deployer.cost.report import Candidate
+from deployer.spec.deployment import Slo
+from deployer.units import format_ms, format_share, format_usd
+
+
+def headline(candidates: Sequence[Candidate], slo: Slo) -> tuple[str, ...]:
+    """Return what ranked ``candidates`` come to in one to three sentences, without an adjective."""
+    meeting = [c for c in candidates if c.verdict in ("best", "meets")]
+    if meeting:
+        return (_first(meeting[0], slo), _second(meeting, candidates, slo))
+    missing = [c for c in candidates if c.verdict == "misses"]
+    if not missing:
+        return ("No candidate can be priced.", *(_unknown(c) for c in candidates[:1]))
+    return (f"No candidate meets {_objective(slo)}.", _closest(missing[0], slo))
+
+
+def _first(best: Candidate, slo: Slo) -> str:
+    text = f"Run {_what(best)}: {_cost(best)} per thousand successful requests"
+    if slo.items():
+        text += f", {_latency(best, slo)}"
+    else:
+        text += "; no objective is set, so cost alone decides"
+    return f"{text} ({_basis(best)})."
+
+
+def _second(meeting: Sequence[Candidate], candidates: Sequence[Candidate], slo: Slo) -> str:
+    best = meeting[0]
+    if len(meeting) == 1:
+        others = [c for c in candidates if c.verdict == "misses"]
+        if not others:
+            return "No other candidate has a known cost."
+        return f"No other candidate meets {_objective(slo)}; closest is {others[0].name}: {others[0].reason}."
+    ties = [c for c in meeting[1:] if tied(c, best)]
+    if ties:
+        names = ", ".join(f"{c.name} ({_cost(c)})" for c in ties)
+        return f"Tied with it within the 95% intervals: {names}."
+    return f"Next is {_runner_up(best, meeting[1])}."
+
+
+def _runner_up(best: Candidate, other: Candidate) -> str:
+    if not best.usd_per_thousand or other.usd_per_thousand is None:
+        return other.name
+    ratio = other.usd_per_thousand / best.usd_per_thousand
+    more = other.usd_per_thousand - best.usd_per_thousand
+    text = f"{_what(other)} at {_cost(other)} ({ratio:.2f}×, +{format_usd(more)})"
+    turn = break_even(best, other)
+    if turn is None:
+        return f"{text}; no single price can reverse the order"
+    way = "dearer" if turn.change > 0 else "cheaper"
+    return f"{text}; it wins once {turn.item} are {abs(turn.change):.0%} {way}"
+
+
+def _closest(nearest: Candidate, slo: Slo) -> str:
+    text = f"Closest is {_what(nearest)}: {nearest.reason}"
+    if nearest.usd_per_thousand is not None:
+        text += f", at {_cost(nearest)} per thousand successful requests"
+    needed = _needed(nearest, slo)
+    return f"{text}{f'; {needed}' if needed else ''} ({_basis(nearest)})."
+
+
+def _needed(candidate: Candidate, slo: Slo) -> str:
+    """Return the objective that the shown run would have met; empty when refusals alone exceed the share."""
+    if candidate.run is None:
+        return ""
+    answers = np.sort(candidate.run.latency_s)
+    met = []
+    for key, _ in slo.items():
+        rank = int(np.ceil(WANTED[key] * candidate.run.offered))
+        if rank > len(answers):
+            return "more capacity is needed: too many requests get no answer at any speed"
+        met.append(f"{key.removesuffix('_ms')} ≤ {format_ms(float(answers[rank - 1]) * 1000)} ms")
+    return f"it would meet {', '.join(met)}"
+
+
+def _unknown(candidate: Candidate) -> str:
+    return f"{candidate.name}: {candidate.unknown_reason}."
+
+
+def _what(c: Candidate) -> str:
+    parts = [c.name] if not c.precision or c.precision in c.name else [c.name, c.precision]
+    low, high = c.instances or (0, 0)
+    if high > 1:
+        parts.append(f"{low}–{high} instances" if low != high else f"{high} instances")
+    return f"{parts[0]} ({', '.join(parts[1:])})" if len(parts) > 1 else parts[0]
+
+
+def _cost(c: Candidate) -> str:
+    if c.usd_per_thousand is None:
+        return "unknown cost"
+    text = f"USD {format_usd(c.usd_per_thousand)}"
+    return text if not c.usd_interval else f"{text} ± {format_usd(c.usd_interval, 1)}"
+
+
+def _latency(c: Candidate, slo: Slo) -> str:
+    """Say the binding objective: the one with the least margin."""
+    key, share = min(c.attainments.items(), key=lambda item: item[1] - WANTED[item[0]])
+    limit = dict(slo.items())[key]
+    name = key.removesuffix("_ms")
+    measured = getattr(c.latency_ms, name, None)
+    seen = f"{name} {format_ms(measured)} ms and " if measured is not None else ""
+    return (
+        f"{seen}{format_share(share)} of offered requests within {limit:g} ms "
+        f"({WANTED[key]:.0%} wanted)"
+    )
+
+
+def _objective(slo: Slo) -> str:
+    return ", ".join(f"{key.removesuffix('_ms')} ≤ {ms:g} ms" for key, ms in slo.items())
+
+
+def _basis(c: Candidate) -> str:
+    word = c.provenance or "unknown"
+    if not c.assumptions:
+        return word
+    count = len(c.assumptions)
+    return f"{word}, assumed: {c.assumptions[0].rstrip('.')}" + (
+        f" and {count - 1} more" if count > 1 else ""
+    )
