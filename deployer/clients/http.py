@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import ssl
 
@@ -33,7 +34,9 @@ class HttpInvoker:
         """Send any request to this endpoint's host. Raises like ``invoke``."""
         connection = self._connect()
         try:
-            connection.request(method, path, content or None, headers or {})
+            # A server may refuse a body, and hang up, before it has read all of it: its answer still counts.
+            with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+                connection.request(method, path, content or None, headers or {})
             response = connection.getresponse()
             names = {name.lower(): value for name, value in response.getheaders()}
             return Answer(response.status, response.read(), names)

@@ -20,6 +20,7 @@ from deployer.errors import PartialFailure, Unreachable
 
 __all__ = ["DeploymentStatus", "apply", "destroy", "invoke", "logs", "running", "serve", "status"]
 
+Say = Callable[[str], None]
 Health = Literal["serving", "not answering", "dead"]
 
 
@@ -96,7 +97,7 @@ def invoke(
 
 
 def destroy(
-    name: str, *, store: Store | None = None, say: Callable[[str], None] = lambda line: None
+    name: str, *, store: Store | None = None, say: Say = lambda line: None
 ) -> tuple[str, ...]:
     """Drain and stop every server, remove the record, bundles and logs; return what was removed.
 

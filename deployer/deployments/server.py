@@ -83,10 +83,14 @@ def identity(pid: int) -> str | None:
 
 def runs(server: Server) -> bool:
     """Return whether this very process still runs."""
-    child = _children.get(server.pid)
-    if child is not None and child.poll() is not None:
-        del _children[server.pid]
+    exit_status(server)
     return identity(server.pid) == server.identity
+
+
+def exit_status(server: Server) -> int | None:
+    """Return how a server that this process started ended; None while it runs, or if another started it."""
+    child = _children.get(server.pid)
+    return child.poll() if child is not None else None
 
 
 def ping_ms(port: int, host: str = HOST) -> float | None:
@@ -137,8 +141,7 @@ def stop(server: Server, grace_s: float) -> bool:
 
     A process that is not this server, or one of its workers, is left alone.
     """
-    if runs(server):
-        os.kill(server.pid, signal.SIGTERM)
+    terminate(server)
     _wait_gone(server, grace_s)
     left = members(server)
     for pid in left:
@@ -146,6 +149,13 @@ def stop(server: Server, grace_s: float) -> bool:
             os.kill(pid, signal.SIGKILL)
     _wait_gone(server, 5)
     return not left
+
+
+def terminate(server: Server) -> None:
+    """Ask a server to drain and end, if it runs."""
+    if runs(server):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(server.pid, signal.SIGTERM)
 
 
 def members(server: Server) -> tuple[int, ...]:

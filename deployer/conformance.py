@@ -1,0 +1,368 @@
+"""Play SageMaker's rules for a container against the real server process of a bundle.
+
+The rules are those of the hosting contract: how the platform starts, asks, feeds and stops a container.
+They are played on this machine, on 127.0.0.1, with the serving code that the bundle carries; what a
+registry or an IAM role may refuse is not covered. Multi-model hosting is not played.
+"""
+
+from __future__ import annotations
+
+import socket
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from deployer import processes
+from deployer.bundle import archive
+from deployer.clients.base import Answer, Body
+from deployer.clients.http import HttpInvoker
+from deployer.deployments import server as servers
+from deployer.deployments.state import Server
+from deployer.errors import ConditionFailed, DeployerError
+from inference_code.contract import (
+    CONTENT_TYPES,
+    CUSTOM_ATTRIBUTES_HEADER,
+    INVOCATIONS_ROUTE,
+    JSON_TYPE,
+    PING_ROUTE,
+    PORT_ENV,
+    SAMPLES_PATH,
+    Manifest,
+)
+
+CONNECT_S = 0.25
+PING_S = 2.0
+ANSWER_S = 60.0
+STOP_S = 30.0
+_PING_BYTES = 1024
+_INFERENCE_ID = "X-Amzn-SageMaker-Inference-Id"
+
+Outcome = Literal["passed", "broken", "not played"]
+
+
+@dataclass(frozen=True)
+class RuleResult:
+    """One rule: what was seen, and what to change when it is broken."""
+
+    rule: str
+    outcome: Outcome
+    seen: str
+    fix: str
+
+
+@dataclass(frozen=True)
+class ConformanceReport:
+    """Every rule with its outcome, in the order in which the platform would meet them."""
+
+    name: str
+    digest: str
+    rules: tuple[RuleResult, ...]
+
+    @property
+    def broken(self) -> tuple[RuleResult, ...]:
+        """The rules that do not hold."""
+        return tuple(rule for rule in self.rules if rule.outcome == "broken")
+
+    @property
+    def ok(self) -> bool:
+        """Whether no rule is broken."""
+        return not self.broken
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the report as a JSON document."""
+        return {
+            "name": self.name,
+            "bundle_digest": self.digest,
+            "ok": self.ok,
+            "rules": [asdict(rule) for rule in self.rules],
+        }
+
+    def require(self) -> ConformanceReport:
+        """Return the report itself. Raises ConditionFailed naming each broken rule."""
+        if self.broken:
+            words = "; ".join(f"{rule.rule}: {rule.seen}" for rule in self.broken)
+            raise ConditionFailed(
+                f"{self.name} breaks {len(self.broken)} of {len(self.rules)} rules: {words}",
+                hint=self.broken[0].fix,
+            )
+        return self
+
+
+def check(
+    bundle: Path,
+    *,
+    startup_s: float = servers.STARTUP_S,
+    say: Callable[[str], None] = lambda line: None,
+) -> ConformanceReport:
+    """Verify a bundle, start its server as SageMaker would, and play every rule against it.
+
+    ``startup_s`` is the platform's limit to the first healthy /ping: 480 for real-time endpoints, 180 for
+    serverless. Raises the bundle's own error when the archive cannot be trusted.
+    """
+    with tempfile.TemporaryDirectory(prefix="deployer-check-") as folder:
+        model_dir = Path(folder) / "model"
+        manifest = archive.unpack(bundle, model_dir)
+        say(f"unpacked {manifest.name} {manifest.digest[:12]}, every digest verified")
+        before = _listing(model_dir)
+        _set_writable(model_dir, False)
+        try:
+            play = _Play(model_dir, manifest, Path(folder) / "server.log", startup_s, before, say)
+            return ConformanceReport(manifest.name, manifest.digest, play.run())
+        finally:
+            _set_writable(model_dir, True)
+
+
+class _NotPlayedError(Exception):
+    """A rule that says nothing about this bundle, with the reason."""
+
+
+class _BrokenError(Exception):
+    """A rule that does not hold, with what was seen."""
+
+
+class _Play:
+    """One server process and the rules played on it, in order."""
+
+    def __init__(
+        self,
+        model_dir: Path,
+        manifest: Manifest,
+        log: Path,
+        startup_s: float,
+        before: Mapping[str, tuple[int, int]],
+        say: Callable[[str], None],
+    ) -> None:
+        self._model_dir, self._manifest, self._log = model_dir, manifest, log
+        self._startup_s, self._before, self._say = startup_s, before, say
+        self._samples = _samples(model_dir)
+        self._server: Server | None = None
+        self._port = servers.free_port()
+        self._client = HttpInvoker(f"http://{servers.HOST}:{self._port}", timeout_s=ANSWER_S)
+
+    def run(self) -> tuple[RuleResult, ...]:
+        """Play every rule; the server is gone afterwards, whatever happened."""
+        rules: tuple[tuple[str, Callable[[], str], str], ...] = (
+            ("handler loads and answers its samples", self._handler, "see the handler's own error"),
+            ("serves with argument `serve` on $SAGEMAKER_BIND_TO_PORT", self._starts,
+             "the container is run as `serve`; read its last words in what was seen"),
+            ("accepts a connection within 250 ms", self._connects,
+             "do no work between accepting and reading"),
+            ("GET /ping answers 200 within 2 s", self._pings,
+             "load the model before listening; keep /ping free of model work"),
+            ("answers a sample with 200 within 60 s", self._answers,
+             "make the handler faster, or use an asynchronous target"),
+            ("accepts SageMaker's headers", self._headers, "ignore headers that you do not know"),
+            ("bad body is answered 400", self._bad_body,
+             "raise ValueError in input_fn for what cannot be read"),
+            ("unknown content type is answered 415", self._bad_type,
+             "refuse content types that input_fn does not know"),
+            ("unknown path is answered 404", self._bad_path, "serve only the contract's routes"),
+            ("wrong method is answered 405", self._bad_method, "serve only the contract's methods"),
+            ("body past the limit is answered 413", self._too_large,
+             "set serving.max_body_bytes to what memory bears"),
+            ("serves on after bad requests", self._answers, "a request must not end the process"),
+            ("SIGTERM drains and exits 0 within 30 s", self._stops,
+             "lower serving.drain_s; let the handler's threads end"),
+            ("leaves the model folder as it is", self._untouched,
+             "/opt/ml/model is read-only: write to a temporary folder"),
+        )  # fmt: skip
+        try:
+            return tuple(self._judge(*rule) for rule in rules)
+        finally:
+            if self._server is not None:
+                servers.stop(self._server, 0)
+
+    def _judge(self, name: str, rule: Callable[[], str], fix: str) -> RuleResult:
+        outcome: Outcome = "passed"
+        try:
+            seen = rule()
+        except _NotPlayedError as reason:
+            outcome, seen = "not played", str(reason)
+        except _BrokenError as problem:
+            outcome, seen = "broken", str(problem)
+        except DeployerError as error:
+            outcome, seen = "broken", error.message
+        self._say(f"{outcome}: {name} ({seen})")
+        return RuleResult(name, outcome, seen, fix)
+
+    def _handler(self) -> str:
+        report = processes.call(self._model_dir, "check", timeout_s=self._startup_s)
+        if not report.get("ok"):
+            raise _BrokenError("; ".join(map(str, report.get("problems", ["no reason given"]))))
+        return f"{len(self._samples)} samples"
+
+    def _starts(self) -> str:
+        self._server = servers.start(
+            self._model_dir,
+            self._port,
+            log=self._log,
+            digest=self._manifest.digest,
+            env={PORT_ENV: str(self._port)},
+        )
+        try:
+            seconds = servers.wait_ready(self._server, self._log, limit_s=self._startup_s)
+        except DeployerError as error:
+            servers.stop(self._server, 0)
+            self._server = None
+            raise _BrokenError(error.message) from error
+        return f"healthy after {seconds:.1f} s of {self._startup_s:.0f} s"
+
+    def _connects(self) -> str:
+        self._need_server()
+        worst = 0.0
+        for _ in range(20):
+            begun = time.monotonic()
+            with socket.create_connection((servers.HOST, self._port), timeout=5):
+                worst = max(worst, time.monotonic() - begun)
+        return _within(worst, CONNECT_S, "worst of 20")
+
+    def _pings(self) -> str:
+        self._need_server()
+        begun = time.monotonic()
+        answer = self._client.request("GET", PING_ROUTE)
+        taken = time.monotonic() - begun
+        _expect(answer, 200)
+        if len(answer.content) > _PING_BYTES:
+            raise _BrokenError(f"its body has {len(answer.content)} bytes; the platform wants none")
+        return _within(taken, PING_S, "answered")
+
+    def _answers(self) -> str:
+        self._need_server()
+        if not self._samples:
+            raise _NotPlayedError("the bundle holds no sample: package it with --samples")
+        worst = 0.0
+        for name, body in self._samples.items():
+            begun = time.monotonic()
+            _expect(self._client.invoke(body), 200, f"{name}: ")
+            worst = max(worst, time.monotonic() - begun)
+        return _within(worst, ANSWER_S, f"worst of {len(self._samples)}")
+
+    def _headers(self) -> str:
+        body = self._a_sample()
+        headers = {
+            "Content-Type": body.content_type,
+            CUSTOM_ATTRIBUTES_HEADER: "a" * 1024,
+            _INFERENCE_ID: "b" * 64,
+        }
+        answer = self._client.request("POST", INVOCATIONS_ROUTE, body.content, headers)
+        return _expect(answer, 200, "with custom attributes of 1,024 characters: ")
+
+    def _bad_body(self) -> str:
+        return self._refused(b'{"broken": ', JSON_TYPE, 400)
+
+    def _bad_type(self) -> str:
+        return self._refused(b"?", "application/x-deployer-unknown", 415)
+
+    def _refused(self, content: bytes, content_type: str, status: int) -> str:
+        self._need_server()
+        answer = self._client.invoke(Body(content, content_type))
+        if answer.status == 200:
+            raise _NotPlayedError("the handler reads any body, so there is no bad one")
+        return _expect(answer, status)
+
+    def _bad_path(self) -> str:
+        self._need_server()
+        return _expect(self._client.request("GET", "/no-such-path"), 404)
+
+    def _bad_method(self) -> str:
+        self._need_server()
+        return _expect(self._client.request("GET", INVOCATIONS_ROUTE), 405)
+
+    def _too_large(self) -> str:
+        self._need_server()
+        size = self._manifest.serving.max_body_bytes + 1
+        return _expect(self._client.invoke(Body(b" " * size)), 413, f"{size:,} bytes: ")
+
+    def _stops(self) -> str:
+        """Ask it to stop while a request is half sent: that request must still be answered."""
+        server = self._need_server()
+        body = self._a_sample()
+        head = (
+            f"POST {INVOCATIONS_ROUTE} HTTP/1.1\r\nHost: {servers.HOST}\r\n"
+            f"Content-Type: {body.content_type}\r\nContent-Length: {len(body.content)}\r\n\r\n"
+        ).encode()
+        half = len(body.content) // 2
+        begun = time.monotonic()
+        with socket.create_connection((servers.HOST, self._port), timeout=STOP_S) as connection:
+            connection.sendall(head + body.content[:half])
+            time.sleep(0.2)
+            servers.terminate(server)
+            time.sleep(0.2)
+            status = _finish(connection, body.content[half:])
+        while servers.runs(server) and time.monotonic() - begun < STOP_S:
+            time.sleep(0.05)
+        code = servers.exit_status(server)
+        if status != "200":
+            raise _BrokenError(f"the request in flight got {status}")
+        if code != 0:
+            raise _BrokenError(
+                f"after {STOP_S:g} s it still ran" if code is None else f"exit {code}"
+            )
+        return f"request in flight got 200, exit 0 after {time.monotonic() - begun:.1f} s"
+
+    def _untouched(self) -> str:
+        self._need_server()
+        after = _listing(self._model_dir)
+        changed = sorted(
+            name for name in {*self._before, *after} if self._before.get(name) != after.get(name)
+        )
+        if changed:
+            raise _BrokenError(f"written or removed: {', '.join(changed[:5])}")
+        return f"{len(after)} files unchanged"
+
+    def _a_sample(self) -> Body:
+        self._need_server()
+        if not self._samples:
+            raise _NotPlayedError("the bundle holds no sample: package it with --samples")
+        return next(iter(self._samples.values()))
+
+    def _need_server(self) -> Server:
+        if self._server is None:
+            raise _NotPlayedError("the server did not start")
+        return self._server
+
+
+def _expect(answer: Answer, status: int, what: str = "") -> str:
+    if answer.status != status:
+        words = answer.content[:200].decode("utf-8", "replace").strip()
+        raise _BrokenError(f"{what}answered {answer.status}, not {status}: {words}")
+    return f"{what}answered {status}"
+
+
+def _within(taken_s: float, limit_s: float, what: str) -> str:
+    if taken_s > limit_s:
+        raise _BrokenError(f"{what}: {taken_s * 1000:.0f} ms, limit {limit_s * 1000:.0f} ms")
+    return f"{what}: {taken_s * 1000:.1f} ms"
+
+
+def _finish(connection: socket.socket, rest: bytes) -> str:
+    """Send the rest of a request and return the status of its answer, or what happened instead."""
+    try:
+        connection.sendall(rest)
+        words = connection.recv(4096).split(b" ", 2)
+    except OSError as error:
+        return f"no answer ({error.strerror or error})"
+    return words[1].decode("latin-1") if len(words) > 1 else "no answer (connection closed)"
+
+
+def _samples(model_dir: Path) -> dict[str, Body]:
+    folder = model_dir / SAMPLES_PATH
+    paths = sorted(path for path in folder.glob("*") if path.suffix in CONTENT_TYPES)
+    return {path.name: Body.from_file(path) for path in paths}
+
+
+def _listing(folder: Path) -> dict[str, tuple[int, int]]:
+    """Size and time of change of every file below a folder."""
+    files = (path for path in folder.rglob("*") if path.is_file())
+    stats = ((str(path.relative_to(folder)), path.stat()) for path in files)
+    return {name: (stat.st_size, stat.st_mtime_ns) for name, stat in stats}
+
+
+def _set_writable(folder: Path, writable: bool) -> None:
+    """Make a folder and all in it read-only as SageMaker mounts it (root may still write), or undo it."""
+    for path in (folder, *folder.rglob("*")):
+        mode = path.stat().st_mode
+        path.chmod(mode | 0o200 if writable else mode & ~0o222)
