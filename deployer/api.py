@@ -7,16 +7,18 @@ and a verb needs only the extra it uses.
 
 from __future__ import annotations
 
+import dataclasses
+import shlex
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from deployer.errors import InputError, SpecError
+from deployer.errors import InputError
 from deployer.spec import serde
 from deployer.spec.deployment import DeploymentSpec, Slo
-from inference_code.contract import ServingConfig
+from inference_code.contract import SAMPLES_PATH, ServingConfig
 
 if TYPE_CHECKING:
     from deployer.bundle.bundle import Bundle
@@ -32,12 +34,18 @@ if TYPE_CHECKING:
     from deployer.runs import Run
     from deployer.traffic.trace import TrafficTrace
 
+_LOOPBACK = ("127.0.0.1", "localhost", "::1")
 Say = Callable[[str], None]
 Arrays = Mapping[str, Any]
 
 
 def _silent(_: str) -> None:
     """Say nothing."""
+
+
+def to_toml(spec: DeploymentSpec) -> str:
+    """Return a specification as deployment.toml."""
+    return serde.to_toml(spec)
 
 
 def export(model: Any, example: Arrays, out: Path, **options: Any) -> Variant:
@@ -211,6 +219,7 @@ def loadtest(
     at ``url``; they are used in turn.
     """
     from deployer import load
+    from deployer.bundle.bundle import open_bundle
 
     if (trace is None) == (rate is None):
         raise InputError("a load test needs either a trace or a rate")
@@ -220,10 +229,13 @@ def loadtest(
         chosen = make_trace("poisson", rate=rate, duration_s=duration_s, seed=seed)
     else:
         chosen = _trace(trace)
-    bodies = _bodies(url, data, bundle)
-    return load.loadtest(
-        url, chosen, bodies, timeout_s=timeout_s, max_connections=max_connections, say=say
-    )
+    served = bundle or _bundle_behind(url)
+    options = load.LoadOptions(timeout_s=timeout_s, max_connections=max_connections)
+    run = load.loadtest(url, chosen, _bodies(data, served), options=options, say=say)
+    if served is None:
+        return run
+    digest = open_bundle(served).digest
+    return dataclasses.replace(run, details={**run.details, "bundle_digest": digest})
 
 
 def simulate(
@@ -237,6 +249,55 @@ def simulate(
     from deployer.simulation import simulation
 
     return simulation.simulate(_trace(trace), _profile(profile), _spec(spec), seed)
+
+
+def compare(
+    specs: Sequence[DeploymentSpec | Path],
+    *,
+    trace: TrafficTrace | Path,
+    profiles: Sequence[Profile | Path],
+    slo: Slo | None = None,
+    seeds: Sequence[int] = (0, 1, 2),
+    measured: Sequence[Run | Path] = (),
+    name: str | None = None,
+    out_dir: Path | None = None,
+    say: Say = _silent,
+) -> CostReport:
+    """Simulate and price every specification over one trace, and rank them under one objective.
+
+    A specification is matched to a profile by its bundle's digest. ``slo`` None takes the objective that
+    the specifications share. ``measured`` load tests say how far the simulator is off on this machine.
+    With ``out_dir`` the report is written there: index.html, report.md, report.json, report.csv.
+    """
+    from deployer import __version__, comparison, runs
+    from deployer.cost import compare as stage
+    from deployer.pricing import snapshot
+
+    chosen = tuple(_spec(spec) for spec in specs)
+    question = comparison.Question(
+        chosen, _trace(trace), tuple(map(_profile, profiles)), tuple(seeds)
+    )
+    load_tests = [runs.load(run) if isinstance(run, Path) else run for run in measured]
+    report = stage.compare(
+        question.entries(say),
+        name=name or chosen[0].name,
+        trace=question.trace,
+        slo=_shared_slo(chosen) if slo is None else slo,
+        book=snapshot.load(),
+        profiles=question.profiles,
+        seeds=question.seeds,
+        measured=[comparison.measured_summary(run) for run in load_tests],
+        calibration=comparison.calibration(load_tests, question.profiles),
+        commands=_next_commands(specs, trace, profiles, out_dir),
+        tool_version=__version__,
+        rerun=question.changed,
+    )
+    if out_dir is not None:
+        say(f"write the report to {out_dir}")
+        from deployer.report.write import write
+
+        write(report, out_dir)
+    return report
 
 
 def prices(
@@ -271,9 +332,7 @@ def status(name: str) -> DeploymentStatus:
     return local.status(name)
 
 
-def invoke(
-    name: str, body: Body, *, accept: str | None = None, timeout_s: float = 60.0
-) -> Answer:
+def invoke(name: str, body: Body, *, accept: str | None = None, timeout_s: float = 60.0) -> Answer:
     """Send one request to a deployment."""
     from deployer.deployments import local
 
@@ -310,3 +369,59 @@ def _profile(source: Profile | Path) -> Profile:
     from deployer import profiles
 
     return profiles.load(source) if isinstance(source, Path) else source
+
+
+def _shared_slo(specs: Sequence[DeploymentSpec]) -> Slo:
+    slos = {spec.slo for spec in specs}
+    if len(slos) > 1:
+        raise InputError(
+            "the specifications have different objectives", hint="name one: --slo p99=100ms"
+        )
+    return slos.pop()
+
+
+def _bundle_behind(url: str) -> Path | None:
+    """Return the bundle that a server of this machine answers with at ``url``, when it is ours."""
+    from deployer.clients.base import Endpoint
+    from deployer.deployments.state import Store
+
+    endpoint = Endpoint.parse(url)
+    return Store().bundle_at(endpoint.port) if endpoint.host in _LOOPBACK else None
+
+
+def _bodies(data: Sequence[Path], bundle: Path | None) -> list[Body]:
+    from deployer.clients.base import Body
+
+    if data:
+        return [Body.from_file(path) for path in data]
+    bodies = [] if bundle is None else _samples(bundle)
+    if not bodies:
+        raise InputError(
+            "no request body to send",
+            hint="add --data FILE, or --bundle BUNDLE to use the samples that it holds",
+        )
+    return bodies
+
+
+def _samples(bundle: Path) -> list[Body]:
+    from deployer.bundle import archive
+    from deployer.clients.base import Body
+
+    with tempfile.TemporaryDirectory(prefix="deployer-samples-") as folder:
+        model_dir = Path(folder) / "model"
+        archive.unpack(bundle, model_dir)
+        return [Body.from_file(path) for path in sorted((model_dir / SAMPLES_PATH).glob("*"))]
+
+
+def _next_commands(
+    specs: Sequence[Any], trace: Any, profiles: Sequence[Any], out_dir: Path | None
+) -> tuple[str, ...]:
+    """Return the command that makes the report again, where everything came from files."""
+    if not all(isinstance(item, Path) for item in (*specs, trace, *profiles)):
+        return ()
+    words = [*map(str, specs), "--trace", str(trace)]
+    for profile in profiles:
+        words += ["--profile", str(profile)]
+    if out_dir is not None:
+        words += ["-o", str(out_dir)]
+    return (f"deployer compare {shlex.join(words)}",)

@@ -58,7 +58,9 @@ def run(out_dir: Path, *, seed: int = 0, say: Say = lambda _: None) -> CostRepor
     digits = load_digits(seed)
     model = train(digits, seed)
     say("export to ONNX, checked against the source on held-out images")
-    variant = api.export(model, {"image": digits.held_out[:DIGITS_PER_FORM]}, out_dir / "model.onnx")
+    variant = api.export(
+        model, {"image": digits.held_out[:DIGITS_PER_FORM]}, out_dir / "model.onnx"
+    )
     say("climb the quantization ladder")
     ladder = api.optimize(
         variant.path,

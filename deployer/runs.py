@@ -8,13 +8,16 @@ cannot hide its own wait.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from deployer.errors import InputError
 from deployer.stats import Floats, LatencySummary, summarize_ms
 
 SCHEMA_VERSION = 1
@@ -160,6 +163,8 @@ class Run:
             "intended_s": self.intended_s.tolist(),
             "done_s": done,
             "status": self.status.tolist(),
+            "request_bytes": self.request_bytes.tolist(),
+            "response_bytes": self.response_bytes.tolist(),
         }
 
     def _percentiles(self) -> list[list[float]]:
@@ -173,6 +178,47 @@ class Run:
     def dumps(self) -> str:
         """Return run.json as text, byte for byte the same for the same run."""
         return json.dumps(self.to_json(), indent=1, sort_keys=True, allow_nan=False) + "\n"
+
+
+def load(path: Path) -> Run:
+    """Read run.json back. Raises InputError when it cannot be read or keeps only percentiles."""
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(f"cannot read {str(path)!r}: {error}") from error
+    if not isinstance(data, dict) or data.get("schema_version") != SCHEMA_VERSION:
+        raise InputError(f"{str(path)!r} is no run.json of schema version {SCHEMA_VERSION}")
+    if "samples" not in data:
+        raise InputError(
+            f"{str(path)!r} keeps percentiles only, not its samples",
+            hint=f"a run of up to {SAMPLES_LIMIT:,} requests keeps every sample",
+        )
+    try:
+        return _from_json(data)
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError(f"{str(path)!r} is no run.json: {error!r}") from error
+
+
+def _from_json(data: Mapping[str, Any]) -> Run:
+    samples, capacity = data["samples"], data["capacity"]
+    lag_ms = data["max_lag_ms"]
+    done = [math.nan if value is None else value for value in samples["done_s"]]
+    return Run(
+        provenance=data["provenance"],
+        duration_s=float(data["duration_s"]),
+        intended_s=np.array(samples["intended_s"], np.float64),
+        done_s=np.array(done, np.float64),
+        status=np.array(samples["status"], np.int16),
+        request_bytes=np.array(samples["request_bytes"], np.int64),
+        response_bytes=np.array(samples["response_bytes"], np.int64),
+        capacity=CapacityTimeline(
+            *(np.array(capacity[key], np.float64) for key in ("time_s", "billed", "serving"))
+        ),
+        billed_compute_s=data["billed_compute_s"],
+        max_lag_s=None if lag_ms is None else lag_ms / 1000,
+        details=data["details"],
+        assumptions=tuple(data["assumptions"]),
+    )
 
 
 def _status_counts(status: NDArray[np.int16]) -> dict[str, int]:

@@ -1,10 +1,13 @@
 """A Run counts every offered request, and its document is the same for the same run."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from deployer import runs
+from deployer.errors import InputError
 from deployer.runs import NO_ANSWER, SAMPLES_LIMIT, CapacityTimeline, Run
 
 
@@ -61,3 +64,18 @@ def test_large_runs_keep_percentiles_instead_of_samples() -> None:
 def test_equal_runs_give_equal_bytes() -> None:
     args = ([0.01, 0.2, 0.3], [200, 503, 200])
     assert make_run(*args).dumps() == make_run(*args).dumps()
+
+
+def test_a_run_with_samples_is_read_back_whole(tmp_path: Path) -> None:
+    path = tmp_path / "run.json"
+    run = make_run([0.01, float("nan")], [200, NO_ANSWER])
+    path.write_text(run.dumps())
+    assert runs.load(path).dumps() == run.dumps()
+
+
+@pytest.mark.parametrize("text", ["", "[]", '{"schema_version": 1}', '{"schema_version": 9}'])
+def test_what_is_no_run_is_refused(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "run.json"
+    path.write_text(text)
+    with pytest.raises(InputError, match=r"run\.json"):
+        runs.load(path)
