@@ -230,8 +230,14 @@ def loadtest(
     else:
         chosen = _trace(trace)
     served = bundle or _bundle_behind(url)
-    options = load.LoadOptions(timeout_s=timeout_s, max_connections=max_connections)
-    run = load.loadtest(url, chosen, _bodies(data, served), options=options, say=say)
+    run = load.loadtest(
+        url,
+        chosen,
+        _bodies(data, served),
+        timeout_s=timeout_s,
+        max_connections=max_connections,
+        say=say,
+    )
     if served is None:
         return run
     digest = open_bundle(served).digest

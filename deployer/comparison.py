@@ -22,7 +22,13 @@ from deployer.runs import Run
 from deployer.simulation import simulation
 from deployer.spec.deployment import DeploymentSpec
 from deployer.spec.scaling import Fixed, Scheduled
-from deployer.spec.target import Ec2Fleet, Local, SageMakerServerless
+from deployer.spec.target import (
+    Ec2Fleet,
+    Local,
+    SageMakerAsync,
+    SageMakerRealtime,
+    SageMakerServerless,
+)
 from deployer.stats import P99_MIN_SAMPLES
 from deployer.traffic.trace import TrafficTrace
 from deployer.units import format_ms
@@ -150,14 +156,12 @@ def measured_summary(run: Run) -> dict[str, Any]:
 
 
 def _slower(spec: DeploymentSpec, extra_s: float) -> DeploymentSpec:
-    target = spec.target
-    if isinstance(target, SageMakerServerless):
-        return spec
-    if not hasattr(target, "startup_s"):
-        return spec
-    return dataclasses.replace(
-        spec, target=dataclasses.replace(target, startup_s=target.startup_s + extra_s)
-    )
+    match spec.target:
+        case SageMakerRealtime() | SageMakerAsync() | Ec2Fleet() as target:
+            slower = dataclasses.replace(target, startup_s=target.startup_s + extra_s)
+            return dataclasses.replace(spec, target=slower)
+        case _:
+            return spec
 
 
 def _target_words(spec: DeploymentSpec) -> str:
