@@ -1,0 +1,51 @@
+"""One function per verb: the only package that joins the stages.
+
+Each takes nouns, or paths of files that hold them, and returns a noun; the command line and deploy
+scripts call the same functions. Stages are imported when first used, so that `import deployer` is quick
+and a verb needs only the extra it uses.
+"""
+
+from deployer.api.deployments import (
+    deploy,
+    destroy,
+    invoke,
+    logs,
+    plan,
+    serve,
+    serving,
+    status,
+    to_toml,
+)
+from deployer.api.experiments import (
+    compare,
+    loadtest,
+    make_trace,
+    prices,
+    read_trace,
+    save_trace,
+    simulate,
+)
+from deployer.api.models import export, optimize, package, profile
+
+__all__ = [
+    "compare",
+    "deploy",
+    "destroy",
+    "export",
+    "invoke",
+    "loadtest",
+    "logs",
+    "make_trace",
+    "optimize",
+    "package",
+    "plan",
+    "prices",
+    "profile",
+    "read_trace",
+    "save_trace",
+    "serve",
+    "serving",
+    "simulate",
+    "status",
+    "to_toml",
+]

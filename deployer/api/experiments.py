@@ -1,0 +1,201 @@
+"""Traffic meets a bundle, on this machine or in the simulator; prices turn it into a report."""
+
+from __future__ import annotations
+
+import dataclasses
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from deployer.api import bodies
+from deployer.api.sources import Say, profile_of, silent, spec_of
+from deployer.errors import InputError
+from deployer.spec.deployment import DeploymentSpec, Slo
+
+if TYPE_CHECKING:
+    from deployer.cost.report import CostReport
+    from deployer.pricing.book import Price
+    from deployer.profiles import Profile
+    from deployer.runs import Run
+    from deployer.traffic.trace import TrafficTrace
+
+
+def make_trace(
+    shape: str,
+    *,
+    rate: float,
+    duration_s: float,
+    seed: int = 0,
+    peak_rate: float | None = None,
+    cv: float | None = None,
+    name: str | None = None,
+) -> TrafficTrace:
+    """Make arrivals: ``shape`` is constant, poisson, gamma, daily, ramp or steps; rates per second."""
+    from deployer.traffic import arrivals
+
+    return arrivals.make(
+        shape, rate=rate, duration_s=duration_s, seed=seed, peak_rate=peak_rate, cv=cv, name=name
+    )
+
+
+def read_trace(path: Path, *, log_format: str | None = None, seed: int = 0) -> TrafficTrace:
+    """Read trace.csv, or arrivals from a log: ``log_format`` is ``alb`` or ``cloudwatch``."""
+    from deployer.traffic import files, logs
+
+    if log_format is None:
+        return files.load(path, seed=seed)
+    return logs.read(path, log_format=log_format, seed=seed)
+
+
+def save_trace(trace: TrafficTrace, path: Path) -> None:
+    """Write trace.csv."""
+    from deployer.traffic import files
+
+    files.save(trace, path)
+
+
+def loadtest(
+    url: str,
+    *,
+    trace: TrafficTrace | Path | None = None,
+    rate: float | None = None,
+    duration_s: float | None = None,
+    seed: int = 0,
+    data: Sequence[Path] = (),
+    bundle: Path | None = None,
+    timeout_s: float = 60.0,
+    max_connections: int = 256,
+    say: Say = silent,
+) -> Run:
+    """Send the requests of a trace (or Poisson arrivals at ``rate``) at their intended times.
+
+    Bodies come from ``data`` files, or from the samples of ``bundle``, or of the deployment that answers
+    at ``url``; they are used in turn.
+    """
+    from deployer import load
+    from deployer.bundle.bundle import open_bundle
+
+    if (trace is None) == (rate is None):
+        raise InputError("a load test needs either a trace or a rate")
+    if rate is not None and duration_s is None:
+        raise InputError("a rate needs a duration", hint="add --duration 30s")
+    if rate is not None and duration_s is not None:
+        chosen = make_trace("poisson", rate=rate, duration_s=duration_s, seed=seed)
+    else:
+        chosen = _trace(trace)
+    served = bundle or bodies.bundle_behind(url)
+    run = load.loadtest(
+        url,
+        chosen,
+        bodies.bodies(data, served),
+        timeout_s=timeout_s,
+        max_connections=max_connections,
+        say=say,
+    )
+    if served is None:
+        return run
+    digest = open_bundle(served).digest
+    return dataclasses.replace(run, details={**run.details, "bundle_digest": digest})
+
+
+def simulate(
+    spec: DeploymentSpec | Path,
+    *,
+    trace: TrafficTrace | Path,
+    profile: Profile | Path,
+    seed: int = 0,
+) -> Run:
+    """Play a trace against a specification and return the Run that a load test would."""
+    from deployer.simulation import simulation
+
+    return simulation.simulate(_trace(trace), profile_of(profile), spec_of(spec), seed)
+
+
+def prices(
+    *, service: str | None = None, region: str | None = None, item: str | None = None
+) -> tuple[Price, ...]:
+    """Return the prices of the embedded book that match. Raises UnknownPrice when none does."""
+    from deployer.pricing import snapshot
+
+    return snapshot.load().search(service=service, region=region, item=item)
+
+
+def compare(
+    specs: Sequence[DeploymentSpec | Path],
+    *,
+    trace: TrafficTrace | Path,
+    profiles: Sequence[Profile | Path],
+    slo: Slo | None = None,
+    seeds: Sequence[int] = (0, 1, 2),
+    measured: Sequence[Run | Path] = (),
+    name: str | None = None,
+    out_dir: Path | None = None,
+    say: Say = silent,
+) -> CostReport:
+    """Simulate and price every specification over one trace, and rank them under one objective.
+
+    A specification is matched to a profile by its bundle's digest. ``slo`` None takes the objective that
+    the specifications share. ``measured`` load tests say how far the simulator is off on this machine.
+    With ``out_dir`` the report is written there: index.html, report.md, report.json, report.csv.
+    """
+    from deployer import __version__, comparison, runs
+    from deployer.cost import compare as stage
+    from deployer.pricing import snapshot
+
+    chosen = tuple(spec_of(spec) for spec in specs)
+    question = comparison.Question(
+        chosen, _trace(trace), tuple(map(profile_of, profiles)), tuple(seeds)
+    )
+    load_tests = [runs.load(run) if isinstance(run, Path) else run for run in measured]
+    report = stage.compare(
+        question.entries(say),
+        name=name or chosen[0].name,
+        trace=question.trace,
+        slo=_shared_slo(chosen) if slo is None else slo,
+        book=snapshot.load(),
+        profiles=question.profiles,
+        seeds=question.seeds,
+        measured=[comparison.measured_summary(run) for run in load_tests],
+        calibration=comparison.calibration(load_tests, question.profiles),
+        commands=_next_commands(specs, trace, profiles, out_dir),
+        tool_version=__version__,
+        rerun=question.changed,
+    )
+    if out_dir is not None:
+        say(f"write the report to {out_dir}")
+        from deployer.report.write import write
+
+        write(report, out_dir)
+    return report
+
+
+def _trace(source: TrafficTrace | Path | None) -> TrafficTrace:
+    if isinstance(source, Path):
+        return read_trace(source)
+    if source is None:
+        raise InputError("no trace is given")
+    return source
+
+
+def _shared_slo(specs: Sequence[DeploymentSpec]) -> Slo:
+    slos = {spec.slo for spec in specs}
+    if len(slos) > 1:
+        raise InputError(
+            "the specifications have different objectives", hint="name one: --slo p99=100ms"
+        )
+    return slos.pop()
+
+
+def _next_commands(
+    specs: Sequence[Any], trace: Any, profiles: Sequence[Any], out_dir: Path | None
+) -> tuple[str, ...]:
+    """Return the command that makes the report again, where everything came from files."""
+    if not all(isinstance(item, Path) for item in (*specs, trace, *profiles)):
+        return ()
+    words = [*map(str, specs), "--trace", str(trace)]
+    for profile in profiles:
+        words += ["--profile", str(profile)]
+    if out_dir is not None:
+        words += ["-o", str(out_dir)]
+    return (f"deployer compare {shlex.join(words)}",)
