@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -52,6 +53,51 @@ class TrafficTrace:
         """Requests per second over the whole duration."""
         return len(self) / self.duration_s if self.duration_s else 0.0
 
+    def slice(self, start_s: float, end_s: float) -> TrafficTrace:
+        """Return the arrivals from ``start_s`` until before ``end_s``, counted from ``start_s``.
+
+        Raises InputError for an empty window, one outside the trace, or one without an arrival.
+        """
+        if not 0 <= start_s < end_s <= self.duration_s:
+            raise InputError(
+                f"trace {self.name!r} lasts from 0 to {self.duration_s:g} s; "
+                f"it has no window {start_s:g} to {end_s:g} s"
+            )
+        first, last = np.searchsorted(self.arrival_s, (start_s, end_s))
+        window = np.arange(first, last)
+        origin = f"{self.origin}; {start_s:g} to {end_s:g} s of it"
+        return self._pick(window, self.arrival_s[window] - start_s, end_s - start_s, origin)
+
+    def scaled(self, factor: float, seed: int = 0) -> TrafficTrace:
+        """Return ``factor`` times the traffic over the same time, as more or fewer like users would make it.
+
+        Every further copy of the trace is shifted by an offset of its own, up to 5 minutes, and what passes
+        the end comes at the start; of a part of a copy each arrival stays with that chance. So gaps and
+        bursts within a copy are those of the trace. Raises InputError for a factor that is not positive.
+        """
+        if not (math.isfinite(factor) and factor > 0):
+            raise InputError(f"factor must be a positive number, not {factor!r}")
+        rng = np.random.Generator(np.random.PCG64(seed))
+        whole, part = divmod(factor, 1.0)
+        kept, times = [], []
+        for copy in range(int(whole) + 1):
+            chance = part if copy == int(whole) else 1.0
+            chosen = np.flatnonzero(rng.random(len(self)) < chance)
+            offset_s = rng.uniform(0.0, min(300.0, self.duration_s)) if copy else 0.0
+            kept.append(chosen)
+            times.append(_shifted(self.arrival_s[chosen], offset_s, self.duration_s))
+        arrivals = np.concatenate(times)
+        order = np.argsort(arrivals, kind="stable")
+        origin = f"{self.origin}; {factor:g} times its traffic, seed {seed}"
+        return self._pick(np.concatenate(kept)[order], arrivals[order], self.duration_s, origin)
+
+    def _pick(
+        self, chosen: Ints, arrival_s: Floats, duration_s: float, origin: str
+    ) -> TrafficTrace:
+        sizes = (self.payload_bytes, self.response_bytes)
+        payload, response = (None if values is None else values[chosen] for values in sizes)
+        return TrafficTrace(self.name, arrival_s, duration_s, payload, response, origin)
+
     @property
     def digest(self) -> str:
         """The sha256 over arrivals, sizes and duration."""
@@ -59,3 +105,8 @@ class TrafficTrace:
         for values in (self.arrival_s, self.payload_bytes, self.response_bytes):
             state.update(b"-" if values is None else values.tobytes())
         return state.hexdigest()
+
+
+def _shifted(arrival_s: Floats, offset_s: float, duration_s: float) -> Floats:
+    moved = arrival_s + offset_s
+    return np.where(moved > duration_s, moved - duration_s, moved)

@@ -1,0 +1,192 @@
+"""The scaling policies as pure functions: ``(now, observation, rule, state) -> (capacity, state)``.
+
+The simulator compiles these very functions with numba, the local deployment calls them as they are. So
+they are leaf functions over scalars, arrays and NamedTuples: no clock, no helper, no I/O. Call one once
+per metric period (STANDARD_PERIOD_S, or HIGH_RESOLUTION_PERIOD_S for the concurrency metric).
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+STANDARD_PERIOD_S = 60.0
+"""InvocationsPerInstance, CPU and ALB metrics come once a minute. Source: CloudWatch metric lists of
+SageMaker and Elastic Load Balancing."""
+
+HIGH_RESOLUTION_PERIOD_S = 10.0
+"""ConcurrentRequestsPerModel comes every 10 s. Source: SageMaker developer guide, endpoint auto scaling."""
+
+HIGH_PERIODS = 3
+"""AlarmHigh: 3 data points of 3 above the target. Source: the alarms that Application Auto Scaling creates
+for a target-tracking policy (3 x 60 s). For the 10 s metric AWS states no number; 3 x 10 s is assumed."""
+
+LOW_PERIODS = 15
+"""AlarmLow: 15 data points of 15 below the low threshold (15 x 60 s). Source: as for HIGH_PERIODS."""
+
+HIGH_RESOLUTION_LOW_PERIODS = 90
+"""15 minutes of 10 s points: scale-in on the high-resolution metric is as slow as on the standard one.
+Source: SageMaker developer guide."""
+
+WAKE_PERIODS = 2
+"""HasBacklogWithoutCapacity: 2 data points of 60 s with at least 1. Source: SageMaker developer guide,
+autoscale an asynchronous endpoint."""
+
+APPLICATION_LOW_RATIO = 0.9
+"""AlarmLow threshold over target, Application Auto Scaling. Source: observed alarms (1350 for a target of
+1500; 63 for 70)."""
+
+EC2_LOW_RATIO = 0.7
+"""AlarmLow threshold over target, EC2 Auto Scaling. Source: observed alarms (28 for 40, 42 for 60); older
+ones showed 0.9, which scales in sooner and so costs less."""
+
+SAFETY_FACTOR = 0.5
+"""Share of the highest good rate to aim for. Source: SageMaker developer guide, load testing for
+auto scaling ("start with 0.5")."""
+
+
+class Observation(NamedTuple):
+    """What a policy sees: the metric (NaN when missing), instances in service, instances wanted."""
+
+    metric: float
+    active: int
+    capacity: int
+
+
+class Alarms(NamedTuple):
+    """What a policy remembers.
+
+    ``high`` and ``low`` count breaching periods in a row; ``base`` is the capacity before the scale-out
+    whose cooldown ends at ``out_until_s``; no scale-in before ``in_until_s``.
+    """
+
+    high: int
+    low: int
+    base: int
+    out_until_s: float
+    in_until_s: float
+
+
+CALM = Alarms(0, 0, 0, 0.0, 0.0)
+"""The state at the start."""
+
+
+class TrackingRule(NamedTuple):
+    """Numbers of a target-tracking policy; the metric and ``target`` are per instance.
+
+    ``exclusive``: no change while instances start, because a SageMaker endpoint that is Updating takes none.
+    """
+
+    target: float
+    low_ratio: float
+    high_periods: int
+    low_periods: int
+    out_cooldown_s: float
+    in_cooldown_s: float
+    min_instances: int
+    max_instances: int
+    exclusive: bool
+
+
+class StepRule(NamedTuple):
+    """Numbers of a step policy: from ``above[i]`` past the threshold (inclusive) add ``change[i]``."""
+
+    threshold: float
+    above: NDArray[np.float64]
+    change: NDArray[np.int64]
+    high_periods: int
+    low_periods: int
+    cooldown_s: float
+    min_instances: int
+    max_instances: int
+    exclusive: bool
+
+
+def track(now_s: float, seen: Observation, rule: TrackingRule, state: Alarms) -> tuple[int, Alarms]:
+    """Return the capacity that keeps the metric near the target, and the new state.
+
+    Out, after ``high_periods`` above the target: to ceil(active x metric / target). During the scale-out
+    cooldown what was added counts: only a larger step from the old base goes further. In, after
+    ``low_periods`` below ``low_ratio`` x target: one instance, if the rest stays at or under the target.
+    Source: Application Auto Scaling user guide, target tracking and cooldown.
+    """
+    high = state.high + 1 if seen.metric > rule.target else 0
+    low = state.low + 1 if seen.metric < rule.low_ratio * rule.target else 0
+    starting = seen.capacity > seen.active
+    counted = Alarms(high, low, state.base, state.out_until_s, state.in_until_s)
+    if starting and rule.exclusive:
+        return seen.capacity, counted
+    if high >= rule.high_periods:
+        base = state.base if now_s < state.out_until_s else seen.active
+        wanted = base - seen.active + math.ceil(seen.active * seen.metric / rule.target)
+        wanted = min(wanted, rule.max_instances)
+        if wanted > seen.capacity:
+            return wanted, Alarms(high, low, base, now_s + rule.out_cooldown_s, now_s)
+    rest = seen.capacity - 1
+    fits = seen.metric * seen.active <= rule.target * rest and rest >= rule.min_instances
+    if low >= rule.low_periods and fits and not starting and now_s >= state.in_until_s:
+        return rest, Alarms(high, low, state.base, state.out_until_s, now_s + rule.in_cooldown_s)
+    return seen.capacity, counted
+
+
+def step(now_s: float, seen: Observation, rule: StepRule, state: Alarms) -> tuple[int, Alarms]:
+    """Return the capacity after the step that the metric's distance from the threshold asks for.
+
+    The last step whose lower edge is reached applies; a positive one needs ``high_periods`` in a row, a
+    negative one ``low_periods``. Cooldowns as in ``track``. Source: Application Auto Scaling user guide,
+    step scaling (the lower bound is inclusive above the threshold).
+    """
+    change = 0
+    for i in range(len(rule.above)):
+        if seen.metric - rule.threshold >= rule.above[i]:
+            change = int(rule.change[i])
+    high = state.high + 1 if change > 0 else 0
+    low = state.low + 1 if change < 0 else 0
+    starting = seen.capacity > seen.active
+    counted = Alarms(high, low, state.base, state.out_until_s, state.in_until_s)
+    if starting and rule.exclusive:
+        return seen.capacity, counted
+    if change > 0 and high >= rule.high_periods:
+        base = state.base if now_s < state.out_until_s else seen.capacity
+        wanted = min(base + change, rule.max_instances)
+        if wanted > seen.capacity:
+            return wanted, Alarms(high, low, base, now_s + rule.cooldown_s, now_s)
+    ready = low >= rule.low_periods and not starting and now_s >= state.in_until_s
+    wanted = max(seen.capacity + change, rule.min_instances)
+    if ready and wanted < seen.capacity:
+        return wanted, Alarms(high, low, state.base, state.out_until_s, now_s + rule.cooldown_s)
+    return seen.capacity, counted
+
+
+def wake(waiting: int, state: Alarms) -> tuple[int, Alarms]:
+    """Return 1 once requests have waited WAKE_PERIODS without any instance, else 0; and the new state.
+
+    Target tracking cannot leave zero: its metric is per instance. Source: as for WAKE_PERIODS.
+    """
+    high = state.high + 1 if waiting > 0 else 0
+    capacity = 1 if high >= WAKE_PERIODS else 0
+    return capacity, Alarms(high, 0, state.base, state.out_until_s, state.in_until_s)
+
+
+def scheduled(now_s: float, start_s: NDArray[np.float64], instances: NDArray[np.int64]) -> int:
+    """Return the capacity of the period that ``now_s`` falls in; times count from midnight UTC.
+
+    Before the first start of the day the last period of the day before still holds.
+    """
+    capacity = instances[-1]
+    for i in range(len(start_s)):
+        if now_s % 86400.0 >= start_s[i]:
+            capacity = instances[i]
+    return int(capacity)
+
+
+def invocations_target(max_rps: float, safety_factor: float = SAFETY_FACTOR) -> float:
+    """Return the target of InvocationsPerInstance, in requests per instance per minute.
+
+    target = MAX_RPS x SAFETY_FACTOR x 60, where MAX_RPS is the highest rate of one instance at which the
+    latency objective holds. Source: SageMaker developer guide, load testing for auto scaling.
+    """
+    return max_rps * safety_factor * 60.0

@@ -1,0 +1,113 @@
+"""What a simulation takes for granted, as sentences with their values."""
+
+from __future__ import annotations
+
+from deployer import scaling
+from deployer.profiles import Profile
+from deployer.simulation import fleet, rules
+from deployer.simulation.capacity import Headroom
+from deployer.simulation.replica import Serving
+from deployer.simulation.rules import InstanceTarget
+from deployer.spec.deployment import DeploymentSpec
+from deployer.spec.scaling import Fixed, Scheduled, TargetTracking
+from deployer.spec.target import Ec2Fleet, Local, SageMakerAsync, SageMakerServerless
+
+
+def of_instances(
+    spec: DeploymentSpec,
+    target: InstanceTarget,
+    profile: Profile,
+    serving: Serving,
+    room: Headroom | None,
+) -> tuple[str, ...]:
+    """Return the assumptions behind a fleet of instances."""
+    sentences = [*_service(profile, target), *_server(serving), _routing(target)]
+    if not isinstance(spec.scaling, Fixed):
+        sentences += _scaling(spec, target, profile)
+    if room is not None:
+        sentences.append(_derived(spec, room))
+    return tuple(sentences)
+
+
+def of_serverless(
+    target: SageMakerServerless, profile: Profile, cold_starts: int
+) -> tuple[str, ...]:
+    """Return the assumptions behind a serverless endpoint."""
+    sentences = [
+        *_service(profile, target),
+        f"A cold start takes {target.cold_start_s:g} s and is billed as compute; there were {cold_starts}, "
+        f"{cold_starts * target.cold_start_s:g} s in all.",
+        f"An idle container is kept for {target.idle_s:g} s; the last used one serves next.",
+        "A container serves one request at a time; a request beyond "
+        f"{target.max_concurrency} concurrent ones is answered 429 at once.",
+    ]
+    if target.provisioned_concurrency:
+        sentences.append(
+            f"{target.provisioned_concurrency} provisioned containers are always warm and serve first."
+        )
+    return tuple(sentences)
+
+
+def _service(profile: Profile, target: InstanceTarget | SageMakerServerless) -> list[str]:
+    if isinstance(target, Local):
+        return []
+    where = getattr(target, "instance_type", None) or "a serverless container"
+    if isinstance(target, SageMakerServerless):
+        where = f"{where} of {target.memory_mb} MB"
+    cpu = profile.hardware.get("cpu", "an unnamed machine")
+    return [f"Service times measured on {cpu} are carried to {where} at factor 1.0."]
+
+
+def _server(serving: Serving) -> list[str]:
+    return [
+        f"Each instance runs {serving.workers} worker{'s' * (serving.workers > 1)} on one queue of at most "
+        f"{serving.queue_limit:.0f} requests, in batches of up to {serving.max_batch}; time on the network is 0."
+    ]
+
+
+def _routing(target: InstanceTarget) -> str:
+    if isinstance(target, SageMakerAsync):
+        return (
+            f"Requests wait in one queue; each instance takes {target.max_concurrent} at a time. "
+            "Time to and from S3 is 0."
+        )
+    if rules.routing(target) == fleet.RANDOM:
+        return "Each request goes to an instance at random, SageMaker's default."
+    return "Each request goes to the instance with the fewest outstanding requests."
+
+
+def _scaling(spec: DeploymentSpec, target: InstanceTarget, profile: Profile) -> list[str]:
+    sentences = [
+        f"A new instance serves {rules.startup_s(target, profile):g} s after the scaling decision and is billed "
+        "from the decision; a retired one is billed until its last answer.",
+    ]
+    if isinstance(spec.scaling, Scheduled):
+        return [*sentences, "The trace starts at midnight UTC; the schedule acts on full minutes."]
+    fast = rules.is_fast(getattr(spec.scaling, "metric", ""))
+    period_s = scaling.HIGH_RESOLUTION_PERIOD_S if fast else scaling.STANDARD_PERIOD_S
+    low = scaling.HIGH_RESOLUTION_LOW_PERIODS if fast else scaling.LOW_PERIODS
+    sentences.append(
+        f"Metrics come every {period_s:g} s without delay; scale-out after {scaling.HIGH_PERIODS} periods above "
+        f"the target, scale-in after {low} below {rules.low_ratio(target):g} of it, one instance at a time."
+    )
+    if not isinstance(target, Local | Ec2Fleet):
+        sentences.append("While an instance starts, the endpoint takes no other scaling action.")
+    if getattr(spec.scaling, "metric", "") == "cpu":
+        sentences.append("CPU use is taken as the busy share of the workers.")
+    return sentences
+
+
+def _derived(spec: DeploymentSpec, room: Headroom) -> str:
+    if not isinstance(spec.scaling, TargetTracking):
+        raise TypeError("only target tracking derives its target")
+    objective = " and ".join(f"{key.removesuffix('_ms')} {ms:g} ms" for key, ms in spec.slo.items())
+    if not objective:
+        basis = "its saturation; no objective is set"
+    elif room.is_met:
+        basis = f"the highest simulated Poisson rate that meets {objective}"
+    else:
+        basis = f"its saturation; no rate meets {objective}"
+    return (
+        f"The scaling target is derived: {scaling.SAFETY_FACTOR:g} x {room.max_rps:.4g} req/s of one instance "
+        f"({basis})."
+    )

@@ -1,0 +1,84 @@
+"""Give the compiled kernels their arrays and random numbers, and take out what happened."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from deployer.runs import CapacityTimeline
+from deployer.simulation import events, fleet, replica, serverless
+from deployer.simulation.fleet import Rules
+from deployer.simulation.replica import Requests, Serving
+from deployer.simulation.serverless import Containers
+from deployer.stats import Floats
+
+
+@dataclass(frozen=True)
+class FleetPlay:
+    """Fates of all requests, the fleet's capacity until the end of the trace, busy seconds of all workers.
+
+    ``busy_s`` counts since the last scaling decision, so of a fixed fleet it is the whole.
+    """
+
+    requests: Requests
+    capacity: CapacityTimeline
+    busy_s: float
+
+
+@dataclass(frozen=True)
+class ServerlessPlay:
+    """Fates of all requests, billed seconds of each, and how many began with a cold start."""
+
+    requests: Requests
+    billed_s: Floats
+    cold_starts: int
+
+
+def play_fleet(
+    rules: Rules, serving: Serving, arrival_s: Floats, most_instances: int, seed: int
+) -> FleetPlay:
+    """Play arrivals against a fleet of at most ``most_instances`` wanted instances.
+
+    Instances that drain come on top, and how many do at once is not known before: when the arrays turn
+    out too small, the same play is repeated from its start with twice the room.
+    """
+    slots = max(1, 2 * most_instances)
+    rows = 64 + 4 * int(rules.end_s / rules.period_s)
+    while True:
+        requests = _requests(arrival_s, seed)
+        replicas = replica.make(slots, serving.workers)
+        state = fleet.make(slots, rows)
+        queue = events.make(slots * (serving.workers + 2))
+        levels = replica.make_levels()
+        if fleet.play_cached(rules, serving, state, requests, replicas, queue, levels):
+            timeline = _capacity(state.timeline[: state.rows[0]], rules.end_s)
+            return FleetPlay(requests, timeline, float(levels.area[replica.BUSY]))
+        slots, rows = 2 * slots, 2 * rows
+
+
+def play_serverless(containers: Containers, arrival_s: Floats, seed: int) -> ServerlessPlay:
+    """Play arrivals against serverless containers."""
+    requests = _requests(arrival_s, seed)
+    billed_s = np.zeros(len(arrival_s))
+    serverless.play_cached(containers, requests, billed_s)
+    return ServerlessPlay(requests, billed_s, int(containers.cold_starts[0]))
+
+
+def _requests(arrival_s: Floats, seed: int) -> Requests:
+    """Draw each request's random numbers in advance: equal seeds meet every fleet with equal luck."""
+    count = len(arrival_s)
+    service, routing = np.random.SeedSequence(seed).spawn(2)
+    return Requests(
+        np.ascontiguousarray(arrival_s),
+        np.random.Generator(np.random.PCG64(service)).random(count),
+        np.random.Generator(np.random.PCG64(routing)).random(count),
+        np.zeros(count, np.int64),
+        np.full(count, np.nan),
+        np.zeros(count, np.int16),
+    )
+
+
+def _capacity(timeline: Floats, end_s: float) -> CapacityTimeline:
+    kept = timeline[timeline[:, 0] <= end_s]
+    return CapacityTimeline(kept[:, 0].copy(), kept[:, 1].copy(), kept[:, 2].copy())

@@ -1,0 +1,193 @@
+"""A DeploymentSpec as the numbers of the compiled fleet."""
+
+from __future__ import annotations
+
+from typing import assert_never
+
+import numpy as np
+
+from deployer import scaling
+from deployer.errors import NotSupported
+from deployer.profiles import Profile
+from deployer.scaling import StepRule, TrackingRule
+from deployer.simulation import fleet
+from deployer.simulation.fleet import Rules
+from deployer.spec.scaling import (
+    Fixed,
+    QueueBacklog,
+    ScalingPolicy,
+    Scheduled,
+    Step,
+    TargetTracking,
+)
+from deployer.spec.target import Ec2Fleet, Local, SageMakerAsync, SageMakerRealtime
+
+InstanceTarget = Local | SageMakerRealtime | SageMakerAsync | Ec2Fleet
+"""Targets that run on instances."""
+
+METRICS = {
+    "invocations_per_instance": fleet.INVOCATIONS,
+    "cpu": fleet.CPU,
+    "concurrency": fleet.CONCURRENCY,
+}
+_NO_TRACKING = TrackingRule(1.0, 1.0, 1, 1, 0.0, 0.0, 1, 1, False)
+_NO_STEP = StepRule(0.0, np.zeros(1), np.zeros(1, np.int64), 1, 1, 0.0, 1, 1, False)
+
+
+def fixed(instances: int, end_s: float) -> Rules:
+    """Return the rules of a fleet that never changes, requests going to the least busy instance."""
+    return Rules(
+        routing=fleet.LEAST_OUTSTANDING,
+        shared_queue=0,
+        startup_s=0.0,
+        policy=fleet.FIXED,
+        metric=fleet.INVOCATIONS,
+        period_s=scaling.STANDARD_PERIOD_S,
+        initial=instances,
+        end_s=float(end_s),
+        tracking=_NO_TRACKING,
+        step=_NO_STEP,
+        schedule_s=np.zeros(1),
+        schedule_instances=np.zeros(1, np.int64),
+    )
+
+
+def from_spec(
+    policy: ScalingPolicy,
+    target: InstanceTarget,
+    profile: Profile,
+    end_s: float,
+    metric_target: float | None,
+) -> Rules:
+    """Return the rules of a fleet; ``metric_target`` is what target tracking aims at, per instance.
+
+    Raises NotSupported for the concurrency metric on EC2: its load balancer publishes none.
+    """
+    base = fixed(initial_instances(target, policy), end_s)._replace(
+        routing=routing(target),
+        shared_queue=target.max_concurrent if isinstance(target, SageMakerAsync) else 0,
+        startup_s=float(startup_s(target, profile)),
+    )
+    match policy:
+        case Fixed():
+            return base
+        case Scheduled():
+            start_s, instances = _schedule(policy)
+            return base._replace(
+                policy=fleet.SCHEDULED, schedule_s=start_s, schedule_instances=instances
+            )
+        case Step():
+            rules = base._replace(policy=fleet.STEP, step=_step(policy, target))
+            return _with_metric(rules, policy.metric, target)
+        case TargetTracking():
+            if metric_target is None:
+                raise ValueError("target tracking needs a target")
+            rule = _tracking(policy, target, metric_target, is_fast(policy.metric))
+            rules = base._replace(policy=fleet.TRACKING, tracking=rule)
+            return _with_metric(rules, policy.metric, target)
+        case QueueBacklog():
+            rule = _tracking(policy, target, policy.target, False)
+            return base._replace(policy=fleet.BACKLOG, tracking=rule)
+        case _:
+            assert_never(policy)
+
+
+def routing(target: InstanceTarget) -> int:
+    """Return how requests find an instance: at random in SageMaker, to the least busy one elsewhere."""
+    return fleet.RANDOM if isinstance(target, SageMakerRealtime) else fleet.LEAST_OUTSTANDING
+
+
+def startup_s(target: InstanceTarget, profile: Profile) -> float:
+    """Return seconds from a scaling decision to the first request served by the new instance."""
+    return profile.startup_s if isinstance(target, Local) else target.startup_s
+
+
+def low_ratio(target: InstanceTarget) -> float:
+    """Return the low alarm's threshold over the target."""
+    ec2 = isinstance(target, Ec2Fleet)
+    return scaling.EC2_LOW_RATIO if ec2 else scaling.APPLICATION_LOW_RATIO
+
+
+def is_fast(metric: str) -> bool:
+    """Return whether the metric comes every 10 s instead of every minute."""
+    return metric == "concurrency"
+
+
+def initial_instances(target: InstanceTarget, policy: ScalingPolicy) -> int:
+    """Return the instances in service at time 0: the target's, within the policy's bounds."""
+    match policy:
+        case Fixed():
+            return target.instances
+        case Scheduled():
+            return scaling.scheduled(0.0, *_schedule(policy))
+        case TargetTracking() | Step() | QueueBacklog():
+            return min(max(target.instances, policy.min_instances), policy.max_instances)
+        case _:
+            assert_never(policy)
+
+
+def most_instances(target: InstanceTarget, policy: ScalingPolicy) -> int:
+    """Return the most instances that the policy can ask for."""
+    match policy:
+        case Fixed():
+            return target.instances
+        case Scheduled():
+            return max(period.instances for period in policy.periods)
+        case TargetTracking() | Step() | QueueBacklog():
+            return policy.max_instances
+        case _:
+            assert_never(policy)
+
+
+def _with_metric(rules: Rules, metric: str, target: InstanceTarget) -> Rules:
+    if isinstance(target, Ec2Fleet) and metric == "concurrency":
+        raise NotSupported(
+            "scaling.metric 'concurrency' is a SageMaker metric; an EC2 fleet has none",
+            hint="use invocations_per_instance or cpu",
+        )
+    fast = is_fast(metric)
+    period_s = scaling.HIGH_RESOLUTION_PERIOD_S if fast else scaling.STANDARD_PERIOD_S
+    return rules._replace(metric=METRICS[metric], period_s=period_s)
+
+
+def _schedule(policy: Scheduled) -> tuple[np.ndarray, np.ndarray]:
+    starts = np.array([period.start_s for period in policy.periods], dtype=np.float64)
+    return starts, np.array([period.instances for period in policy.periods], dtype=np.int64)
+
+
+def _tracking(
+    policy: TargetTracking | QueueBacklog, target: InstanceTarget, metric_target: float, fast: bool
+) -> TrackingRule:
+    return TrackingRule(
+        target=float(metric_target),
+        low_ratio=low_ratio(target),
+        high_periods=scaling.HIGH_PERIODS,
+        low_periods=_low_periods(fast),
+        out_cooldown_s=float(policy.scale_out_cooldown_s),
+        in_cooldown_s=float(policy.scale_in_cooldown_s),
+        min_instances=policy.min_instances,
+        max_instances=policy.max_instances,
+        exclusive=_exclusive(target),
+    )
+
+
+def _step(policy: Step, target: InstanceTarget) -> StepRule:
+    return StepRule(
+        threshold=float(policy.threshold),
+        above=np.array([a.above for a in policy.adjustments], dtype=np.float64),
+        change=np.array([a.change for a in policy.adjustments], dtype=np.int64),
+        high_periods=scaling.HIGH_PERIODS,
+        low_periods=_low_periods(is_fast(policy.metric)),
+        cooldown_s=float(policy.cooldown_s),
+        min_instances=policy.min_instances,
+        max_instances=policy.max_instances,
+        exclusive=_exclusive(target),
+    )
+
+
+def _low_periods(fast: bool) -> int:
+    return scaling.HIGH_RESOLUTION_LOW_PERIODS if fast else scaling.LOW_PERIODS
+
+
+def _exclusive(target: InstanceTarget) -> bool:
+    return isinstance(target, SageMakerRealtime | SageMakerAsync)

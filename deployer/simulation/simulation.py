@@ -1,0 +1,206 @@
+"""simulate: a trace, a profile and a deployment become the Run that a load test would have measured."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Mapping
+from typing import Any, assert_never
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deployer.errors import InputError, NotSupported
+from deployer.profiles import Profile
+from deployer.runs import CapacityTimeline, Run
+from deployer.simulation import assumptions, capacity, laws, playback, rules
+from deployer.simulation.capacity import Headroom
+from deployer.simulation.replica import OK, Requests, Serving
+from deployer.simulation.rules import InstanceTarget
+from deployer.simulation.serverless import Containers
+from deployer.spec import serde
+from deployer.spec.deployment import DeploymentSpec
+from deployer.spec.scaling import QueueBacklog, TargetTracking
+from deployer.spec.target import (
+    Ec2Fleet,
+    Local,
+    SageMakerAsync,
+    SageMakerBatch,
+    SageMakerRealtime,
+    SageMakerServerless,
+)
+from deployer.traffic.trace import TrafficTrace
+
+DEADLINE_S = 60.0
+"""A request without an answer by then fails. Source: SageMaker InvokeEndpoint (a container must answer
+within 60 s); the load balancer's idle timeout and the server's request timeout have the same default."""
+
+NO_LIMIT = 2**31
+
+
+def simulate(trace: TrafficTrace, profile: Profile, spec: DeploymentSpec, seed: int) -> Run:
+    """Return what would happen to every request of ``trace`` if ``spec`` served it.
+
+    Equal arguments give an equal Run, also across processes. Raises InputError for a profile that does not
+    cover the server's batch sizes, NotSupported for a target that has no simulation.
+    """
+    if seed < 0:
+        raise InputError(f"seed must not be negative, not {seed!r}")
+    match spec.target:
+        case SageMakerServerless():
+            return _serverless(trace, profile, spec, spec.target, seed)
+        case SageMakerBatch():
+            raise NotSupported(
+                "target.kind 'sagemaker-batch' has no simulation: a batch job meets no traffic",
+                hint="simulate sagemaker-async for work that may wait",
+            )
+        case Local() | SageMakerRealtime() | SageMakerAsync() | Ec2Fleet():
+            return _instances(trace, profile, spec, spec.target, seed)
+        case _:
+            assert_never(spec.target)
+
+
+def serving_of(profile: Profile, target: InstanceTarget) -> Serving:
+    """Return the numbers of one server: the profile's, without queue limit or deadline where requests wait in S3."""
+    waits_outside = isinstance(target, SageMakerAsync)
+    return Serving(
+        workers=profile.workers,
+        max_batch=profile.max_batch,
+        max_wait_s=0.0,
+        queue_limit=NO_LIMIT if waits_outside else profile.queue_limit,
+        deadline_s=math.inf if waits_outside else DEADLINE_S,
+        laws=laws.from_profile(profile, profile.max_batch),
+    )
+
+
+def derive_target(profile: Profile, spec: DeploymentSpec, seed: int) -> float | None:
+    """Return what the spec's target tracking aims at per instance; None for a policy without a target.
+
+    A target that the spec does not name is SAFETY_FACTOR (0.5) of the metric's value at the highest rate of
+    one instance that meets the objective; for invocations, requests per instance per minute.
+    """
+    return _policy_numbers(profile, spec, seed)[0]
+
+
+def _policy_numbers(
+    profile: Profile, spec: DeploymentSpec, seed: int
+) -> tuple[float | None, Headroom | None]:
+    policy = spec.scaling
+    if isinstance(policy, QueueBacklog):
+        return policy.target, None
+    if not isinstance(policy, TargetTracking):
+        return None, None
+    if policy.target is not None:
+        return policy.target, None
+    if isinstance(spec.target, SageMakerServerless | SageMakerBatch):
+        return None, None
+    room = capacity.headroom(profile, serving_of(profile, spec.target), spec.slo, seed)
+    return capacity.metric_target(policy, room), room
+
+
+def _instances(
+    trace: TrafficTrace, profile: Profile, spec: DeploymentSpec, target: InstanceTarget, seed: int
+) -> Run:
+    aim, room = _policy_numbers(profile, spec, seed)
+    numbers = rules.from_spec(spec.scaling, target, profile, trace.duration_s, aim)
+    serving = serving_of(profile, target)
+    most = rules.most_instances(target, spec.scaling)
+    play = playback.play_fleet(numbers, serving, trace.arrival_s, most, seed)
+    policy: dict[str, Any] = {"target_per_instance": aim}
+    if room is not None:
+        policy |= {"max_rps": room.max_rps, "objective_met_by_one": room.is_met}
+    return _run(
+        trace,
+        profile,
+        play.requests,
+        serving.deadline_s,
+        play.capacity,
+        details=_details(trace, profile, spec, seed) | {"policy": policy},
+        assumptions=assumptions.of_instances(spec, target, profile, serving, room),
+    )
+
+
+def _serverless(
+    trace: TrafficTrace,
+    profile: Profile,
+    spec: DeploymentSpec,
+    target: SageMakerServerless,
+    seed: int,
+) -> Run:
+    containers = Containers(
+        cold_start_s=float(target.cold_start_s),
+        idle_s=float(target.idle_s),
+        provisioned=target.provisioned_concurrency,
+        deadline_s=DEADLINE_S,
+        laws=laws.from_profile(profile, 1),
+        free_s=np.full(target.max_concurrency, -np.inf),
+        cold_starts=np.zeros(1, np.int64),
+    )
+    play = playback.play_serverless(containers, trace.arrival_s, seed)
+    details = _details(trace, profile, spec, seed) | {"cold_starts": play.cold_starts}
+    return _run(
+        trace,
+        profile,
+        play.requests,
+        DEADLINE_S,
+        CapacityTimeline.fixed(target.provisioned_concurrency),
+        billed_compute_s=float(play.billed_s.sum()),
+        details=details,
+        assumptions=assumptions.of_serverless(target, profile, play.cold_starts),
+    )
+
+
+def _run(
+    trace: TrafficTrace,
+    profile: Profile,
+    requests: Requests,
+    deadline_s: float,
+    timeline: CapacityTimeline,
+    *,
+    details: Mapping[str, Any],
+    assumptions: tuple[str, ...],
+    billed_compute_s: float | None = None,
+) -> Run:
+    # a request past its deadline has been told so at the deadline, whenever its batch ended
+    done_s = np.minimum(requests.done_s, trace.arrival_s + deadline_s)
+    answered = requests.status == OK
+    return Run(
+        provenance="simulated",
+        duration_s=trace.duration_s,
+        intended_s=trace.arrival_s,
+        done_s=done_s,
+        status=requests.status,
+        request_bytes=_sizes(trace.payload_bytes, profile.request_bytes, len(trace)),
+        response_bytes=_sizes(trace.response_bytes, profile.response_bytes, len(trace)) * answered,
+        capacity=timeline,
+        billed_compute_s=billed_compute_s,
+        details=details,
+        assumptions=assumptions,
+    )
+
+
+def _sizes(of_trace: NDArray[np.int64] | None, of_profile: int, count: int) -> NDArray[np.int64]:
+    return np.full(count, of_profile, np.int64) if of_trace is None else of_trace
+
+
+def _details(
+    trace: TrafficTrace, profile: Profile, spec: DeploymentSpec, seed: int
+) -> dict[str, Any]:
+    canonical = json.dumps(profile.to_json(), sort_keys=True, separators=(",", ":"))
+    return {
+        "seed": seed,
+        "trace": {"name": trace.name, "digest": trace.digest, "origin": trace.origin},
+        "profile": {
+            "name": profile.name,
+            "digest": hashlib.sha256(canonical.encode()).hexdigest(),
+            "bundle_digest": profile.bundle_digest,
+            "hardware": dict(profile.hardware),
+        },
+        "deployment": {
+            "name": spec.name,
+            "target": serde.kinded(spec.target),
+            "scaling": serde.kinded(spec.scaling),
+            "slo": dict(spec.slo.items()),
+        },
+    }
