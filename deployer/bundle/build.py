@@ -1,0 +1,124 @@
+"""Seal model, handler and serving code into one archive."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from deployer.bundle.archive import pack
+from deployer.bundle.bundle import Bundle, archive_name
+from deployer.bundle.disk import reading
+from deployer.bundle.manifest import WHOLE_FOLDER, check_manifest
+from deployer.bundle.measure import Measured, measure
+from deployer.bundle.members import LIMITS
+from deployer.bundle.onnxfile import OnnxFile
+from deployer.bundle.sources import Source, Sources, Text
+from deployer.bundle.staging import new_file
+from deployer.bundle.verify import check_weights
+from deployer.errors import InputError
+from inference_code.contract import HANDLER_PATH, Manifest, Member, ServingConfig
+
+_NO_LINEAGE: Mapping[str, str] = {}
+
+
+def build(
+    model: Path,
+    out_dir: Path,
+    *,
+    name: str,
+    handler: Path | None = None,
+    requirements: Path | None = None,
+    extra: Sequence[Path] = (),
+    samples: Path | None = None,
+    serving: ServingConfig = ServingConfig(),  # noqa: B008 - frozen
+    precision: str = "fp32",
+    lineage: Mapping[str, str] = _NO_LINEAGE,
+) -> Bundle:
+    """Write ``out_dir/NAME-<first 12 of its digest>.tar.gz`` and return it.
+
+    ``model`` is a file, with the ONNX data files beside it, or a folder whose files all go in. Without a
+    ``handler`` it must be ONNX. ``extra`` files go to the bundle's root, ``samples`` (.json, .csv or .npy;
+    a file or a folder) to ``code/samples``. The same input gives the same digest anywhere, and the same
+    bytes wherever zlib is the same.
+
+    Raises InputError when an input is wrong, any link among the files included, and EnvironmentProblem
+    when ``out_dir`` cannot be written; either way nothing is left there.
+
+    >>> build(Path("model.onnx"), Path("out"), name="digits").path  # doctest: +SKIP
+    PosixPath('out/digits-3f9a1c2b77d0.tar.gz')
+    """
+    sources = _sources(model, out_dir, handler, requirements, extra, samples)
+    contents = {path: _measured(path, source) for path, source in sorted(sources.by_path.items())}
+    main = _main_file(model, sources)
+    onnx = contents[main].onnx if main in contents else None
+    if isinstance(sources.by_path[HANDLER_PATH], Text):
+        _check_default_handler(model, onnx)
+    manifest = Manifest(
+        name=name,
+        model=main,
+        precision=precision,
+        members=tuple(_member(sources.by_path[path], path, contents[path]) for path in contents),
+        inputs=onnx.inputs if onnx else (),
+        outputs=onnx.outputs if onnx else (),
+        serving=serving,
+        lineage=dict(lineage),
+    )
+    check_manifest(manifest, LIMITS)
+    check_weights(model, contents)
+    path = out_dir / archive_name(manifest)
+    with new_file(path) as file:
+        pack(file, manifest, sources.by_path)
+    return Bundle(path, manifest)
+
+
+def _sources(
+    model: Path,
+    out_dir: Path,
+    handler: Path | None,
+    requirements: Path | None,
+    extra: Sequence[Path],
+    samples: Path | None,
+) -> Sources:
+    for folder in (model, *extra, *([samples] if samples else [])):
+        if folder.is_dir() and out_dir.resolve().is_relative_to(folder.resolve()):
+            raise InputError(
+                f"{str(out_dir)!r} lies in {str(folder)!r}, which goes into the bundle",
+                hint="choose an output folder outside it",
+            )
+    sources = Sources()
+    sources.add_model(model)
+    for path in extra:
+        sources.add_extra(path)
+    if samples is not None:
+        sources.add_samples(samples)
+    sources.add_handler(handler)
+    sources.add_serving_code(requirements)
+    return sources
+
+
+def _main_file(model: Path, sources: Sources) -> str:
+    """Return the member that is the model: a folder's only ONNX file, or the folder."""
+    if not model.is_dir():
+        return model.name
+    files = [path for path in sources.by_path if path.lower().endswith(".onnx")]
+    return files[0] if len(files) == 1 else WHOLE_FOLDER
+
+
+def _measured(path: str, source: Source) -> Measured:
+    with source.open() as file, reading(str(source)):
+        return measure(file, name=path)
+
+
+def _member(source: Source, path: str, content: Measured) -> Member:
+    return Member(path, source.mode, content.size, content.sha256)
+
+
+def _check_default_handler(model: Path, onnx: OnnxFile | None) -> None:
+    """The handler that a bundle gets by default serves one ONNX model of tensors."""
+    hint = "give a handler that serves it: --handler inference.py"
+    if onnx is None:
+        raise InputError(
+            f"{str(model)!r} is not one ONNX model, and comes without a handler", hint=hint
+        )
+    for name, problem in onnx.unclear.items():
+        raise InputError(f"{str(model)!r}: {name!r} {problem}", hint=hint)
