@@ -1,0 +1,185 @@
+"""What the plots show: their data, taken from the report, and one sentence each computed from it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+
+import numpy as np
+
+from deployer.cost.ranking import pareto_front
+from deployer.report.table import Row
+from deployer.stats import Floats
+from deployer.units import format_duration, format_ms, format_usd
+
+MOST_REFUSED = 0.01
+"""A candidate that leaves more of its requests unanswered is kept off the front: it is fast by refusing."""
+
+BINS = 96
+"""Intervals of the day: a quarter of an hour each when the trace lasts a day."""
+
+KINDS = 6
+"""Most kinds of line item told apart in the plot; the smallest beyond are added up."""
+
+
+@dataclass(frozen=True)
+class Point:
+    """A candidate as cost against latency; ``front``: none other is both cheaper and faster."""
+
+    row: Row
+    usd_per_thousand: float
+    half_width: float
+    p99_ms: float
+    front: bool
+
+
+@dataclass(frozen=True)
+class Day:
+    """One run in bins: requests per second that arrive and that get no good answer; instances as steps."""
+
+    row: Row
+    bin_s: float
+    offered_rps: Floats
+    lost_rps: Floats
+    time_s: Floats
+    billed: Floats
+    serving: Floats
+
+
+@dataclass(frozen=True)
+class Spending:
+    """USD per thousand by kind of line item, for every candidate that has a bill; rows of ``usd`` by kind."""
+
+    kinds: tuple[str, ...]
+    rows: tuple[Row, ...]
+    usd: tuple[tuple[float, ...], ...]
+
+
+def points(rows: Sequence[Row]) -> tuple[Point, ...]:
+    """Return the candidates whose cost and p99 are both known."""
+    found = [
+        (row, float(c.usd_per_thousand), float(c.usd_interval or 0), c.latency_ms.p99)
+        for row in rows
+        if (c := row.candidate).usd_per_thousand is not None and c.latency_ms and c.latency_ms.p99
+    ]
+    front = pareto_front([row.candidate for row, *_ in found if _answers(row)])
+    names = {candidate.name for candidate in front}
+    return tuple(
+        Point(row, usd, half, ms, row.candidate.name in names) for row, usd, half, ms in found
+    )
+
+
+def _answers(row: Row) -> bool:
+    return row.candidate.failures <= MOST_REFUSED * row.candidate.offered
+
+
+def cost_latency(rows: Sequence[Row]) -> str:
+    """Say who is on the front of cost and p99, and who cannot be drawn."""
+    drawn = points(rows)
+    if not drawn:
+        return "No candidate has both a known cost and a p99, so there is nothing to draw."
+    front = sorted((p for p in drawn if p.front), key=lambda p: p.usd_per_thousand)
+    text = f"{len(front)} of {len(drawn)} candidates on the front, where nothing is both cheaper and faster"
+    if front:
+        text += f": {', '.join(_priced(p) for p in front[:3])}"
+    missing = len(rows) - len(drawn)
+    return f"{text}.{f' Not drawn, cost or p99 unknown: {missing}.' if missing else ''}"
+
+
+def _priced(point: Point) -> str:
+    cost = format_usd(Decimal(str(point.usd_per_thousand)))
+    return f"{point.row.candidate.name} (${cost}, {format_ms(point.p99_ms)} ms)"
+
+
+def days(rows: Sequence[Row]) -> tuple[Day, ...]:
+    """Return the day of every candidate that was run."""
+    return tuple(day for row in rows if (day := _day(row)))
+
+
+def _day(row: Row) -> Day | None:
+    run = row.candidate.run
+    if run is None or run.duration_s <= 0:
+        return None
+    edges = np.linspace(0.0, run.duration_s, BINS + 1)
+    bin_s = run.duration_s / BINS
+    offered = np.histogram(run.intended_s, edges)[0] / bin_s
+    lost = np.histogram(run.intended_s[~run.succeeded], edges)[0] / bin_s
+    capacity = run.capacity
+    return Day(row, bin_s, offered, lost, capacity.time_s, capacity.billed, capacity.serving)
+
+
+def whole_day(rows: Sequence[Row]) -> str:
+    """Say when the most arrives and who turns most away."""
+    found = days(rows)
+    if not found:
+        return "No run is attached to this report, so the day cannot be drawn."
+    peak = int(np.argmax(found[0].offered_rps))
+    when = format_duration(peak * found[0].bin_s) if peak else "the start"
+    text = f"Arrivals peak at {found[0].offered_rps[peak]:.3g} requests/s, {when} into the trace"
+    lossy = sorted((d for d in found if d.row.candidate.failures), key=_lost, reverse=True)
+    if not lossy:
+        return f"{text}; every candidate answers every request."
+    worst = lossy[0].row.candidate
+    return (
+        f"{text}; {len(found) - len(lossy)} of {len(found)} candidates answer every request, "
+        f"{worst.name} leaves most unanswered ({_percent(_lost(lossy[0]))})."
+    )
+
+
+def _lost(day: Day) -> float:
+    return day.row.candidate.failures / day.row.candidate.offered
+
+
+def _percent(value: float) -> str:
+    return f"{100 * value:.2g}%" if value >= 0.0001 else "<0.01%"
+
+
+def spending(rows: Sequence[Row]) -> Spending:
+    """Return what each candidate pays for, largest kinds first."""
+    billed = [row for row in rows if row.candidate.bill and row.candidate.bill.successes]
+    split = [_per_thousand(row) for row in billed]
+    totals: dict[str, float] = {}
+    for parts in split:
+        for kind, usd in parts.items():
+            totals[kind] = totals.get(kind, 0.0) + usd
+    ranked = sorted(totals, key=lambda kind: (-totals[kind], kind))
+    named = ranked if len(ranked) <= KINDS else ranked[: KINDS - 1]
+    kinds = tuple(named) if len(named) == len(ranked) else (*named, "other")
+    split_usd = tuple((*(p.get(k, 0.0) for k in named), *_rest(p, named, kinds)) for p in split)
+    return Spending(kinds, tuple(billed), split_usd)
+
+
+def _rest(parts: dict[str, float], named: Sequence[str], kinds: Sequence[str]) -> list[float]:
+    if len(kinds) == len(named):
+        return []
+    return [sum(usd for kind, usd in parts.items() if kind not in named)]
+
+
+def _per_thousand(row: Row) -> dict[str, float]:
+    bill = row.candidate.bill
+    assert bill is not None
+    parts: dict[str, float] = {}
+    for line in bill.line_items:
+        kind = _kind(line.item)
+        parts[kind] = parts.get(kind, 0.0) + float(line.usd * 1000 / bill.successes)
+    return parts
+
+
+def _kind(item: str) -> str:
+    """Return the kind of a line item: instances and serverless seconds of any size are compute."""
+    return "compute" if item.endswith((" instances", " compute")) else item
+
+
+def where_money_goes(rows: Sequence[Row]) -> str:
+    """Say what the first candidate pays most for, and how much of its bill that is."""
+    found = spending(rows)
+    if not found.rows:
+        return "No candidate has a bill, so there is nothing to split."
+    amounts, total = found.usd[0], sum(found.usd[0])
+    name = found.rows[0].candidate.name
+    if not total:
+        return f"{name} costs nothing."
+    order = sorted(range(len(amounts)), key=lambda i: -amounts[i])[:2]
+    parts = [f"{found.kinds[i]} {100 * amounts[i] / total:.0f}%" for i in order if amounts[i]]
+    return f"Of what {name} costs, {' and '.join(parts)}."

@@ -1,0 +1,66 @@
+"""The report as one HTML file: no script, no network, nothing beside it needed."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from typing import TYPE_CHECKING, Any
+
+from deployer.errors import EnvironmentProblem
+from deployer.report.content import Content
+from deployer.report.escape import visible
+from deployer.report.palette import COLOURS
+from deployer.report.table import SAID
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
+
+
+def render(page: Content) -> str:
+    """Return index.html. Raises EnvironmentProblem where the ``report`` extra is not installed."""
+    environment = _environment()
+    style = environment.get_template("page.css.jinja").render(colours=COLOURS)
+    return environment.get_template("page.html.jinja").render(
+        page=page,
+        plots=(),
+        caption=_caption(page),
+        said=SAID,
+        style=style,
+        policy=_policy(style),
+    )
+
+
+def _caption(page: Content) -> str:
+    left_out = len(page.rows) - len(page.shown)
+    text = "By cost among those that meet the objective; below the rule those that do not, and why."
+    return f"{text} {left_out} more in the details at the end." if left_out else text
+
+
+def _environment() -> Environment:
+    try:
+        from jinja2 import Environment, PackageLoader, StrictUndefined
+    except ImportError as error:
+        raise EnvironmentProblem(
+            "the report needs jinja2, which is not installed",
+            hint="pip install 'deployer[report]'",
+        ) from error
+    return Environment(
+        loader=PackageLoader("deployer.report", "."),
+        autoescape=True,
+        undefined=StrictUndefined,
+        finalize=_finalize,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+
+
+def _finalize(value: Any) -> Any:
+    """Show invisible characters in every text that the template prints; markup passes."""
+    return visible(value) if type(value) is str else value
+
+
+def _policy(style: str) -> str:
+    """Allow this one style sheet, by its hash, and nothing else: no script, no font, no request."""
+    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode("ascii")
+    return f"default-src 'none'; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
