@@ -48,9 +48,10 @@ class Requests(NamedTuple):
 
 
 class Replicas(NamedTuple):
-    """Every place for a server, by slot; by worker (slot x workers + w) the ``first`` of its batch and how many it has ``taken``.
+    """Every place for a server.
 
-    ``queued`` wait, ``busy`` workers are taken, ``outstanding`` requests wait or are served.
+    By slot: ``queued`` requests wait, ``busy`` workers are taken, ``outstanding`` requests wait or are served.
+    By worker (slot x workers + w): the ``first`` request of its batch, and how many it has ``taken``.
     """
 
     phase: NDArray[np.int64]

@@ -6,6 +6,7 @@ Rates are requests per second, times seconds.
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Sequence
 from typing import Literal, get_args
@@ -19,9 +20,55 @@ from deployer.traffic.trace import Ints, TrafficTrace
 Spacing = Literal["poisson", "gamma", "uniform"]
 """How arrivals lie within an interval of which only the count is known."""
 
+SHAPES = ("constant", "poisson", "gamma", "daily", "ramp", "steps")
+_PEAKED = ("daily", "ramp", "steps")
+DEFAULT_PEAK_TO_MEAN = 1.8
+DEFAULT_CV = 2.0
+
 DAY_S = 86400.0
 MAX_ARRIVALS = 100_000_000
 _CURVE_STEP_S = 1.0
+
+
+def make(
+    shape: str,
+    *,
+    rate: float,
+    duration_s: float,
+    seed: int = 0,
+    peak_rate: float | None = None,
+    cv: float | None = None,
+    name: str | None = None,
+) -> TrafficTrace:
+    """Make a trace of one of SHAPES; ``rate`` is in requests per second: the mean, or the first of a ramp or steps.
+
+    ``peak_rate`` is the daily curve's highest rate, the ramp's last, and that of the middle third of
+    ``steps``; its default is 1.8 x ``rate``. ``cv`` belongs to gamma, 2 by default. Raises InputError for an
+    unknown shape, and for an argument that the shape does not use.
+    """
+    if shape not in SHAPES:
+        raise InputError(f"shape {shape!r} is not one of {', '.join(SHAPES)}")
+    if peak_rate is not None and shape not in _PEAKED:
+        raise InputError(f"a {shape} trace has no peak rate", hint=f"use {' or '.join(_PEAKED)}")
+    if cv is not None and shape != "gamma":
+        raise InputError(f"a {shape} trace has no cv", hint="use gamma")
+    peak = DEFAULT_PEAK_TO_MEAN * rate if peak_rate is None else peak_rate
+    _check("rate", rate, duration_s)
+    match shape:
+        case "constant":
+            trace = constant(rate, duration_s)
+        case "poisson":
+            trace = poisson(rate, duration_s, seed)
+        case "gamma":
+            trace = gamma(rate, duration_s, DEFAULT_CV if cv is None else cv, seed)
+        case "daily":
+            trace = daily(rate, peak / rate, seed, duration_s)
+        case "ramp":
+            trace = ramp(rate, peak, duration_s, seed)
+        case _:
+            third = duration_s / 3
+            trace = steps([(third, rate), (third, peak), (third, rate)], seed)
+    return trace if name is None else dataclasses.replace(trace, name=name)
 
 
 def constant(rate_rps: float, duration_s: float) -> TrafficTrace:
@@ -154,7 +201,8 @@ def _along(times: Floats, expected: Floats, seed: int) -> Floats:
     """Draw a Poisson process whose expected count up to ``times[i]`` is ``expected[i]``, by inversion."""
     rng = _generator(seed)
     count = rng.poisson(expected[-1])
-    return np.interp(np.sort(rng.random(count)) * expected[-1], expected, times)
+    arrivals: Floats = np.interp(np.sort(rng.random(count)) * expected[-1], expected, times)
+    return arrivals
 
 
 def _grid(duration_s: float) -> Floats:
