@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -84,11 +83,7 @@ class _Executor:
         if self._model_dir.exists():
             return
         self._say(f"unpack bundle {self._plan.bundle_digest[:12]}")
-        self._model_dir.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=self._model_dir.parent) as folder:
-            fresh = Path(folder) / "model"
-            archive.unpack(Path(self._plan.spec.bundle), fresh)
-            fresh.rename(self._model_dir)
+        archive.unpack(Path(self._plan.spec.bundle), self._model_dir)
 
     def _trial(self) -> None:
         """Start the new version once on a spare port before any server of the old one is stopped."""

@@ -1,0 +1,83 @@
+"""The verbs of this machine: quickstart, doctor, help."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from deployer.cli import text
+from deployer.cli.console import Console
+from deployer.cli.options import output_option, seed_option, verb
+from deployer.cli.output import check_folder
+from deployer.errors import ConditionFailed
+
+
+@verb(
+    "quickstart",
+    "deployer quickstart -o out",
+    "deployer quickstart -o out --seed 7",
+    "deployer quickstart -o out --json > report.json",
+)
+@seed_option
+@output_option("Folder for everything that it makes; the report is in its report/.")
+@click.pass_obj
+def quickstart_verb(console: Console, seed: int, output: Path) -> None:
+    """Do the whole job once, on a small model, in three minutes.
+
+    Trains a small CNN on handwritten digits, quantizes, packages, checks, serves, measures, simulates a day
+    of traffic on SageMaker and EC2, prices it and writes the report. Needs no AWS account.
+    """
+    from deployer import quickstart
+    from deployer.report.rows import to_json
+    from deployer.report.terminal import terminal_table
+
+    check_folder(output)
+    report = quickstart.run(output, seed=seed, say=console.say)
+    table = terminal_table(report, console.width, ascii_only=console.ascii_only)
+    console.result(to_json(report), f"{table}\n{output / 'report' / 'index.html'}")
+
+
+@verb(
+    "doctor",
+    "deployer doctor",
+    "deployer doctor --json",
+    "deployer doctor || exit 1    # first line of a deploy script",
+)
+@click.pass_obj
+def doctor_verb(console: Console) -> None:
+    """Check that this machine has what the verbs need.
+
+    Exit 1 when something that every verb needs is missing; a missing extra is only told.
+    """
+    from deployer import doctor
+
+    report = doctor.examine()
+    console.result(report.to_json(), text.doctor(report, console.ascii_only))
+    if not report.ok:
+        raise ConditionFailed("this machine lacks something that every verb needs")
+
+
+@verb(
+    "help",
+    "deployer help exit-codes",
+    "deployer help deploy",
+    "deployer help",
+)
+@click.argument("topic", required=False)
+@click.pass_context
+def help_verb(ctx: click.Context, topic: str | None) -> None:
+    """Explain a verb, or `exit-codes`."""
+    from deployer.cli.main import EXIT_CODES, cli
+
+    console: Console = ctx.obj
+    parent = ctx.find_root()
+    if topic == "exit-codes":
+        words = EXIT_CODES
+    elif topic is None:
+        words = cli.get_help(parent)
+    else:
+        name, command, _ = cli.resolve_command(parent, [topic])
+        assert command is not None  # resolve_command raises for an unknown name
+        words = command.get_help(click.Context(command, info_name=name, parent=parent))
+    console.result({"topic": topic or "deployer", "text": words}, words)

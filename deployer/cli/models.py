@@ -1,0 +1,225 @@
+"""The verbs of a model: optimize, package, check, serve, profile."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from deployer import api, conformance
+from deployer.cli import text
+from deployer.cli.console import Console
+from deployer.cli.options import (
+    ANY_INPUT,
+    DURATION,
+    INPUT,
+    PORT,
+    SIZES,
+    force_option,
+    output_option,
+    seed_option,
+    verb,
+)
+from deployer.cli.output import check_file, check_folder, write
+from deployer.errors import InputError
+from inference_code.contract import ContractError, ServingConfig
+
+_COUNT = click.IntRange(1, 1024)
+
+
+@verb(
+    "optimize",
+    "deployer optimize model.onnx --calibration train.npz --evaluation held_out.npz -o opt",
+    "deployer optimize model.onnx --calibration c.npz --evaluation e.npz --max-drop 0.005 -o opt",
+    "deployer optimize model.onnx --calibration c.npz --evaluation e.npz --rung int8-dynamic -o opt",
+)
+@click.argument("model", type=INPUT)
+@click.option("--calibration", type=INPUT, required=True, help=".npz: an array for each input.")
+@click.option("--evaluation", type=INPUT, required=True, help=".npz: inputs, and `label`.")
+@click.option("--metric", default="accuracy", show_default=True, help="What the gate compares.")
+@click.option("--max-drop", type=click.FloatRange(0), default=0.01, show_default=True,
+              help="Largest loss of the metric that a rung may cost.")  # fmt: skip
+@click.option("--rung", "rungs", multiple=True, help="Climb only this rung; repeat for more.")
+@click.option("--threads", type=_COUNT, default=1, show_default=True, help="For timing.")
+@seed_option
+@output_option("Folder for best.onnx, the rungs and ladder.json.")
+@click.pass_obj
+def optimize_verb(
+    console: Console,
+    model: Path,
+    calibration: Path,
+    evaluation: Path,
+    metric: str,
+    max_drop: float,
+    rungs: tuple[str, ...],
+    threads: int,
+    seed: int,
+    output: Path,
+) -> None:
+    """Quantize a model and keep what passes the accuracy gate.
+
+    Climbs the ladder of precisions from an FP32 ONNX model. A rung that loses more than --max-drop of the
+    metric is dropped, with its reason; FP32 stays where no rung passes.
+    """
+    check_folder(output)
+    report = api.optimize(
+        model,
+        calibration=calibration,
+        evaluation=evaluation,
+        metric=metric,
+        max_drop=max_drop,
+        rungs=list(rungs) or None,
+        threads=threads,
+        seed=seed,
+        out=output,
+        say=console.say,
+    )
+    console.result(report.to_json(), text.ladder(report))
+
+
+@verb(
+    "package",
+    "deployer package opt/best.onnx --name digits -o dist",
+    "deployer package model.onnx --handler handler.py --samples samples/ --name digits -o dist",
+    "deployer package model.onnx --name digits --max-batch 16 --threads 2 --precision int8 -o dist",
+)
+@click.argument("model", type=ANY_INPUT)
+@click.option("--name", required=True, help="Letters, digits and inner hyphens.")
+@click.option("--handler", type=INPUT, help="Python file; without it the ONNX handler serves.")
+@click.option("--requirements", type=INPUT, help="What the handler needs, pinned.")
+@click.option("--extra", type=ANY_INPUT, multiple=True, help="Another file for the model folder.")
+@click.option("--samples", type=click.Path(exists=True, file_okay=False, path_type=Path),
+              help="Folder of sample requests: .json, .csv, .npy.")  # fmt: skip
+@click.option("--precision", default="fp32", show_default=True, help="Noted in the manifest.")
+@click.option("--workers", type=_COUNT, default=1, show_default=True, help="Server processes.")
+@click.option("--threads", type=_COUNT, default=1, show_default=True, help="Of each worker.")
+@click.option("--max-batch", type=_COUNT, default=8, show_default=True)
+@click.option("--max-wait-ms", type=click.FloatRange(0, 10_000), default=0.0, show_default=True,
+              help="How long a request may wait for others to batch with.")  # fmt: skip
+@click.option("--queue-limit", type=click.IntRange(1), default=128, show_default=True,
+              help="Requests that may wait; more get 503.")  # fmt: skip
+@output_option("Folder for NAME-<digest>.tar.gz.")
+@click.pass_obj
+def package_verb(
+    console: Console,
+    model: Path,
+    name: str,
+    handler: Path | None,
+    requirements: Path | None,
+    extra: tuple[Path, ...],
+    samples: Path | None,
+    precision: str,
+    workers: int,
+    threads: int,
+    max_batch: int,
+    max_wait_ms: float,
+    queue_limit: int,
+    output: Path,
+) -> None:
+    """Seal model, handler and serving code into one bundle.
+
+    Equal inputs give an equal bundle: its name carries the first 12 digits of its digest.
+    """
+    check_folder(output)
+    try:
+        serving = ServingConfig(
+            workers=workers,
+            threads=threads,
+            max_batch=max_batch,
+            max_wait_ms=max_wait_ms,
+            queue_limit=queue_limit,
+        )
+    except ContractError as error:
+        raise InputError(str(error)) from error
+    bundle = api.package(
+        model,
+        output,
+        name=name,
+        handler=handler,
+        requirements=requirements,
+        extra=extra,
+        samples=samples,
+        precision=precision,
+        serving=serving,
+    )
+    document = {"path": str(bundle.path), "digest": bundle.digest, "name": bundle.manifest.name}
+    console.result(document, str(bundle.path))
+
+
+@verb(
+    "check",
+    "deployer check dist/digits-3f9a1c2b77d0.tar.gz",
+    "deployer check dist/digits-3f9a1c2b77d0.tar.gz --startup 180s    # as serverless demands",
+    "deployer check dist/digits-3f9a1c2b77d0.tar.gz --json > conformance.json",
+)
+@click.argument("bundle", type=INPUT)
+@click.option("--startup", "startup_s", type=DURATION, default="480s", show_default=True,
+              help="Limit to the first healthy /ping.")  # fmt: skip
+@click.pass_obj
+def check_verb(console: Console, bundle: Path, startup_s: float) -> None:
+    """Play SageMaker's container rules against a bundle's server.
+
+    Verifies every digest, starts the real server as the platform would, and plays each rule. Exit 1 when a
+    rule is broken.
+    """
+    report = conformance.check(bundle, startup_s=startup_s, say=console.progress)
+    console.result(report.to_json(), text.conformance(report, ascii_only=console.ascii_only))
+    report.require()
+
+
+@verb(
+    "serve",
+    "deployer serve dist/digits-3f9a1c2b77d0.tar.gz",
+    "deployer serve dist/digits-3f9a1c2b77d0.tar.gz --port 9000 --workers 2",
+    "deployer serve dist/digits-3f9a1c2b77d0.tar.gz --host 0.0.0.0    # reachable from outside",
+)
+@click.argument("bundle", type=INPUT)
+@click.option("--host", default="127.0.0.1", show_default=True)
+@click.option("--port", type=PORT, default=8080, show_default=True)
+@click.option("--workers", type=_COUNT, help="Server processes; default: the bundle's.")
+@click.option("--threads", type=_COUNT, help="Of each worker; default: the bundle's.")
+@click.pass_obj
+def serve_verb(
+    console: Console, bundle: Path, host: str, port: int, workers: int | None, threads: int | None
+) -> None:
+    """Serve a bundle on this machine until Ctrl-C.
+
+    GET /ping, POST /invocations, GET /metrics. Ctrl-C or SIGTERM drains: what is in flight is answered.
+    """
+    api.serve(bundle, host=host, port=port, workers=workers, threads=threads, say=console.say)
+
+
+@verb(
+    "profile",
+    "deployer profile dist/digits-3f9a1c2b77d0.tar.gz -o profile.json",
+    "deployer profile dist/digits-3f9a1c2b77d0.tar.gz --batch-sizes 1,2,4,8,16 -o profile.json",
+    "deployer profile dist/digits-3f9a1c2b77d0.tar.gz --seconds 10 --threads 2 -o profile.json",
+)
+@click.argument("bundle", type=INPUT)
+@click.option("--batch-sizes", type=SIZES, default="1,2,4,8", show_default=True)
+@click.option("--seconds", type=click.FloatRange(0.01, 600), default=2.0, show_default=True,
+              help="For each batch size.")  # fmt: skip
+@click.option("--threads", type=_COUNT, help="Default: the bundle's.")
+@force_option
+@output_option("profile.json; an existing one is kept unless --force.")
+@click.pass_obj
+def profile_verb(
+    console: Console,
+    bundle: Path,
+    batch_sizes: tuple[int, ...],
+    seconds: float,
+    threads: int | None,
+    force: bool,
+    output: Path,
+) -> None:
+    """Measure a bundle's service time by batch size.
+
+    Runs the bundle's own serving code in a process of its own. Do it on a machine of the kind that will
+    serve: a profile is carried to other kinds only as an assumption.
+    """
+    check_file(output, inputs=[bundle], keep=not force)
+    profile = api.profile(
+        bundle, batch_sizes=batch_sizes, seconds=seconds, threads=threads, say=console.say
+    )
+    write(output, text.json_text(profile.to_json()))
+    console.result(profile.to_json(), text.profile(profile))
