@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
 from deployer.cost.bill import bill
+from deployer.cost.objective import attainments, binding, explain_miss
 from deployer.cost.report import Bill, Candidate, Verdict
 from deployer.cost.usage import HOURS_PER_MONTH
 from deployer.errors import InputError, UnknownPrice
@@ -17,10 +18,6 @@ from deployer.spec import serde
 from deployer.spec.deployment import DeploymentSpec, Slo
 from deployer.spec.target import SageMakerServerless
 from deployer.stats import student_half_width
-from deployer.units import format_share
-
-WANTED = {"p50_ms": 0.50, "p90_ms": 0.90, "p99_ms": 0.99}
-"""Share of offered requests that each objective asks for."""
 
 
 @dataclass(frozen=True)
@@ -62,8 +59,9 @@ def assess(entry: Entry, slo: Slo, book: PriceBook) -> Candidate:
 
 def _known(entry: Entry, slo: Slo, chosen: Bill, run: Run, interval: Decimal | None) -> Candidate:
     shares = attainments(entry.runs, slo)
+    worst = binding(shares)
     cost = chosen.usd_per_thousand
-    reason = _miss(entry.runs, slo, shares)
+    reason = explain_miss(entry.runs, slo)
     return Candidate(
         name=entry.name,
         target=entry.spec.target.kind,
@@ -76,7 +74,7 @@ def _known(entry: Entry, slo: Slo, chosen: Bill, run: Run, interval: Decimal | N
         usd_per_month=chosen.usd * HOURS_PER_MONTH * 3600 / Decimal(repr(run.duration_s)),
         bill=chosen,
         latency_ms=run.latency(),
-        slo_attainment=min(shares.items(), key=_margin)[1] if shares else None,
+        slo_attainment=worst[1] if worst else None,
         offered=run.offered,
         successes=run.successes,
         failures=run.failures,
@@ -113,42 +111,6 @@ def _unknown(entry: Entry, reason: str) -> Candidate:
         provenance=None,
         unknown_reason=reason,
     )
-
-
-def attainments(runs: Sequence[Run], slo: Slo) -> dict[str, float]:
-    """Return the share of offered requests that succeed within each objective, over all runs."""
-    offered = sum(run.offered for run in runs)
-    return {
-        key: sum(round(run.attainment(ms / 1000) * run.offered) for run in runs) / offered
-        for key, ms in slo.items()
-    }
-
-
-def _margin(item: tuple[str, float]) -> float:
-    key, share = item
-    return share - WANTED[key]
-
-
-def _miss(runs: Sequence[Run], slo: Slo, shares: Mapping[str, float]) -> str:
-    """Say how the worst objective is missed and by what; empty when all are met."""
-    missed = [item for item in shares.items() if _margin(item) < 0]
-    if not missed:
-        return ""
-    key, share = min(missed, key=_margin)
-    limit_ms = dict(slo.items())[key]
-    return (
-        f"{format_share(share)} within {limit_ms:g} ms, {WANTED[key]:.0%} wanted: "
-        f"{_causes(runs, share)}"
-    )
-
-
-def _causes(runs: Sequence[Run], within: float) -> str:
-    offered = sum(run.offered for run in runs)
-    refused = sum(run.refused for run in runs) / offered
-    failed = sum(run.failures for run in runs) / offered - refused
-    parts = {"late": 1 - within - refused - failed, "refused": refused, "failed": failed}
-    ranked = sorted(parts.items(), key=lambda item: -item[1])
-    return ", ".join(f"{share * 100:.2g}% {word}" for word, share in ranked if share > 1e-9)
 
 
 def _interval(costs: Sequence[Decimal | None]) -> Decimal | None:

@@ -9,7 +9,7 @@ from deployer.cost.candidates import Entry, assess
 from deployer.cost.headline import headline
 from deployer.cost.ranking import rank
 from deployer.cost.report import CostReport
-from deployer.cost.sensitivity import LOADS, Rerun, sensitivity
+from deployer.cost.sensitivity import LOADS, Rerun, crossovers, sensitivity
 from deployer.cost.usage import conventions
 from deployer.errors import InputError
 from deployer.pricing.book import PriceBook
@@ -68,7 +68,7 @@ def compare(
         trace_duration_s=trace.duration_s,
         slo=slo,
         candidates=candidates,
-        headline=headline(candidates, slo),
+        headline=headline(candidates, slo, crossovers(turns.load_curves)),
         oldest_price=min((bill.oldest_price for bill in bills), default=None),
         seeds=tuple(seeds),
         profiles=tuple(p.to_json() for p in profiles or _profiles(entries)),

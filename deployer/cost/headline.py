@@ -7,18 +7,22 @@ from collections.abc import Sequence
 import numpy as np
 
 from deployer.cost.breakeven import break_even
-from deployer.cost.candidates import WANTED
+from deployer.cost.objective import WANTED, binding
 from deployer.cost.ranking import tied
 from deployer.cost.report import Candidate
+from deployer.cost.sensitivity import Crossover
 from deployer.spec.deployment import Slo
 from deployer.units import format_ms, format_share, format_usd
 
 
-def headline(candidates: Sequence[Candidate], slo: Slo) -> tuple[str, ...]:
-    """Return what ranked ``candidates`` come to in one to three sentences, without an adjective."""
+def headline(
+    candidates: Sequence[Candidate], slo: Slo, turns: Sequence[Crossover] = ()
+) -> tuple[str, ...]:
+    """Return what ranked ``candidates`` come to in two sentences; ``turns`` are the crossovers by load."""
     meeting = [c for c in candidates if c.verdict in ("best", "meets")]
     if meeting:
-        return (_first(meeting[0], slo), _second(meeting, candidates, slo))
+        second = _second(meeting, candidates, slo) + _by_load(meeting[0], turns)
+        return (_first(meeting[0], slo), f"{second}.")
     missing = [c for c in candidates if c.verdict == "misses"]
     if not missing:
         return ("No candidate can be priced.", *(_unknown(c) for c in candidates[:1]))
@@ -39,13 +43,25 @@ def _second(meeting: Sequence[Candidate], candidates: Sequence[Candidate], slo: 
     if len(meeting) == 1:
         others = [c for c in candidates if c.verdict == "misses"]
         if not others:
-            return "No other candidate has a known cost."
-        return f"No other candidate meets {_objective(slo)}; closest is {others[0].name}: {others[0].reason}."
+            return "No other candidate has a known cost"
+        return (
+            f"No other candidate meets {_objective(slo)}; closest is {others[0].name}: "
+            f"{others[0].reason}"
+        )
     ties = [c for c in meeting[1:] if tied(c, best)]
     if ties:
         names = ", ".join(f"{c.name} ({_cost(c)})" for c in ties)
-        return f"Tied with it within the 95% intervals: {names}."
-    return f"Next is {_runner_up(best, meeting[1])}."
+        return f"Tied with it within the 95% intervals: {names}"
+    return f"Next is {_runner_up(best, meeting[1])}"
+
+
+def _by_load(best: Candidate, turns: Sequence[Crossover]) -> str:
+    """Say which candidate wins at the nearest simulated loads below and above this one."""
+    below = [t for t in turns if t.after == best.name and t.before]
+    above = [t for t in turns if t.before == best.name and t.after]
+    words = [f"at {t.low_rps:.3g} requests/s {t.before} is cheapest" for t in below[-1:]]
+    words += [f"at {t.high_rps:.3g} requests/s {t.after} is cheapest" for t in above[:1]]
+    return "".join(f"; {word}" for word in words)
 
 
 def _runner_up(best: Candidate, other: Candidate) -> str:
@@ -91,7 +107,7 @@ def _what(c: Candidate) -> str:
     parts = [c.name] if not c.precision or c.precision in c.name else [c.name, c.precision]
     low, high = c.instances or (0, 0)
     if high > 1:
-        parts.append(f"{low}–{high} instances" if low != high else f"{high} instances")
+        parts.append(f"{low}–{high} instances in use" if low != high else f"{high} instances")
     return f"{parts[0]} ({', '.join(parts[1:])})" if len(parts) > 1 else parts[0]
 
 
@@ -104,7 +120,10 @@ def _cost(c: Candidate) -> str:
 
 def _latency(c: Candidate, slo: Slo) -> str:
     """Say the binding objective: the one with the least margin."""
-    key, share = min(c.attainments.items(), key=lambda item: item[1] - WANTED[item[0]])
+    worst = binding(c.attainments)
+    if worst is None:
+        return "objective not measured"
+    key, share = worst
     limit = dict(slo.items())[key]
     name = key.removesuffix("_ms")
     measured = getattr(c.latency_ms, name, None)
@@ -120,10 +139,9 @@ def _objective(slo: Slo) -> str:
 
 
 def _basis(c: Candidate) -> str:
+    """Say measured or simulated, and what is assumed: the first assumption and how many more there are."""
     word = c.provenance or "unknown"
     if not c.assumptions:
         return word
-    count = len(c.assumptions)
-    return f"{word}, assumed: {c.assumptions[0].rstrip('.')}" + (
-        f" and {count - 1} more" if count > 1 else ""
-    )
+    more = f"; and {len(c.assumptions) - 1} more" if len(c.assumptions) > 1 else ""
+    return f"{word}, assumed: {c.assumptions[0].rstrip('.')}{more}"

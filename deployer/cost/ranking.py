@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from decimal import Decimal
 
-from deployer.cost.candidates import WANTED
+from deployer.cost.objective import binding, margin
 from deployer.cost.report import Candidate
 
 
@@ -32,8 +32,8 @@ def rank(candidates: Sequence[Candidate]) -> tuple[Candidate, ...]:
 
 def shortfall(candidate: Candidate) -> float:
     """Return the smallest margin of a candidate over its objectives, negative where it misses one."""
-    margins = [share - WANTED[key] for key, share in candidate.attainments.items()]
-    return min(margins, default=0.0)
+    worst = binding(candidate.attainments)
+    return margin(*worst) if worst else 0.0
 
 
 def tied(a: Candidate, b: Candidate) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
@@ -73,6 +74,43 @@ def sensitivity(
     if not sentences and _winner(candidates) is not None:
         sentences.append(f"None of these changes the winner: {', '.join(tried)}.")
     return Sensitivity(tuple(sentences), curves)
+
+
+@dataclass(frozen=True)
+class Crossover:
+    """Between two simulated loads, in requests per second, the cheapest that meets changes.
+
+    ``before`` and ``after`` are names, None where no candidate meets the objective.
+    """
+
+    low_rps: float
+    high_rps: float
+    before: str | None
+    after: str | None
+
+
+def crossovers(curves: Sequence[LoadCurve]) -> tuple[Crossover, ...]:
+    """Return where the winner changes as load grows: brackets of simulated loads, nothing in between guessed."""
+    winners = _winners(curves)
+    return tuple(
+        Crossover(low, high, before, after)
+        for (low, before), (high, after) in itertools.pairwise(winners)
+        if before != after
+    )
+
+
+def _winners(curves: Sequence[LoadCurve]) -> list[tuple[float, str | None]]:
+    loads = sorted({point.rps for curve in curves for point in curve.points})
+    found = []
+    for load in loads:
+        costs = [
+            (point.usd_per_thousand, curve.candidate)
+            for curve in curves
+            for point in curve.points
+            if point.rps == load and point.meets and point.usd_per_thousand is not None
+        ]
+        found.append((load, min(costs)[1] if costs else None))
+    return found
 
 
 def _reversals(
