@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from deployer import scaling
 from deployer.profiles import Profile
-from deployer.simulation import fleet, rules
+from deployer.simulation import rules
 from deployer.simulation.capacity import Headroom
-from deployer.simulation.replica import Serving
 from deployer.simulation.rules import InstanceTarget
+from deployer.simulation.world import RANDOM, Serving
 from deployer.spec.deployment import DeploymentSpec
 from deployer.spec.scaling import Fixed, Scheduled, TargetTracking
 from deployer.spec.target import Ec2Fleet, Local, SageMakerAsync, SageMakerServerless
@@ -71,7 +71,7 @@ def _routing(target: InstanceTarget) -> str:
             f"Requests wait in one queue; each instance takes {target.max_concurrent} at a time. "
             "Time to and from S3 is 0."
         )
-    if rules.routing(target) == fleet.RANDOM:
+    if rules.routing(target) == RANDOM:
         return "Each request goes to an instance at random, SageMaker's default."
     return "Each request goes to the instance with the fewest outstanding requests."
 

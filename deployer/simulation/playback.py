@@ -1,4 +1,4 @@
-"""Give the compiled kernels their arrays and random numbers, and take out what happened."""
+"""Give the compiled kernels their arrays, and take out what happened."""
 
 from __future__ import annotations
 
@@ -7,10 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from deployer.runs import CapacityTimeline
-from deployer.simulation import events, fleet, replica, serverless
-from deployer.simulation.fleet import Rules
-from deployer.simulation.replica import Requests, Serving
+from deployer.simulation import kernel, serverless, world
 from deployer.simulation.serverless import Containers
+from deployer.simulation.world import BUSY, Requests, Rules, Serving
 from deployer.stats import Floats
 
 
@@ -46,37 +45,19 @@ def play_fleet(
     slots = max(1, 2 * most_instances)
     rows = 64 + 4 * int(rules.end_s / rules.period_s)
     while True:
-        requests = _requests(arrival_s, seed)
-        replicas = replica.make(slots, serving.workers)
-        state = fleet.make(slots, rows)
-        queue = events.make(slots * (serving.workers + 2))
-        levels = replica.make_levels()
-        if fleet.play_cached(rules, serving, state, requests, replicas, queue, levels):
-            timeline = _capacity(state.timeline[: state.rows[0]], rules.end_s)
-            return FleetPlay(requests, timeline, float(levels.area[replica.BUSY]))
+        state = world.empty(rules, serving, world.requests(arrival_s, seed), slots, rows)
+        if kernel.play_cached(state):
+            timeline = _capacity(state.fleet.timeline[: state.fleet.rows[0]], rules.end_s)
+            return FleetPlay(state.requests, timeline, float(state.levels.area[BUSY]))
         slots, rows = 2 * slots, 2 * rows
 
 
 def play_serverless(containers: Containers, arrival_s: Floats, seed: int) -> ServerlessPlay:
     """Play arrivals against serverless containers."""
-    requests = _requests(arrival_s, seed)
+    requests = world.requests(arrival_s, seed)
     billed_s = np.zeros(len(arrival_s))
     serverless.play_cached(containers, requests, billed_s)
     return ServerlessPlay(requests, billed_s, int(containers.cold_starts[0]))
-
-
-def _requests(arrival_s: Floats, seed: int) -> Requests:
-    """Draw each request's random numbers in advance: equal seeds meet every fleet with equal luck."""
-    count = len(arrival_s)
-    service, routing = np.random.SeedSequence(seed).spawn(2)
-    return Requests(
-        np.ascontiguousarray(arrival_s),
-        np.random.Generator(np.random.PCG64(service)).random(count),
-        np.random.Generator(np.random.PCG64(routing)).random(count),
-        np.zeros(count, np.int64),
-        np.full(count, np.nan),
-        np.zeros(count, np.int16),
-    )
 
 
 def _capacity(timeline: Floats, end_s: float) -> CapacityTimeline:

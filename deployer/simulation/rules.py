@@ -10,8 +10,8 @@ from deployer import scaling
 from deployer.errors import NotSupported
 from deployer.profiles import Profile
 from deployer.scaling import StepRule, TrackingRule
-from deployer.simulation import fleet
-from deployer.simulation.fleet import Rules
+from deployer.simulation import world
+from deployer.simulation.world import Rules
 from deployer.spec.scaling import (
     Fixed,
     QueueBacklog,
@@ -26,9 +26,9 @@ InstanceTarget = Local | SageMakerRealtime | SageMakerAsync | Ec2Fleet
 """Targets that run on instances."""
 
 METRICS = {
-    "invocations_per_instance": fleet.INVOCATIONS,
-    "cpu": fleet.CPU,
-    "concurrency": fleet.CONCURRENCY,
+    "invocations_per_instance": world.INVOCATIONS,
+    "cpu": world.CPU,
+    "concurrency": world.CONCURRENCY,
 }
 _NO_TRACKING = TrackingRule(1.0, 1.0, 1, 1, 0.0, 0.0, 1, 1, False)
 _NO_STEP = StepRule(0.0, np.zeros(1), np.zeros(1, np.int64), 1, 1, 0.0, 1, 1, False)
@@ -37,11 +37,11 @@ _NO_STEP = StepRule(0.0, np.zeros(1), np.zeros(1, np.int64), 1, 1, 0.0, 1, 1, Fa
 def fixed(instances: int, end_s: float) -> Rules:
     """Return the rules of a fleet that never changes, requests going to the least busy instance."""
     return Rules(
-        routing=fleet.LEAST_OUTSTANDING,
+        routing=world.LEAST_OUTSTANDING,
         shared_queue=0,
         startup_s=0.0,
-        policy=fleet.FIXED,
-        metric=fleet.INVOCATIONS,
+        policy=world.FIXED,
+        metric=world.INVOCATIONS,
         period_s=scaling.STANDARD_PERIOD_S,
         initial=instances,
         end_s=float(end_s),
@@ -74,27 +74,27 @@ def from_spec(
         case Scheduled():
             start_s, instances = _schedule(policy)
             return base._replace(
-                policy=fleet.SCHEDULED, schedule_s=start_s, schedule_instances=instances
+                policy=world.SCHEDULED, schedule_s=start_s, schedule_instances=instances
             )
         case Step():
-            rules = base._replace(policy=fleet.STEP, step=_step(policy, target))
+            rules = base._replace(policy=world.STEP, step=_step(policy, target))
             return _with_metric(rules, policy.metric, target)
         case TargetTracking():
             if metric_target is None:
                 raise ValueError("target tracking needs a target")
             rule = _tracking(policy, target, metric_target, is_fast(policy.metric))
-            rules = base._replace(policy=fleet.TRACKING, tracking=rule)
+            rules = base._replace(policy=world.TRACKING, tracking=rule)
             return _with_metric(rules, policy.metric, target)
         case QueueBacklog():
             rule = _tracking(policy, target, policy.target, False)
-            return base._replace(policy=fleet.BACKLOG, tracking=rule)
+            return base._replace(policy=world.BACKLOG, tracking=rule)
         case _:
             assert_never(policy)
 
 
 def routing(target: InstanceTarget) -> int:
     """Return how requests find an instance: at random in SageMaker, to the least busy one elsewhere."""
-    return fleet.RANDOM if isinstance(target, SageMakerRealtime) else fleet.LEAST_OUTSTANDING
+    return world.RANDOM if isinstance(target, SageMakerRealtime) else world.LEAST_OUTSTANDING
 
 
 def startup_s(target: InstanceTarget, profile: Profile) -> float:

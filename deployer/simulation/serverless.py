@@ -11,9 +11,7 @@ from numpy.typing import NDArray
 from deployer.simulation import laws as service
 from deployer.simulation.compiled import entry, inner, sources_digest
 from deployer.simulation.laws import Laws
-from deployer.simulation.replica import OK, TOO_LATE, Requests
-
-THROTTLED = 429
+from deployer.simulation.world import OK, THROTTLED, TOO_LATE, Requests
 
 
 class Containers(NamedTuple):

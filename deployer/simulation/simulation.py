@@ -16,9 +16,9 @@ from deployer.profiles import Profile
 from deployer.runs import CapacityTimeline, Run
 from deployer.simulation import assumptions, capacity, laws, playback, rules
 from deployer.simulation.capacity import Headroom
-from deployer.simulation.replica import OK, Requests, Serving
 from deployer.simulation.rules import InstanceTarget
 from deployer.simulation.serverless import Containers
+from deployer.simulation.world import OK, Requests, Serving
 from deployer.spec import serde
 from deployer.spec.deployment import DeploymentSpec
 from deployer.spec.scaling import QueueBacklog, TargetTracking
