@@ -52,7 +52,8 @@ class Profile:
     """What was measured of one bundle on one machine.
 
     ``service_time_ms`` maps a batch size to the time of the whole batch. ``workers`` server processes
-    run on one instance, each with ``threads``; ``startup_s`` is from process start to the first answer.
+    run on one instance, each with ``threads``; ``startup_s`` is from process start to the first answer;
+    a batch that is not full waits up to ``max_wait_ms``.
     ``date`` is ISO, ``hardware`` names cpu, cores and instruction sets. Memory in MiB, bytes per request.
     """
 
@@ -70,6 +71,7 @@ class Profile:
     date: str
     max_batch: int = 1
     queue_limit: int = 128
+    max_wait_ms: float = 0.0
 
     def __post_init__(self) -> None:
         sizes = sorted(self.service_time_ms)
@@ -78,7 +80,7 @@ class Profile:
         for key in ("workers", "threads", "max_batch", "queue_limit"):
             if getattr(self, key) < 1:
                 raise InputError(f"profile: {key} must be at least 1, not {getattr(self, key)!r}")
-        for key in ("request_bytes", "response_bytes", "memory_mb", "startup_s"):
+        for key in ("request_bytes", "response_bytes", "memory_mb", "startup_s", "max_wait_ms"):
             value = getattr(self, key)
             if not (math.isfinite(value) and value >= 0):
                 raise InputError(f"profile: {key} must not be negative, not {value!r}")
@@ -101,6 +103,7 @@ class Profile:
             "threads": self.threads,
             "max_batch": self.max_batch,
             "queue_limit": self.queue_limit,
+            "max_wait_ms": self.max_wait_ms,
             "service_time_ms": {
                 str(size): {
                     "law": time.law,
@@ -212,6 +215,7 @@ def _from_bench(raw: Mapping[str, Any], manifest: Manifest) -> Profile:
             date=datetime.now(UTC).isoformat(timespec="seconds"),
             max_batch=int(raw["max_batch"]),
             queue_limit=int(raw["queue_limit"]),
+            max_wait_ms=manifest.serving.max_wait_ms,
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise InputError(f"the bundle's bench printed an unusable profile: {error!r}") from error

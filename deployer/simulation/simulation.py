@@ -67,7 +67,7 @@ def serving_of(profile: Profile, target: InstanceTarget) -> Serving:
     return Serving(
         workers=profile.workers,
         max_batch=profile.max_batch,
-        max_wait_s=0.0,
+        max_wait_s=profile.max_wait_ms / 1000.0,
         queue_limit=NO_LIMIT if waits_outside else profile.queue_limit,
         deadline_s=math.inf if waits_outside else DEADLINE_S,
         laws=laws.from_profile(profile, profile.max_batch),
