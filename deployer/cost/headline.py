@@ -74,7 +74,7 @@ def _runner_up(best: Candidate, other: Candidate) -> str:
     if turn is None:
         return f"{text}; no single price can reverse the order"
     way = "dearer" if turn.change > 0 else "cheaper"
-    return f"{text}; it wins once {turn.item} are {abs(turn.change):.0%} {way}"
+    return f"{text}; it wins once {turn.item} are about {abs(turn.change):.0%} {way}"
 
 
 def _closest(nearest: Candidate, slo: Slo) -> str:
