@@ -14,7 +14,7 @@ Key = tuple[str, Decimal, str]
 
 @dataclass(frozen=True)
 class BreakEven:
-    """The relative change of one price at which two candidates cost the same: 0.34 is 34% dearer."""
+    """The relative change of one price at which two candidates cost the same: 0.34 raises it by 34%."""
 
     item: str
     change: Decimal
@@ -58,12 +58,12 @@ def price_reversals(candidates: Sequence[Candidate], share: Decimal) -> tuple[st
     shares = {c.name: price_shares(c) for c in meeting}
     sentences = []
     for key in sorted({key for each in shares.values() for key in each}):
-        for change, word in ((share, "dearer"), (-share, "cheaper")):
+        for change, word in ((share, "higher"), (-share, "lower")):
             costs = {
                 c.name: (c.usd_per_thousand or Decimal(0)) + change * shares[c.name].get(key, 0)
                 for c in meeting
             }
             winner = min(costs, key=lambda name: (costs[name], name))
             if costs[winner] < costs[meeting[0].name]:
-                sentences.append(f"{key[0]} {share:.0%} {word}: {winner} is cheapest.")
+                sentences.append(f"Price of {key[0]} {share:.0%} {word}: {winner} is cheapest.")
     return tuple(sentences)

@@ -73,8 +73,8 @@ def _runner_up(best: Candidate, other: Candidate) -> str:
     turn = break_even(best, other)
     if turn is None:
         return f"{text}; no single price can reverse the order"
-    way = "dearer" if turn.change > 0 else "cheaper"
-    return f"{text}; it wins once {turn.item} are about {abs(turn.change):.0%} {way}"
+    way = "higher" if turn.change > 0 else "lower"
+    return f"{text}; it wins once the price of {turn.item} is about {abs(turn.change):.0%} {way}"
 
 
 def _closest(nearest: Candidate, slo: Slo) -> str:

@@ -43,3 +43,17 @@ def test_interval_of_known_values() -> None:
 
 def test_one_value_has_no_finite_interval() -> None:
     assert stats.mean_interval(np.array([3.0])).half_width == math.inf
+
+
+def test_interval_of_a_few_values_is_students() -> None:
+    # 1, 2, 3: standard deviation 1, t with two degrees of freedom 4.303
+    assert stats.student_half_width([1.0, 2.0, 3.0]) == pytest.approx(4.303 / math.sqrt(3))
+    assert stats.student_half_width([5.0]) == math.inf
+
+
+def test_students_interval_covers_the_mean_in_95_of_100_samples() -> None:
+    rng = np.random.default_rng(0)
+    for size in (2, 5, 40):
+        samples = rng.normal(10.0, 2.0, (4000, size))
+        hits = [abs(s.mean() - 10.0) <= stats.student_half_width(s.tolist()) for s in samples]
+        assert np.mean(hits) == pytest.approx(0.95, abs=0.015)

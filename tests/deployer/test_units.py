@@ -73,3 +73,18 @@ def test_durations_print_for_people(seconds: float, printed: str) -> None:
 def test_milliseconds_print_three_digits() -> None:
     assert units.format_ms(0.1234) == "0.123"
     assert units.format_ms(3104.2) == "3,104"
+
+
+@pytest.mark.parametrize(
+    ("share", "text"),
+    [
+        (1.0, "100%"),
+        (0.9999999, "99.99%"),
+        (0.99, "99.0%"),
+        (0.98996, "98.9%"),
+        (0.5, "50.0%"),
+        (0.0, "0.0%"),
+    ],
+)
+def test_share_is_rounded_down(share: float, text: str) -> None:
+    assert units.format_share(share) == text

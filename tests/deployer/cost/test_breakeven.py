@@ -99,8 +99,8 @@ def test_price_that_reverses_the_order_is_named(
     ]
     ranked = rank([assess(entry, Slo(), book) for entry in entries])
     assert price_reversals(ranked, Decimal("0.10")) == (
-        "ml.c5.large instances 10% dearer: c7i is cheapest.",
-        "ml.c7i.large instances 10% cheaper: c7i is cheapest.",
+        "Price of ml.c5.large instances 10% higher: c7i is cheapest.",
+        "Price of ml.c7i.large instances 10% lower: c7i is cheapest.",
     )
 
 

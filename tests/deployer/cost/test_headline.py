@@ -27,8 +27,8 @@ def test_winner_then_runner_up_and_when_it_wins(make_entry: Make, book: PriceBoo
     assert headline(found, SLO) == (
         "Run endpoint: USD 0.0030 per thousand successful requests, p99 10 ms and 100% of offered "
         "requests within 100 ms (99% wanted) (simulated).",
-        "Next is fleet at USD 0.0037 (1.22×, +0.00066); it wins once ml.c5.large instances are "
-        "about 23% dearer.",
+        "Next is fleet at USD 0.0037 (1.22×, +0.00066); it wins once the price of ml.c5.large "
+        "instances is about 23% higher.",
     )
 
 
