@@ -10,7 +10,7 @@ import pytest
 
 EXTRAS = {
     "optimize": ("torch", "onnx", "onnxruntime"),
-    "serve": ("onnxruntime", "uvicorn", "orjson"),
+    "serve": ("onnxruntime", "uvloop", "orjson"),
     "report": ("jinja2", "matplotlib"),
 }
 FOLDERS = {
