@@ -18,6 +18,7 @@ from deployer.bundle.sealed import Inflater
 from deployer.errors import InputError
 
 _BLOCK = tarfile.BLOCKSIZE
+_REGULAR = (tarfile.REGTYPE, tarfile.AREGTYPE)  # TarInfo.isreg() takes sparse files too
 _KINDS = {
     tarfile.LNKTYPE: "a hard link",
     tarfile.SYMTYPE: "a symbolic link",
@@ -116,7 +117,7 @@ def _checked(bundle: Path, info: tarfile.TarInfo, extension: dict[str, str]) -> 
     problem = path_problem(path)
     if problem is not None:
         raise refused(bundle, path, problem)
-    if not info.isreg() or info.linkname:
+    if info.type not in _REGULAR or info.linkname:
         kind = _KINDS.get(info.type, f"of the tar type {info.type!r}")
         raise refused(bundle, path, f"is {kind}, not a regular file")
     size = extension.get("size", str(info.size))
