@@ -1,0 +1,102 @@
+"""``python -m inference_code serve | check | bench``; the container's entry point, too."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from inference_code.contract import DEFAULT_PORT, MODEL_DIR, PORT_ENV
+from inference_code.engine.settings import Settings, read_settings
+from inference_code.errors import StartupError
+
+_SERVING = ("workers", "threads", "max_batch", "max_wait_ms", "queue_limit", "max_body_bytes",
+            "request_timeout_s", "drain_s")  # fmt: skip
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; return the exit code: 0, 1 (a check failed), 2 (could not), 130 (interrupted)."""
+    options = _parser().parse_args(arguments)
+    overrides = {k: getattr(options, k) for k in _SERVING if getattr(options, k, None) is not None}
+    try:
+        settings = read_settings(options.model_dir, overrides)
+        code: int = options.run(settings, options)
+    except StartupError as error:
+        sys.stderr.write(f"error: {' '.join(str(error).split())}\n")
+        return 2
+    except KeyboardInterrupt:
+        return 130
+    return code
+
+
+def _serve(settings: Settings, options: argparse.Namespace) -> int:
+    # Imported here: check and bench need no event loop.
+    from inference_code.server.run import serve
+
+    port = options.port if options.port is not None else _port_from_environment()
+    return serve(settings, options.host, port)
+
+
+def _check(settings: Settings, options: argparse.Namespace) -> int:
+    from inference_code.bench.checks import check
+
+    result = check(settings)
+    sys.stdout.write(json.dumps(result) + "\n")
+    return 0 if result["ok"] else 1
+
+
+def _bench(settings: Settings, options: argparse.Namespace) -> int:
+    from inference_code.bench.timing import bench
+
+    result = bench(settings, options.batch_sizes, options.seconds)
+    sys.stdout.write(json.dumps(result) + "\n")
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="inference_code", description=__doc__)
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    shared = argparse.ArgumentParser(add_help=False)
+    shared.add_argument("--model-dir", type=Path, default=Path(MODEL_DIR), metavar="DIR")
+    shared.add_argument("--threads", type=int, metavar="N", help="threads within one inference")
+    shared.add_argument("--max-batch", type=int, metavar="N", help="most requests per inference")
+    serve = commands.add_parser("serve", parents=[shared], help="serve over HTTP until SIGTERM")
+    serve.add_argument("--host", default="0.0.0.0")  # noqa: S104 - a container's port must be reachable
+    serve.add_argument("--port", type=int, help=f"default: {PORT_ENV} or {DEFAULT_PORT}")
+    serve.add_argument("--workers", type=int, metavar="N", help="processes with a model each")
+    serve.add_argument("--max-wait-ms", type=float, metavar="MS", help="longest wait for a batch")
+    serve.add_argument("--queue-limit", type=int, metavar="N", help="requests that may wait")
+    serve.add_argument("--max-body-bytes", type=int, metavar="N")
+    serve.add_argument("--request-timeout-s", type=float, metavar="S")
+    serve.add_argument("--drain-s", type=float, metavar="S", help="time from SIGTERM to exit")
+    serve.set_defaults(run=_serve)
+    check = commands.add_parser("check", parents=[shared], help="run the samples, print JSON")
+    check.set_defaults(run=_check)
+    bench = commands.add_parser("bench", parents=[shared], help="time batch sizes, print JSON")
+    bench.add_argument("--batch-sizes", type=_sizes, default=(1, 2, 4, 8), metavar="1,2,4")
+    bench.add_argument("--seconds", type=float, default=2.0, metavar="S", help="per batch size")
+    bench.set_defaults(run=_bench)
+    return parser
+
+
+def _sizes(text: str) -> tuple[int, ...]:
+    sizes = tuple(int(part) for part in text.split(","))
+    if min(sizes) < 1:
+        raise ValueError("batch sizes start at 1")
+    return sizes
+
+
+def _port_from_environment() -> int:
+    text: Any = os.environ.get(PORT_ENV, DEFAULT_PORT)
+    try:
+        return int(text)
+    except ValueError:
+        raise StartupError(f"{PORT_ENV} is {text!r}, not a port number") from None
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""Try a model folder on this machine without a server: ``checks`` runs its samples, ``timing`` times it."""

@@ -1,0 +1,5 @@
+"""Bytes to values and back, by content type. Nothing here ever unpickles or touches a file.
+
+``media`` reads the Content-Type and Accept headers; ``npy``, ``csvtext`` and ``jsontext`` read and
+write one format each; ``tensors`` turns what they read into a model's inputs by name, shape and type.
+"""

@@ -1,0 +1,267 @@
+"""A request's body as a model's inputs by name, shape and type; a model's outputs as an answer's body.
+
+JSON comes in three forms, told apart by their keys, and is answered in the form it came in::
+
+    {"instances": [[1, 2], [3, 4]]}                       one row per example (TensorFlow Serving)
+    {"inputs": [[1, 2], [3, 4]]}                          whole tensors, by name when there are several
+    {"inputs": [{"name": "x", "shape": [2, 2], "datatype": "FP32", "data": [1, 2, 3, 4]}]}
+                                                          KServe v2, the Open Inference Protocol
+
+CSV is one example per line, npy is one array; both need a model with one input.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import prod
+from typing import Any, Literal, TypeGuard
+
+import numpy as np
+from numpy.typing import NDArray
+
+from inference_code.codecs import csvtext, jsontext, npy
+from inference_code.contract import CSV_TYPE, JSON_TYPE, NPY_TYPE, TensorSpec
+from inference_code.errors import BadRequest, NotAcceptable, UnsupportedMediaType
+
+Array = NDArray[Any]
+Form = Literal["instances", "inputs", "v2"]
+Body = bytes | bytearray | memoryview
+
+V2_TYPES = {
+    "BOOL": "bool",
+    "UINT8": "uint8",
+    "UINT16": "uint16",
+    "UINT32": "uint32",
+    "UINT64": "uint64",
+    "INT8": "int8",
+    "INT16": "int16",
+    "INT32": "int32",
+    "INT64": "int64",
+    "FP16": "float16",
+    "FP32": "float32",
+    "FP64": "float64",
+    "BYTES": "str",
+}
+V2_NAMES = {numpy_name: v2_name for v2_name, numpy_name in V2_TYPES.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class Inputs:
+    """The arrays of one request by input name, and the form to answer in."""
+
+    arrays: dict[str, Array]
+    form: Form
+    request_id: str = ""
+
+
+def read(body: Body, kind: str, specs: Sequence[TensorSpec]) -> Inputs:
+    """Return the inputs in ``body`` of media type ``kind``; raise BadRequest or UnsupportedMediaType."""
+    if kind == JSON_TYPE:
+        return _from_json(jsontext.read(body), specs)
+    if kind not in (NPY_TYPE, CSV_TYPE):
+        raise UnsupportedMediaType(
+            f"Content-Type {kind!r} is not read; send {JSON_TYPE}, {CSV_TYPE} or {NPY_TYPE}"
+        )
+    spec = _only(specs, kind)
+    array = npy.read(body) if kind == NPY_TYPE else _csv(body, spec)
+    return Inputs({spec.name: _fit(array, spec)}, "instances")
+
+
+def write(outputs: Mapping[str, Array], form: Form, kind: str, request_id: str = "") -> bytes:
+    """Return the answer's body in media type ``kind``; JSON in the form of the request."""
+    if kind == JSON_TYPE:
+        return jsontext.write(_as_json(outputs, form, request_id))
+    if len(outputs) != 1:
+        names = ", ".join(outputs)
+        raise NotAcceptable(
+            f"{kind} holds one array; this model answers {names}: ask for {JSON_TYPE}"
+        )
+    (array,) = outputs.values()
+    return npy.write(array) if kind == NPY_TYPE else csvtext.write(array)
+
+
+def _only(specs: Sequence[TensorSpec], kind: str) -> TensorSpec:
+    if len(specs) != 1:
+        names = ", ".join(spec.name for spec in specs)
+        raise BadRequest(f"{kind} holds one array; this model takes {names}: send {JSON_TYPE}")
+    return specs[0]
+
+
+def _csv(body: Body, spec: TensorSpec) -> Array:
+    if spec.dtype == "str":
+        return np.array(csvtext.read_rows(body), dtype=object)
+    array = csvtext.read_numbers(body)
+    if not np.issubdtype(np.dtype(spec.dtype), np.inexact):
+        whole = array.astype(np.int64)
+        if not np.array_equal(whole, array):
+            raise BadRequest(f"input {spec.name!r} takes whole numbers ({spec.dtype})")
+        return whole
+    return array
+
+
+def _from_json(value: Any, specs: Sequence[TensorSpec]) -> Inputs:
+    if isinstance(value, list):
+        value = {"instances": value}
+    if isinstance(value, dict):
+        if "instances" in value:
+            return Inputs(_instances(value["instances"], specs), "instances")
+        inputs = value.get("inputs")
+        if _is_v2(inputs):
+            return Inputs(_v2(inputs, specs), "v2", str(value.get("id", "")))
+        if inputs is not None:
+            return Inputs(_named(inputs, specs), "inputs")
+    raise BadRequest('json: expected {"instances": [...]} or {"inputs": ...}')
+
+
+def _is_v2(inputs: Any) -> TypeGuard[list[Any]]:
+    return (
+        isinstance(inputs, list)
+        and bool(inputs)
+        and isinstance(inputs[0], dict)
+        and "data" in inputs[0]
+    )
+
+
+def _instances(rows: Any, specs: Sequence[TensorSpec]) -> dict[str, Array]:
+    if not isinstance(rows, list) or not rows:
+        raise BadRequest("json: 'instances' must be a list of at least one example")
+    if len(specs) == 1 and not isinstance(rows[0], dict):
+        return {specs[0].name: _fit(_array(rows, specs[0]), specs[0])}
+    columns: dict[str, list[Any]] = {spec.name: [] for spec in specs}
+    for number, row in enumerate(rows):
+        if not isinstance(row, dict) or row.keys() != columns.keys():
+            raise BadRequest(f"json: instances[{number}] must have the keys {sorted(columns)}")
+        for name, cells in columns.items():
+            cells.append(row[name])
+    return {spec.name: _fit(_array(columns[spec.name], spec), spec) for spec in specs}
+
+
+def _named(inputs: Any, specs: Sequence[TensorSpec]) -> dict[str, Array]:
+    if not isinstance(inputs, dict):
+        if len(specs) != 1:
+            raise BadRequest(f"json: 'inputs' must name {sorted(spec.name for spec in specs)}")
+        inputs = {specs[0].name: inputs}
+    _check_names(inputs, specs)
+    return {spec.name: _fit(_array(inputs[spec.name], spec), spec) for spec in specs}
+
+
+def _v2(tensors: list[Any], specs: Sequence[TensorSpec]) -> dict[str, Array]:
+    by_name: dict[str, Any] = {}
+    for number, tensor in enumerate(tensors):
+        if (
+            not isinstance(tensor, dict)
+            or not {"name", "shape", "datatype", "data"} <= tensor.keys()
+        ):
+            raise BadRequest(f"json: inputs[{number}] needs name, shape, datatype and data")
+        by_name[str(tensor["name"])] = tensor
+    _check_names(by_name, specs)
+    return {spec.name: _fit(_v2_array(by_name[spec.name], spec), spec) for spec in specs}
+
+
+def _v2_array(tensor: Mapping[str, Any], spec: TensorSpec) -> Array:
+    if V2_TYPES.get(str(tensor["datatype"])) != spec.dtype:
+        wanted = V2_NAMES.get(spec.dtype, spec.dtype)
+        raise BadRequest(f"input {spec.name!r} takes {wanted}, not {tensor['datatype']!r}")
+    shape = tensor["shape"]
+    if not isinstance(shape, list) or not all(type(n) is int and n >= 0 for n in shape):
+        raise BadRequest(f"input {spec.name!r}: shape must be a list of whole numbers")
+    array = _array(tensor["data"], spec)
+    if prod(shape) != array.size:
+        raise BadRequest(f"input {spec.name!r}: shape {shape} does not hold {array.size} values")
+    return array.reshape(shape)
+
+
+def _check_names(given: Mapping[str, Any], specs: Sequence[TensorSpec]) -> None:
+    names = {spec.name for spec in specs}
+    missing, unknown = sorted(names - given.keys()), sorted(map(str, given.keys() - names))
+    if missing:
+        raise BadRequest(f"json: input {missing[0]!r} is missing; this model takes {sorted(names)}")
+    if unknown:
+        raise BadRequest(f"json: unknown input {unknown[0]!r}; this model takes {sorted(names)}")
+
+
+def _array(value: Any, spec: TensorSpec) -> Array:
+    if spec.dtype == "str":
+        return _texts(value, spec)
+    try:
+        return np.asarray(value)
+    except (ValueError, OverflowError):
+        raise BadRequest(f"input {spec.name!r}: rows of different lengths, or no numbers") from None
+
+
+def _texts(value: Any, spec: TensorSpec) -> Array:
+    array = np.array(value, dtype=object)
+    if not all(isinstance(item, str) for item in array.flat):
+        raise BadRequest(f"input {spec.name!r} takes text")
+    return array
+
+
+def _fit(array: Array, spec: TensorSpec) -> Array:
+    array = _shaped(array, spec)
+    if spec.dtype == "str" or array.dtype == spec.dtype:
+        return array
+    if array.dtype.kind not in "biuf":
+        raise BadRequest(f"input {spec.name!r} takes {spec.dtype} numbers only (no text, no null)")
+    if not np.can_cast(array.dtype, spec.dtype, "same_kind"):
+        raise BadRequest(f"input {spec.name!r} takes {spec.dtype}, the body holds {array.dtype}")
+    cast = (
+        array.astype(spec.dtype, casting="same_kind")
+        if array.dtype.kind != "f"
+        else _narrow(array, spec)
+    )
+    if array.dtype.kind in "iu" and cast.dtype.kind in "iu" and not np.array_equal(cast, array):
+        raise BadRequest(f"input {spec.name!r}: a value does not fit into {spec.dtype}")
+    return cast
+
+
+def _narrow(array: Array, spec: TensorSpec) -> Array:
+    try:
+        with np.errstate(over="raise"):
+            return array.astype(spec.dtype)
+    except FloatingPointError:
+        raise BadRequest(f"input {spec.name!r}: a value does not fit into {spec.dtype}") from None
+
+
+def _shaped(array: Array, spec: TensorSpec) -> Array:
+    free_batch = not spec.shape or spec.shape[0] is None
+    fixed = spec.shape[1:]
+    if (
+        array.ndim == 2
+        and len(fixed) > 1
+        and None not in fixed
+        and array.shape[1] == prod(n or 0 for n in fixed)
+    ):
+        return array.reshape(len(array), *(n or 0 for n in fixed))
+    if array.ndim == len(spec.shape) - 1:
+        array = array[None]
+    if array.ndim != len(spec.shape):
+        raise _wrong_shape(array, spec)
+    for position, (have, want) in enumerate(zip(array.shape, spec.shape, strict=True)):
+        # A fixed first dimension is the model's batch; the handler feeds it in pieces.
+        if want is not None and have != want and (position > 0 or free_batch):
+            raise _wrong_shape(array, spec)
+    return array
+
+
+def _wrong_shape(array: Array, spec: TensorSpec) -> BadRequest:
+    want = ", ".join("any" if n is None else str(n) for n in spec.shape)
+    return BadRequest(f"input {spec.name!r} takes shape ({want}), the body holds {array.shape}")
+
+
+def _as_json(outputs: Mapping[str, Array], form: Form, request_id: str) -> dict[str, Any]:
+    if form == "v2":
+        tensors = [_v2_tensor(name, array) for name, array in outputs.items()]
+        return {"outputs": tensors, **({"id": request_id} if request_id else {})}
+    if len(outputs) == 1:
+        (array,) = outputs.values()
+        return {"predictions" if form == "instances" else "outputs": array}
+    if form == "inputs":
+        return {"outputs": dict(outputs)}
+    rows = min(len(array) for array in outputs.values())
+    return {"predictions": [{k: v[i] for k, v in outputs.items()} for i in range(rows)]}
+
+
+def _v2_tensor(name: str, array: Array) -> dict[str, Any]:
+    datatype = V2_NAMES.get(array.dtype.name, "BYTES")
+    return {"name": name, "shape": list(array.shape), "datatype": datatype, "data": array.ravel()}

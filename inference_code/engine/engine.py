@@ -1,0 +1,306 @@
+"""The front's half of the path: admit or refuse, keep the backlog, answer."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import time
+from collections import deque
+from collections.abc import Callable
+
+from inference_code import policy
+from inference_code.codecs import jsontext
+from inference_code.contract import JSON_TYPE
+from inference_code.engine import frames
+from inference_code.engine.log import log
+from inference_code.engine.pool import Job, Ready, WorkerHandle
+from inference_code.engine.settings import Settings
+from inference_code.errors import (
+    DeadlineExceeded,
+    Draining,
+    HandlerFailed,
+    Overloaded,
+    RequestError,
+    StartupError,
+)
+from inference_code.metrics import SIZE_BUCKETS, Counter, Gauge, Histogram
+
+Done = Callable[[int, bytes, bytes], None]
+
+#: A worker that owes an answer and has not moved for this long is not healthy, in seconds.
+STALL_S = 1.0
+#: Batches sent ahead to each worker: one to compute, and others to choose similar lengths from.
+_AHEAD = 8
+_TICK_S = 0.25
+_JSON = JSON_TYPE.encode()
+
+
+class EngineMetrics:
+    """What the engine counts."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.queue_time = Histogram("inference_queue_seconds", "From arrival to its batch's start.")
+        self.predict_time = Histogram("inference_predict_seconds", "Time of predict(), per batch.")
+        self.batch_size = Histogram("inference_batch_size", "Requests per batch.", SIZE_BUCKETS)
+        self.shed = Counter("inference_shed_total", "Requests refused, by reason.", "reason")
+        self.restarts = Counter("inference_worker_restarts_total", "Worker processes replaced.")
+        self.busy = Counter("inference_seconds_total", "Seconds of worker time, by step.", "step")
+        self.length = Counter("inference_length_total", "Sum of lengths (tokens) predicted.")
+        self.depth = Gauge(
+            "inference_queue_depth", "Requests waiting.", lambda: {"": float(engine.waiting)}
+        )
+        self.workers = Gauge(
+            "inference_workers_ready", "Workers ready.", lambda: {"": float(engine.ready_workers)}
+        )
+        self.warm_up = Gauge(
+            "inference_start_seconds", "Start time by step.", lambda: engine.steps, "step"
+        )
+
+    def all(self) -> tuple[Counter | Gauge | Histogram, ...]:
+        """Return every metric, in the order of the page."""
+        return tuple(vars(self).values())
+
+
+class Engine:
+    """Takes requests and calls back with answers. All methods run on the event loop's thread."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.metrics = EngineMetrics(self)
+        self.steps: dict[str, float] = {}
+        self.failed: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        self._workers: list[WorkerHandle] = []
+        self._backlog: deque[Job] = deque()
+        self._jobs: dict[int, Job] = {}
+        self._ids = itertools.count(1)
+        self._numbers = itertools.count(1)
+        self._batch_s = 0.0
+        self._deaths = 0
+        self._ever_ready = False
+        self._closing = False
+        self._max_batch = settings.serving.max_batch
+        self._ticker: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Start the worker processes; ``health`` tells when they are ready."""
+        for _ in range(self.settings.serving.workers):
+            await self._add_worker()
+        self._ticker = asyncio.get_running_loop().create_task(self._tick())
+
+    async def close(self) -> None:
+        """Stop the workers; unanswered requests are dropped."""
+        self._closing = True
+        if self._ticker is not None:
+            self._ticker.cancel()
+        for worker in list(self._workers):
+            worker.stop()
+        # One turn of the loop lets the transports close, another lets them report it.
+        while self._workers:
+            await asyncio.sleep(0.005)
+
+    @property
+    def unanswered(self) -> int:
+        """How many requests have been admitted and not answered."""
+        return len(self._jobs)
+
+    @property
+    def ready_workers(self) -> int:
+        """How many workers are warm."""
+        return sum(worker.ready is not None for worker in self._workers)
+
+    @property
+    def waiting(self) -> int:
+        """How many admitted requests no worker can be computing yet."""
+        return max(0, len(self._jobs) - self._max_batch * max(1, self.ready_workers))
+
+    def unhealthy(self) -> str:
+        """Return why no inference can run, or "" when one can."""
+        if not self.ready_workers:
+            return "starting" if not self._ever_ready else "no worker is ready"
+        now = time.monotonic()
+        # A model that is slow by nature is not wedged: its own warm-up is the measure.
+        limit = STALL_S + 3 * max(self._batch_s, self.steps["warm_up"])
+        if all(w.silent_s(now) > limit for w in self._workers if w.ready is not None):
+            return "no worker moves"
+        return ""
+
+    def submit(self, body: bytes, headers: bytes, timeout_s: float | None, done: Done) -> Job:
+        """Admit a request; ``done(status, content_type, body)`` is called once with its answer.
+
+        ``headers`` is content type, NUL, accept. Raises Overloaded or Draining instead of queueing what
+        could not be answered in time.
+        """
+        serving = self.settings.serving
+        limit_s = serving.request_timeout_s
+        if timeout_s is not None and timeout_s < limit_s:
+            limit_s = timeout_s
+        self._admit(limit_s)
+        now = time.monotonic()
+        job = Job(next(self._ids), body, headers, now, now + limit_s, done)
+        self._jobs[job.id] = job
+        if self._backlog or not self._dispatch(job):
+            self._backlog.append(job)
+        return job
+
+    def cancel(self, job: Job) -> None:
+        """Forget a request whose caller has gone; it is not computed if it has not begun."""
+        if self._jobs.pop(job.id, None) is None:
+            return
+        if job.worker is not None:
+            # Already sent: keep it for crash accounting, answer into the void.
+            job.done = _nobody
+
+    def on_ready(self, worker: WorkerHandle, ready: Ready) -> None:
+        """A worker is warm: feed it."""
+        self._ever_ready = True
+        self._deaths = 0
+        self._max_batch = ready.max_batch
+        self.steps = {**ready.steps, "ready": time.monotonic() - worker.started_s}
+        log("worker ready", worker=worker.number, pid=worker.pid, steps_s=self.steps)
+        self._feed()
+
+    def on_answers(self, worker: WorkerHandle, answers: list[frames.Answer]) -> None:
+        """Pass answers on to those who asked."""
+        started_s = 0.0
+        for id, status, content_type, body in answers:
+            if id == 0:
+                started_s = self._learn(frames.read_report(body))
+                continue
+            job = worker.jobs.pop(id, None)
+            if job is None or self._jobs.pop(id, None) is None:
+                continue
+            if started_s:
+                self.metrics.queue_time.observe(started_s - job.arrived_s)
+            job.done(status, content_type, body)
+        if self._backlog:
+            self._feed()
+
+    def on_death(self, worker: WorkerHandle, reason: str) -> None:
+        """A worker is gone: give its work to others, and start another."""
+        self._workers.remove(worker)
+        if self._closing:
+            return
+        if worker.failure and not self._ever_ready:
+            if not self.failed.done():
+                self.failed.set_result(worker.failure)
+            return
+        self._deaths += 1
+        self.metrics.restarts.add()
+        log("worker died", worker=worker.number, reason=reason, unanswered=len(worker.jobs))
+        self._reclaim(worker)
+        delay_s = min(10.0, 0.1 * 2 ** min(self._deaths - 1, 7)) if self._deaths > 1 else 0.0
+        asyncio.get_running_loop().call_later(delay_s, self._replace)
+        self._feed()
+
+    def _admit(self, limit_s: float) -> None:
+        serving = self.settings.serving
+        if self._closing or not self._ever_ready:
+            self.metrics.shed.add(1, "not ready")
+            raise Draining("the model is not ready yet", retry_after_s=1.0)
+        workers = max(1, self.ready_workers)
+        wait_s = 0.0
+        waiting = len(self._jobs) - self._max_batch * workers
+        if waiting >= 0:
+            busy = min(workers, len(self._jobs))
+            wait_s = policy.predicted_wait_s(waiting, busy, workers, self._max_batch, self._batch_s)
+        if policy.admit(max(0, waiting), serving.queue_limit, wait_s, limit_s):
+            return
+        reason = "queue full" if waiting >= serving.queue_limit else "too slow"
+        self.metrics.shed.add(1, reason)
+        raise Overloaded(
+            f"overloaded ({reason}); try again later", retry_after_s=policy.retry_after_s(wait_s)
+        )
+
+    def _dispatch(self, job: Job) -> bool:
+        """Send to the least loaded worker that has room; return False when none has."""
+        room = self._max_batch * _AHEAD
+        best: WorkerHandle | None = None
+        for worker in self._workers:
+            if worker.ready is not None and len(worker.jobs) < room:
+                best, room = worker, len(worker.jobs)
+        if best is None:
+            return False
+        best.send(job)
+        return True
+
+    def _feed(self) -> None:
+        while self._backlog:
+            job = self._backlog[0]
+            if job.id in self._jobs and not self._dispatch(job):
+                return
+            self._backlog.popleft()
+
+    def _learn(self, report: frames.Report) -> float:
+        self.metrics.batch_size.observe(report.size)
+        self.metrics.predict_time.observe(report.predict_s)
+        busy = self.metrics.busy
+        busy.add(report.decode_s, "decode")
+        busy.add(report.predict_s, "predict")
+        busy.add(report.encode_s, "encode")
+        if report.length:
+            self.metrics.length.add(report.length)
+        total_s = report.decode_s + report.predict_s + report.encode_s
+        if report.size >= self._max_batch or not self._batch_s:
+            weight = 0.2 if self._batch_s else 1.0
+            self._batch_s += weight * (total_s - self._batch_s)
+        return report.started_s
+
+    def _reclaim(self, worker: WorkerHandle) -> None:
+        running = set(worker.page.running)
+        again = []
+        for job in worker.jobs.values():
+            job.worker = None
+            if job.id not in self._jobs:
+                continue
+            if job.id in running:
+                job.attempts += 1
+                job.alone = True
+            if job.attempts > 1:
+                self._fail(job, HandlerFailed("the model's process died while computing this"))
+            else:
+                again.append(job)
+        self._backlog.extendleft(reversed(again))
+
+    def _fail(self, job: Job, error: RequestError) -> None:
+        if self._jobs.pop(job.id, None) is not None:
+            body = jsontext.write({"error": type(error).__name__, "message": error.message})
+            job.done(error.status, _JSON, body)
+
+    def _replace(self) -> None:
+        if not self._closing:
+            self._replacing = asyncio.get_running_loop().create_task(self._add_worker())
+
+    async def _add_worker(self) -> None:
+        try:
+            worker = WorkerHandle(self.settings, self, next(self._numbers))
+        except OSError as error:
+            if not self._ever_ready:
+                raise StartupError(f"cannot start a worker process: {error}") from error
+            # No file descriptors or memory just now: try again, the front must live on.
+            asyncio.get_running_loop().call_later(1.0, self._replace)
+            return
+        self._workers.append(worker)
+        await worker.connect()
+
+    async def _tick(self) -> None:
+        while True:
+            await asyncio.sleep(_TICK_S)
+            now = time.monotonic()
+            for job in [job for job in self._jobs.values() if job.deadline_s < now]:
+                self._fail(job, DeadlineExceeded("the deadline passed before the answer was ready"))
+            for worker in self._workers:
+                self._watch(worker, now)
+
+    def _watch(self, worker: WorkerHandle, now: float) -> None:
+        if worker.ready is None:
+            return
+        silent_s = worker.silent_s(now)
+        if silent_s > self.settings.serving.request_timeout_s:
+            log("worker wedged", worker=worker.number, silent_s=round(silent_s, 1))
+            worker.kill()
+        elif not worker.jobs and now - worker.probed_s > 2 * _TICK_S and silent_s == 0.0:
+            worker.probe(now)
+
+
+def _nobody(status: int, content_type: bytes, body: bytes) -> None:
+    """Drop the answer to a caller who has gone."""

@@ -1,0 +1,141 @@
+"""A handler, loaded and warm: the part of the path that runs in a worker process.
+
+``bench`` and ``check`` use it without any server.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+import traceback
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+from inference_code.codecs import jsontext
+from inference_code.contract import JSON_TYPE
+from inference_code.engine.settings import Sample, Settings
+from inference_code.errors import BadRequest, HandlerFailed, HandlerInvalid, RequestError
+from inference_code.handler.base import Body, Context, Handler
+from inference_code.handler.loading import find_handler
+
+T = TypeVar("T")
+#: Status, content type, body.
+Reply = tuple[int, bytes, bytes]
+
+
+class ServedModel:
+    """A handler with its model in memory. ``steps`` tells how long each part of the start took, in s."""
+
+    def __init__(self, settings: Settings) -> None:
+        """Import and load the handler; raise HandlerInvalid with what to change."""
+        self.settings = settings
+        self.steps: dict[str, float] = {}
+        self.handler: Handler[Any, Any] = self._timed("import", find_handler, settings.model_dir)
+        context = Context(
+            settings.model_dir, settings.serving.threads, settings.model, settings.manifest
+        )
+        try:
+            self._timed("load", self.handler.load, context)
+        except HandlerInvalid:
+            raise
+        except Exception as error:
+            traceback.print_exc(file=sys.stderr)
+            raise HandlerInvalid(f"load() fails: {type(error).__name__}: {error}") from error
+        self.max_batch = settings.serving.max_batch if self.handler.batches else 1
+        self.samples = settings.samples or tuple(
+            Sample(f"example {number}", kind, body)
+            for number, (body, kind) in enumerate(self.handler.examples(), 1)
+        )
+
+    def warm_up(self) -> None:
+        """Answer each sample alone and in a full batch; raise HandlerInvalid when one fails."""
+        self._timed("warm_up", self._answer_samples)
+
+    def decode(self, body: Body, content_type: str, accept: str) -> Any:
+        """Return the handler's item; raise RequestError."""
+        try:
+            return self.handler.decode_request(body, content_type, accept)
+        except RequestError:
+            raise
+        except ValueError as error:
+            raise BadRequest(str(error) or "the body cannot be read") from error
+        except Exception as error:
+            raise _failed("decode", error) from error
+
+    def length(self, item: Any) -> int:
+        """Return how long the handler says an item is; 0 when it does not say."""
+        if not self.handler.knows_length:
+            return 0
+        try:
+            return self.handler.length(item)
+        except Exception as error:
+            raise _failed("length", error) from error
+
+    def predict(self, items: Sequence[Any]) -> list[Any]:
+        """Return an output or a RequestError for each item; one bad item spoils no other."""
+        try:
+            return _one_each(self.handler.predict(items), items)
+        except Exception as error:
+            if len(items) == 1:
+                return [error if isinstance(error, RequestError) else _failed("predict", error)]
+        return [output for item in items for output in self.predict([item])]
+
+    def encode(self, output: Any, accept: str) -> Reply:
+        """Return the reply for an output, or for the RequestError in its place."""
+        if isinstance(output, RequestError):
+            return error_reply(output)
+        try:
+            body, kind = self.handler.encode(output, accept)
+        except RequestError as error:
+            return error_reply(error)
+        except Exception as error:
+            return error_reply(_failed("encode", error))
+        return 200, kind.encode("latin-1", "replace"), body
+
+    def answer(self, body: Body, content_type: str, accept: str = "") -> Reply:
+        """Take one request all the way."""
+        try:
+            item = self.decode(body, content_type, accept)
+        except RequestError as error:
+            return error_reply(error)
+        return self.encode(self.predict([item])[0], accept)
+
+    def _answer_samples(self) -> None:
+        for sample in self.samples:
+            status, _, body = self.answer(sample.body, sample.content_type)
+            if status != 200:
+                raise HandlerInvalid(f"sample {sample.name!r} fails: {body.decode()}")
+            if self.max_batch > 1:
+                item = self.decode(sample.body, sample.content_type, "")
+                outputs = _one_each(
+                    self.handler.predict([item] * self.max_batch), [item] * self.max_batch
+                )
+                self.encode(outputs[-1], "")
+
+    def _timed(self, step: str, function: Callable[..., T], *arguments: Any) -> T:
+        start = time.perf_counter()
+        try:
+            return function(*arguments)
+        finally:
+            self.steps[step] = time.perf_counter() - start
+
+
+def error_reply(error: RequestError) -> Reply:
+    """Return the JSON body that tells a caller what went wrong."""
+    body = jsontext.write({"error": type(error).__name__, "message": error.message})
+    return error.status, JSON_TYPE.encode(), body
+
+
+def _one_each(outputs: Sequence[Any], items: Sequence[Any]) -> list[Any]:
+    outputs = list(outputs)
+    if len(outputs) != len(items):
+        raise HandlerInvalid(
+            f"predict() returned {len(outputs)} outputs for {len(items)} items; it must return one each"
+        )
+    return outputs
+
+
+def _failed(step: str, error: Exception) -> HandlerFailed:
+    # The trace goes to the log, not to the caller: it may show internals.
+    traceback.print_exception(error, file=sys.stderr)
+    return HandlerFailed(f"the model's {step} step failed; the server's log says why")

@@ -1,0 +1,100 @@
+"""The class that a handler extends, and what it is told."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+from inference_code.codecs import csvtext, jsontext, media, npy
+from inference_code.contract import CSV_TYPE, JSON_TYPE, NPY_TYPE, Manifest
+from inference_code.errors import UnsupportedMediaType
+
+Item = TypeVar("Item")
+Output = TypeVar("Output")
+Body = bytes | memoryview
+
+
+@dataclass(frozen=True)
+class Context:
+    """Where the handler runs. ``model`` is the bundle's model file, when it names one that exists."""
+
+    model_dir: Path
+    threads: int = 1
+    model: Path | None = None
+    manifest: Manifest | None = None
+
+
+class Handler(ABC, Generic[Item, Output]):
+    """What turns bodies into answers: load once, then decode, predict a batch, encode.
+
+    Only ``load`` and ``predict`` must be written; by default JSON, CSV and npy are decoded to plain
+    values and numpy arrays, and encoded by the caller's Accept header::
+
+        class Handler(inference_code.handler.Handler):
+            def load(self, context):
+                self.session = Model(context.model, context.threads)
+
+            def predict(self, items):
+                return [self.session.run({"x": item})[0] for item in items]
+    """
+
+    #: Set to let ``decode`` take a ``memoryview`` of a large body, valid until ``predict`` returns.
+    takes_views = False
+    #: Set to False when answers for several items at once would be wrong; ``predict`` then gets one.
+    batches = True
+
+    @abstractmethod
+    def load(self, context: Context) -> None:
+        """Read the model from ``context.model_dir``. Called once, before the first request."""
+
+    def decode(self, body: Body, content_type: str) -> Item:
+        """Return one request's item. Raise ValueError (answered 400) when the body is wrong."""
+        kind = media.media_type(content_type)
+        if kind == JSON_TYPE:
+            return jsontext.read(body)  # type: ignore[no-any-return]
+        if kind == CSV_TYPE:
+            return csvtext.read_numbers(body)  # type: ignore[return-value]
+        if kind == NPY_TYPE:
+            return npy.read(body)  # type: ignore[return-value]
+        raise UnsupportedMediaType(
+            f"Content-Type {kind!r} is not read; send {JSON_TYPE}, {CSV_TYPE} or {NPY_TYPE}"
+        )
+
+    def decode_request(self, body: Body, content_type: str, accept: str) -> Item:
+        """Decode one request. Override it only when the item depends on the Accept header too."""
+        return self.decode(body, content_type)
+
+    @abstractmethod
+    def predict(self, items: Sequence[Item]) -> Sequence[Output]:
+        """Return one output per item, in order. When a batch raises, each item is tried alone."""
+
+    def encode(self, output: Output, accept: str) -> tuple[bytes, str]:
+        """Return the answer's body and its content type."""
+        return encode_value(output, accept)
+
+    def length(self, item: Item) -> int:
+        """Return how long an item is (tokens, say): batches are then made of items of similar length."""
+        raise NotImplementedError
+
+    def examples(self) -> Sequence[tuple[bytes, str]]:
+        """Return bodies with their content types, for warm-up when the bundle carries no samples."""
+        return ()
+
+    @property
+    def knows_length(self) -> bool:
+        """Whether this handler says how long an item is."""
+        return type(self).length is not Handler.length
+
+
+def encode_value(value: Any, accept: str) -> tuple[bytes, str]:
+    """Return any value as JSON, or an array as CSV or npy when ``accept`` asks for it."""
+    is_array = hasattr(value, "dtype") and hasattr(value, "ndim")
+    kind = media.choose(accept, (JSON_TYPE, CSV_TYPE, NPY_TYPE) if is_array else (JSON_TYPE,))
+    if kind == NPY_TYPE:
+        return npy.write(value), kind
+    if kind == CSV_TYPE:
+        return csvtext.write(value), kind
+    return jsontext.write(value), kind

@@ -1,0 +1,354 @@
+"""One HTTP/1.1 connection: parse by llhttp, keep the limits, answer in order.
+
+Every limit is on time or on bytes, so that no client can hold the server: a header deadline, a body
+deadline that grows with what has come, an idle limit (longer than a load balancer's 60 s), sizes of
+head and body, and requests in flight per connection.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from http import HTTPStatus
+from typing import Any, Protocol, cast
+
+import httptools
+
+from inference_code.errors import (
+    BadRequest,
+    HeadersTooLarge,
+    PayloadTooLarge,
+    RequestError,
+    RequestTimeout,
+)
+
+MAX_HEAD_BYTES = 16 * 1024
+MAX_HEADERS = 100
+MAX_PIPELINED = 16
+HEAD_TIMEOUT_S = 10.0
+BODY_TIMEOUT_S = 10.0
+#: A body may take BODY_TIMEOUT_S plus the time this rate needs.
+MIN_BODY_BYTES_PER_S = 64 * 1024
+IDLE_TIMEOUT_S = 75.0
+WRITE_TIMEOUT_S = 30.0
+#: After an early refusal the rest of the body is read and dropped this long, so that the client sees it.
+LINGER_S = 2.0
+
+_STATUS_LINES = {
+    status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode() for status in HTTPStatus
+}
+_NEVER = float("inf")
+
+
+class App(Protocol):
+    """What a connection asks of the application."""
+
+    max_body_bytes: int
+    draining: bool
+    scratch: memoryview
+    connections: set[Connection]
+
+    def handle(self, exchange: Exchange) -> None:
+        """Answer the exchange, now or later."""
+
+    def refuse(self, exchange: Exchange, error: RequestError) -> None:
+        """Answer a request that could not be read."""
+
+    def abandoned(self, exchange: Exchange) -> None:
+        """The client has gone before its answer was ready."""
+
+
+class Exchange:
+    """One request and its answer."""
+
+    __slots__ = (
+        "allow",
+        "body",
+        "close",
+        "connection",
+        "headers",
+        "job",
+        "method",
+        "output",
+        "request_id",
+        "started_s",
+        "target",
+    )
+
+    def __init__(
+        self, connection: Connection, method: bytes, target: bytes, headers: dict[bytes, bytes]
+    ) -> None:
+        self.connection = connection
+        self.method = method
+        self.target = target
+        self.headers = headers
+        self.body: bytes = b""
+        self.close = False
+        self.allow = b""
+        self.started_s = time.monotonic()
+        self.request_id = b""
+        self.job: Any = None
+        self.output: tuple[bytes, bytes] | None = None
+
+    def answer(self, status: int, content_type: bytes, body: bytes, extra: bytes = b"") -> None:
+        """Send the answer, or keep it until those before it on this connection are sent.
+
+        ``extra`` are further header lines, each ending in CR LF.
+        """
+        head = b"".join(
+            (
+                _STATUS_LINES[status],
+                b"content-type: " + content_type + b"\r\n" if content_type else b"",
+                b"content-length: %d\r\nx-request-id: %b\r\n" % (len(body), self.request_id),
+                extra,
+                b"connection: close\r\n\r\n" if self.close else b"\r\n",
+            )
+        )
+        self.job = None
+        self.output = (head, body)
+        self.connection.flush()
+
+
+class Connection(asyncio.BufferedProtocol):
+    """The asyncio protocol; the parser calls its ``on_...`` methods."""
+
+    __slots__ = (
+        "_app",
+        "_body",
+        "_body_start_s",
+        "_fed",
+        "_head_bytes",
+        "_headers",
+        "_in_head",
+        "_lingering",
+        "_parser",
+        "_paused",
+        "_pending",
+        "_received",
+        "_target",
+        "_transport",
+        "deadline_s",
+    )
+
+    def __init__(self, app: App) -> None:
+        self._app = app
+        self._transport: asyncio.Transport | None = None
+        self._parser = httptools.HttpRequestParser(self)
+        self._pending: deque[Exchange] = deque()
+        self._target = b""
+        self._headers: dict[bytes, bytes] = {}
+        self._head_bytes = 0
+        self._fed = 0
+        self._in_head = False
+        self._body: bytes | bytearray = b""
+        self._body_start_s = 0.0
+        self._received = 0
+        self._lingering = False
+        self._paused = False
+        self.deadline_s = _NEVER
+
+    # --- called by asyncio
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Take the transport."""
+        self._transport = cast(asyncio.Transport, transport)
+        self._transport.set_write_buffer_limits(high=1 << 20)
+        self.deadline_s = time.monotonic() + IDLE_TIMEOUT_S
+        self._app.connections.add(self)
+
+    def connection_lost(self, error: Exception | None) -> None:
+        """Give up what was still to be answered."""
+        self._transport = None
+        self._app.connections.discard(self)
+        for exchange in self._pending:
+            if exchange.output is None:
+                self._app.abandoned(exchange)
+        self._pending.clear()
+
+    def get_buffer(self, sizehint: int) -> memoryview:
+        """Lend the buffer that all connections share: it is consumed before the next read."""
+        return self._app.scratch
+
+    def buffer_updated(self, count: int) -> None:
+        """Parse what has come."""
+        if self._lingering:
+            return
+        try:
+            self._parser.feed_data(self._app.scratch[:count])
+        except httptools.HttpParserError as error:
+            self._refuse(_cause(error))
+            return
+        if self._in_head:
+            self._fed += count
+            if self._fed > MAX_HEAD_BYTES:
+                self._refuse(_head_too_large())
+
+    def eof_received(self) -> bool:
+        """Keep a half-closed connection open while an answer is owed."""
+        return bool(self._pending)
+
+    def pause_writing(self) -> None:
+        """Read nothing more from a client that does not take its answers."""
+        self.deadline_s = time.monotonic() + WRITE_TIMEOUT_S
+        self._pause()
+
+    def resume_writing(self) -> None:
+        """Read again."""
+        self.deadline_s = _NEVER if self._pending else time.monotonic() + IDLE_TIMEOUT_S
+        self._resume()
+
+    # --- called by the parser
+
+    def on_message_begin(self) -> None:
+        """Start the clock for the head."""
+        self._in_head = True
+        self._fed = self._head_bytes = self._received = 0
+        self._target = b""
+        self._headers = {}
+        self._body = b""
+        self.deadline_s = time.monotonic() + HEAD_TIMEOUT_S
+
+    def on_url(self, url: bytes) -> None:
+        """Take a piece of the request's target."""
+        self._target += url
+        if len(self._target) > MAX_HEAD_BYTES:
+            raise _head_too_large()
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Take a header."""
+        self._head_bytes += len(name) + len(value) + 4
+        headers = self._headers
+        if self._head_bytes > MAX_HEAD_BYTES or len(headers) >= MAX_HEADERS:
+            raise _head_too_large()
+        headers[name.lower()] = value
+
+    def on_headers_complete(self) -> None:
+        """Refuse what need not be read to the end."""
+        self._in_head = False
+        headers = self._headers
+        if self._parser.should_upgrade():
+            raise BadRequest("upgrading the protocol is not offered; speak HTTP/1.1")
+        if int(headers.get(b"content-length", b"0")) > self._app.max_body_bytes:
+            raise _body_too_large(self._app.max_body_bytes)
+        self._body_start_s = time.monotonic()
+        self.deadline_s = self._body_start_s + BODY_TIMEOUT_S
+        if headers.get(b"expect", b"").lower() == b"100-continue" and not self._pending:
+            self._write(b"HTTP/1.1 100 Continue\r\n\r\n")
+
+    def on_body(self, data: bytes) -> None:
+        """Take a piece of the body."""
+        self._received += len(data)
+        if self._received > self._app.max_body_bytes:
+            raise _body_too_large(self._app.max_body_bytes)
+        if not self._body:
+            self._body = data
+            return
+        if isinstance(self._body, bytes):
+            self._body = bytearray(self._body)
+        self._body += data
+        earned_s = self._received / MIN_BODY_BYTES_PER_S
+        self.deadline_s = self._body_start_s + BODY_TIMEOUT_S + earned_s
+
+    def on_message_complete(self) -> None:
+        """Hand the request over."""
+        self.deadline_s = _NEVER
+        exchange = self._exchange()
+        exchange.body = self._body if isinstance(self._body, bytes) else bytes(self._body)
+        exchange.close = not self._parser.should_keep_alive()
+        self._body = b""
+        if len(self._pending) >= MAX_PIPELINED:
+            self._pause()
+        self._app.handle(exchange)
+
+    # --- called by exchanges and by the server
+
+    def flush(self) -> None:
+        """Send the answers that are due, in the order of the requests."""
+        while self._pending and (output := self._pending[0].output) is not None:
+            exchange = self._pending.popleft()
+            self._write(*output)
+            if exchange.close:
+                self._close()
+                return
+        if not self._pending and not self._in_head:
+            self.deadline_s = time.monotonic() + IDLE_TIMEOUT_S
+        if self._paused and len(self._pending) < MAX_PIPELINED:
+            self._resume()
+
+    def expire(self) -> None:
+        """The deadline has passed: say so if a request was half sent, and close."""
+        if self._lingering or self._transport is None or self._pending:
+            self.abort()
+        elif self._in_head or self._body or self._headers:
+            self._refuse(RequestTimeout("the request did not arrive in time"))
+        else:
+            self._transport.close()
+
+    def close_when_idle(self) -> None:
+        """Close now if nothing is owed; otherwise the last answer closes."""
+        if not self._pending and self._transport is not None and not self._in_head:
+            self._transport.close()
+        for exchange in self._pending:
+            exchange.close = True
+
+    def abort(self) -> None:
+        """Drop the connection at once."""
+        if self._transport is not None:
+            self._transport.abort()
+
+    def _exchange(self) -> Exchange:
+        method = self._parser.get_method()
+        exchange = Exchange(self, method, self._target, self._headers)
+        self._pending.append(exchange)
+        return exchange
+
+    def _refuse(self, error: RequestError) -> None:
+        """Answer a request that was not read to its end, then read and drop what the client still sends."""
+        self._lingering = True
+        self._in_head = False
+        exchange = Exchange(self, b"", self._target, self._headers)
+        exchange.close = True
+        self._pending.append(exchange)
+        self._app.refuse(exchange, error)
+
+    def _close(self) -> None:
+        transport = self._transport
+        if transport is None:
+            return
+        if self._lingering and transport.can_write_eof():
+            self.deadline_s = time.monotonic() + LINGER_S
+            transport.write_eof()
+            self._resume()
+        else:
+            transport.close()
+
+    def _write(self, *parts: bytes) -> None:
+        if self._transport is not None:
+            self._transport.write(parts[0] if len(parts) == 1 else b"".join(parts))
+
+    def _pause(self) -> None:
+        if self._transport is not None and not self._paused:
+            self._paused = True
+            self._transport.pause_reading()
+
+    def _resume(self) -> None:
+        if self._transport is not None and self._paused:
+            self._paused = False
+            self._transport.resume_reading()
+
+
+def _cause(error: httptools.HttpParserError) -> RequestError:
+    if isinstance(error.__context__, RequestError):
+        return error.__context__
+    return BadRequest(f"not HTTP/1.1: {error}")
+
+
+def _head_too_large() -> RequestError:
+    return HeadersTooLarge(
+        f"the head of a request may have {MAX_HEAD_BYTES} bytes and {MAX_HEADERS} headers"
+    )
+
+
+def _body_too_large(limit: int) -> RequestError:
+    return PayloadTooLarge(f"the body may have {limit} bytes")

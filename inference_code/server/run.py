@@ -1,0 +1,99 @@
+"""Bind, serve, drain, exit."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import socket
+import time
+
+import uvloop
+
+from inference_code.engine.engine import Engine
+from inference_code.engine.log import log
+from inference_code.engine.settings import Settings
+from inference_code.errors import StartupError
+from inference_code.server.app import Application
+
+#: The longest time for which a draining server still takes connections: a load balancer must notice.
+LAME_DUCK_S = 5.0
+_BACKLOG = 2048
+_SWEEP_S = 0.5
+
+
+def serve(settings: Settings, host: str, port: int) -> int:
+    """Serve until SIGTERM or SIGINT; return the exit code. Raises StartupError when it cannot start."""
+    sock = bind(host, port)
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(_serve(settings, sock))
+
+
+def bind(host: str, port: int) -> socket.socket:
+    """Return a listening socket; raise StartupError naming the port when it is taken."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.bind((host, port))
+        sock.listen(_BACKLOG)
+    except (OSError, OverflowError) as error:
+        sock.close()
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        raise StartupError(
+            f"cannot listen on {host}:{port}: {reason}; choose another --port"
+        ) from error
+    return sock
+
+
+async def _serve(settings: Settings, sock: socket.socket) -> int:
+    loop = asyncio.get_running_loop()
+    stop: asyncio.Future[signal.Signals] = loop.create_future()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, _once, stop, number)
+    engine = Engine(settings)
+    app = Application(engine)
+    server = await loop.create_server(app.connection, sock=sock)
+    host, port = sock.getsockname()[:2]
+    log("listening", model=settings.name, url=f"http://{host}:{port}")
+    sweeper = loop.create_task(_sweep(app))
+    try:
+        await engine.start()
+        await asyncio.wait((stop, engine.failed), return_when=asyncio.FIRST_COMPLETED)
+        if engine.failed.done():
+            raise StartupError(engine.failed.result())
+        await _drain(app, server, stop.result())
+        return 0 if stop.result() == signal.SIGTERM else 130
+    finally:
+        sweeper.cancel()
+        server.close()
+        await engine.close()
+
+
+async def _drain(app: Application, server: asyncio.Server, reason: signal.Signals) -> None:
+    """Fail health, keep accepting, mark answers as the last, stop accepting, finish: one countdown."""
+    drain_s = app.engine.settings.serving.drain_s
+    end = time.monotonic() + drain_s
+    app.draining = True
+    # Ctrl-C comes from a person, not from a load balancer that must first see /ping fail.
+    if reason == signal.SIGTERM:
+        await asyncio.sleep(min(LAME_DUCK_S, drain_s / 4))
+    server.close()
+    for connection in list(app.connections):
+        connection.close_when_idle()
+    while app.connections and time.monotonic() < end:
+        await asyncio.sleep(0.01)
+    for connection in list(app.connections):
+        connection.abort()
+
+
+async def _sweep(app: Application) -> None:
+    while True:
+        await asyncio.sleep(_SWEEP_S)
+        now = time.monotonic()
+        for connection in [c for c in app.connections if c.deadline_s < now]:
+            connection.expire()
+
+
+def _once(stop: asyncio.Future[signal.Signals], number: signal.Signals) -> None:
+    if not stop.done():
+        stop.set_result(number)
