@@ -52,7 +52,11 @@ def _second(meeting: Sequence[Candidate], candidates: Sequence[Candidate], slo: 
     if ties:
         names = ", ".join(f"{c.name} ({_cost(c)})" for c in ties)
         return f"Tied with it within the 95% intervals: {names}"
-    return f"Next is {_runner_up(best, meeting[1])}"
+    elsewhere = [c for c in meeting[1:] if c.spec.get("target") != best.spec.get("target")]
+    if not elsewhere or elsewhere[0] is meeting[1]:
+        return f"Next is {_runner_up(best, meeting[1])}"
+    same = f"On the same target {meeting[1].name} costs {_times(best, meeting[1])}"
+    return f"{same}; on another, next is {_runner_up(best, elsewhere[0])}"
 
 
 def _by_load(best: Candidate, turns: Sequence[Crossover]) -> str:
@@ -65,16 +69,19 @@ def _by_load(best: Candidate, turns: Sequence[Crossover]) -> str:
 
 
 def _runner_up(best: Candidate, other: Candidate) -> str:
-    if not best.usd_per_thousand or other.usd_per_thousand is None:
-        return other.name
-    ratio = other.usd_per_thousand / best.usd_per_thousand
-    more = other.usd_per_thousand - best.usd_per_thousand
-    text = f"{_what(other)} at {_cost(other)} ({ratio:.2f}×, +{format_usd(more)})"
+    text = f"{_what(other)} at {_cost(other)} ({_times(best, other)})"
     turn = break_even(best, other)
     if turn is None:
         return f"{text}; no single price can reverse the order"
     way = "higher" if turn.change > 0 else "lower"
     return f"{text}; it wins once the price of {turn.item} is about {abs(turn.change):.0%} {way}"
+
+
+def _times(best: Candidate, other: Candidate) -> str:
+    if not best.usd_per_thousand or other.usd_per_thousand is None:
+        return "unknown"
+    more = other.usd_per_thousand - best.usd_per_thousand
+    return f"{other.usd_per_thousand / best.usd_per_thousand:.2f}×, +{format_usd(more)}"
 
 
 def _closest(nearest: Candidate, slo: Slo) -> str:

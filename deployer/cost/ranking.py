@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from decimal import Decimal
@@ -13,12 +14,12 @@ from deployer.cost.report import Candidate
 def rank(candidates: Sequence[Candidate]) -> tuple[Candidate, ...]:
     """Return assessed candidates in order, the first that meets the objective as ``best``.
 
-    Equal costs go by name, so the order never depends on the order given. A candidate is ``tied`` when
+    Equal costs go by p99, then by name, so the order never depends on the order given. A candidate is ``tied`` when
     its interval and the best's overlap. Those that miss come nearest miss first.
     """
     meeting = sorted(
         (c for c in candidates if c.verdict in ("best", "meets")),
-        key=lambda c: (c.usd_per_thousand, c.name),
+        key=lambda c: (c.usd_per_thousand, _p99(c), c.name),
     )
     missing = sorted(
         (c for c in candidates if c.verdict == "misses"),
@@ -56,12 +57,17 @@ def pareto_front(candidates: Sequence[Candidate]) -> tuple[Candidate, ...]:
         if c.usd_per_thousand is not None and c.latency_ms and c.latency_ms.p99 is not None
     ]
     front: list[Candidate] = []
-    fastest = float("inf")
+    fastest = math.inf
     for _, p99, _, candidate in sorted(known, key=lambda row: row[:3]):
         if p99 < fastest:
             front.append(candidate)
             fastest = p99
     return tuple(front)
+
+
+def _p99(candidate: Candidate) -> float:
+    latency = candidate.latency_ms
+    return math.inf if latency is None or latency.p99 is None else latency.p99
 
 
 def _place(candidate: Candidate, position: int, best: Candidate) -> Candidate:

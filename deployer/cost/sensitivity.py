@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 
 from deployer.cost.breakeven import price_reversals
@@ -66,7 +66,7 @@ def sensitivity(
     curves: tuple[LoadCurve, ...] = ()
     if rerun is not None:
         changes = [*map(Change, loads), Change(startup_extra_s=STARTUP_EXTRA_S)]
-        again = {c: rank([assess(e, slo, book) for e in rerun(c)]) for c in changes}
+        again = {c: rank([_light(e, slo, book) for e in rerun(c)]) for c in changes}
         sentences += _reversals(candidates, again)
         tried += map(str, changes)
         by_load = {c.traffic: ranked for c, ranked in again.items() if not c.startup_extra_s}
@@ -122,6 +122,11 @@ def _reversals(
         for change, ranked in again.items()
         if _winner(ranked) != winner
     ]
+
+
+def _light(entry: Entry, slo: Slo, book: PriceBook) -> Candidate:
+    """Assess an entry and let go of its run: a day of traffic weighs tens of megabytes."""
+    return replace(assess(entry, slo, book), run=None)
 
 
 def _winner(candidates: Sequence[Candidate]) -> str | None:

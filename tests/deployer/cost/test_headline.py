@@ -122,6 +122,22 @@ def test_winner_at_the_nearest_other_load_is_named(make_entry: Make, book: Price
     )
 
 
+def test_runner_up_on_another_target_is_named_too(
+    make_run: Callable[..., Run], make_entry: Make, book: PriceBook
+) -> None:
+    more = make_run(duration_s=3600.0, instances=1, response_bytes=2400)
+    entries = [
+        make_entry("int8"),
+        make_entry("fp32", runs=(more,)),
+        make_entry("fleet", Ec2Fleet("c5.large")),
+    ]
+    _, second = headline(ranked(entries, book), SLO)
+    assert second == (
+        "On the same target fp32 costs 1.04×, +0.00012; on another, next is fleet at USD 0.0037 "
+        "(1.22×, +0.00066); it wins once the price of ml.c5.large instances is about 23% higher."
+    )
+
+
 def test_runner_up_on_the_same_price_cannot_win_by_it(
     make_run: Callable[..., Run], make_entry: Make, book: PriceBook
 ) -> None:

@@ -79,6 +79,11 @@ def test_equal_cost_without_an_interval_ties() -> None:
     assert ranked[1].reason == "tied with the best: the same cost"
 
 
+def test_faster_comes_first_at_equal_cost() -> None:
+    ranked = rank([with_p99("a", "0.002", 80), with_p99("b", "0.002", 20), candidate("c", "0.002")])
+    assert [c.name for c in ranked] == ["b", "a", "c"]
+
+
 def test_unknown_cost_ties_with_nothing() -> None:
     assert not tied(candidate("a"), candidate("b"))
 
