@@ -124,6 +124,14 @@ class PriceBook:
         return self.instances.get(instance_type.removeprefix("ml."))
 
     def _hint_search(self, service: str | None, item: str | None) -> str:
+        reasons = [
+            f"{gap.service}: {gap.reason}"
+            for gap in self.gaps
+            if item and gap.item != "*" and fnmatchcase(gap.service, _pattern(service))
+            if fnmatchcase(item, gap.item) or fnmatchcase(f"ml.{item}", gap.item)
+        ]
+        if reasons:
+            return "; ".join(reasons)
         known = {s.item for s in self.prices if fnmatchcase(s.service, _pattern(service))}
         near = difflib.get_close_matches(item or "", sorted(known), n=4)
         if near:

@@ -44,6 +44,10 @@ _EC2 = MappingProxyType(
 )
 
 
+_MALFORMED = (KeyError, TypeError, ValueError, AttributeError)
+"""What reading a document of another form raises."""
+
+
 @dataclass(frozen=True)
 class Query:
     """What identifies a key in the Price List.
@@ -113,7 +117,7 @@ def read(sku: Sku, products: Iterable[Product]) -> Price:
         )
     try:
         return _price(sku, wanted, fitting[0])
-    except (KeyError, TypeError, AttributeError) as error:
+    except _MALFORMED as error:
         raise _malformed(sku, error) from error
 
 
@@ -130,7 +134,7 @@ def bulk_products(document: Mapping[str, Any]) -> Iterator[Product]:
                 "publicationDate": document["publicationDate"],
                 "terms": {"OnDemand": terms.get(code, {})},
             }
-    except (KeyError, TypeError, AttributeError) as error:
+    except _MALFORMED as error:
         raise InputError(f"not an AWS bulk offer file: {error!r}") from error
 
 
@@ -163,7 +167,7 @@ def refresh(book: PriceBook, skus: Iterable[Sku], fetch: Fetch, today: str) -> R
 def _fits(wanted: Query, product: Product, sku: Sku) -> bool:
     try:
         return wanted.fits(product)
-    except (KeyError, TypeError, AttributeError) as error:
+    except _MALFORMED as error:
         raise _malformed(sku, error) from error
 
 

@@ -116,6 +116,12 @@ def test_search_without_a_match_names_what_is_near() -> None:
     assert "c5.large" in str(caught.value.hint)
 
 
+def test_search_in_a_known_gap_gives_its_reason() -> None:
+    with pytest.raises(UnknownPrice) as caught:
+        BOOK.search(service="hosting", item="t3.medium")
+    assert caught.value.hint == "sagemaker-hosting: SageMaker publishes no hosting price for it"
+
+
 def test_shape_is_found_with_and_without_ml() -> None:
     assert BOOK.shape("ml.c5.large") == BOOK.shape("c5.large") == InstanceShape(2, 4)
     assert BOOK.shape("c9.large") is None
