@@ -30,7 +30,7 @@ def _line(line: Usage, book: PriceBook) -> LineItem:
     if price.unit != line.unit:
         raise UnknownPrice(
             f"the price of {line.sku} is per {price.unit!r}, the usage is in {line.unit!r}",
-            hint="the price book holds another unit than the bill counts; refresh it",
+            hint="the price book was made for another version; use the embedded one",
         )
     return LineItem(
         item=line.item,

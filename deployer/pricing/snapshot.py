@@ -56,7 +56,7 @@ def loads(text: str, where: str) -> PriceBook:
     if digest != _digest(data):
         raise InputError(
             f"{where}: the content does not match its sha256",
-            hint="the file was altered; restore it, or write a new one with `deployer prices`",
+            hint="the file was altered after it was written: restore it",
         )
     try:
         return PriceBook(
