@@ -16,6 +16,7 @@ from deployer.bundle.sources import Source, Sources, Text
 from deployer.bundle.staging import new_file
 from deployer.bundle.verify import check_weights
 from deployer.errors import InputError
+from deployer.spec import checks
 from inference_code.contract import HANDLER_PATH, Manifest, Member, ServingConfig
 
 _NO_LINEAGE: Mapping[str, str] = {}
@@ -47,6 +48,7 @@ def build(
     >>> build(Path("model.onnx"), Path("out"), name="digits").path  # doctest: +SKIP
     PosixPath('out/digits-3f9a1c2b77d0.tar.gz')
     """
+    checks.name("name", name)
     sources = _sources(model, out_dir, handler, requirements, extra, samples)
     contents = {path: _measured(path, source) for path, source in sorted(sources.by_path.items())}
     main = _main_file(model, sources)
