@@ -203,7 +203,9 @@ class _Play:
             env={PORT_ENV: str(self._port)},
         )
         try:
-            seconds = servers.wait_ready(self._server, self._log, limit_s=self._startup_s)
+            seconds = servers.wait_ready(
+                self._server, self._log, limit_s=self._startup_s, say=self._say
+            )
         except DeployerError as error:
             servers.stop(self._server, 0)
             self._server = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from deployer.bundle import bundle as bundles
@@ -33,6 +34,7 @@ def plan(spec: DeploymentSpec, store: Store | None = None) -> DeployPlan:
     bundle cannot be opened, EnvironmentProblem when a port is taken by something else.
     """
     target = local_target(spec)
+    spec = replace(spec, bundle=str(Path(spec.bundle).resolve()))  # a saved plan runs from anywhere
     digest = bundles.open_bundle(Path(spec.bundle)).digest
     record = (store or Store()).find(spec.name)
     observed = record.servers if record else ()

@@ -131,7 +131,7 @@ def wait_ready(
             )
         if now - told > 5:
             told = now
-            say(f"port {server.port}: starting for {now - begun:.0f} s")
+            say(f"port {server.port}: starting for {now - begun:.0f} s; {last_line(log)}")
         time.sleep(_POLL_S)
     return time.monotonic() - begun
 
