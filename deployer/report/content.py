@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
 from typing import Any, Literal
 
-from deployer.cost.report import Bill, Candidate, CostReport
+from deployer.cost.report import Bill, Candidate, CostReport, LoadCurve
 from deployer.report import findings
 from deployer.report.table import BASIS, Row, rows, shown
+from deployer.spec.deployment import Slo
 from deployer.stats import P99_MIN_SAMPLES
 from deployer.units import format_duration, format_usd
 
@@ -63,8 +65,11 @@ class Content:
     """The sections of the page, in order."""
 
     name: str
+    slo: Slo
+    load_curves: tuple[LoadCurve, ...]
     title: tuple[str, ...]
     headline: tuple[str, ...]
+    claim: tuple[str, str]
     checks: tuple[Check, ...]
     rows: tuple[Row, ...]
     shown: tuple[Row, ...]
@@ -89,13 +94,16 @@ def content(
     bills = tuple(_bill(row, report) for row in every if row.candidate.bill)
     return Content(
         name=report.name,
+        slo=report.slo,
+        load_curves=report.load_curves,
         title=tuple(_title(report)),
         headline=report.headline,
+        claim=_claim(report.headline),
         checks=tuple(_checks(report, today, budget_usd_per_thousand)),
         rows=every,
         shown=shown(every),
         footnotes=tuple(_footnotes(report, every)),
-        findings=_findings(every),
+        findings=_findings(every, report),
         sensitivity=report.sensitivity,
         bill=next((b for b in bills if b.row.candidate.verdict == "best"), None),
         bills=bills,
@@ -106,6 +114,13 @@ def content(
         commands=report.commands,
         environment=tuple(_environment(report)),
     )
+
+
+def _claim(headline: Sequence[str]) -> tuple[str, str]:
+    """Return the first sentence in two: what to do, and in brackets on what basis, empty without one."""
+    first = headline[0] if headline else "There is nothing to compare."
+    found = re.search(r" \((?:simulated|measured)\b.*\)\.?$", first)
+    return (first[: found.start()], first[found.start() :]) if found else (first, "")
 
 
 def objective(report: CostReport) -> str:
@@ -184,9 +199,10 @@ def _footnotes(report: CostReport, every: Sequence[Row]) -> Iterator[str]:
         yield f"±: half the 95% interval over {len(report.seeds)} seeds of the simulation."
 
 
-def _findings(every: Sequence[Row]) -> tuple[Fact, ...]:
+def _findings(every: Sequence[Row], report: CostReport) -> tuple[Fact, ...]:
     return (
         Fact("cost-latency", findings.cost_latency(every)),
+        Fact("cost-load", findings.cost_load(report.load_curves)),
         Fact("day", findings.whole_day(every)),
         Fact("money", findings.where_money_goes(every)),
     )

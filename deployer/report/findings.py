@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
@@ -9,6 +10,7 @@ from decimal import Decimal
 import numpy as np
 
 from deployer.cost.ranking import pareto_front
+from deployer.cost.report import LoadCurve
 from deployer.report.table import Row
 from deployer.stats import Floats
 from deployer.units import format_duration, format_ms, format_usd
@@ -19,6 +21,7 @@ MOST_REFUSED = 0.01
 BINS = 96
 """Intervals of the day: a quarter of an hour each when the trace lasts a day."""
 
+OTHER = "other"
 KINDS = 6
 """Most kinds of line item told apart in the plot; the smallest beyond are added up."""
 
@@ -32,6 +35,17 @@ class Point:
     half_width: float
     p99_ms: float
     front: bool
+
+
+@dataclass(frozen=True)
+class Curve:
+    """A candidate's cost at several loads, and where it meets; ``cheapest``: of those that meet, somewhere."""
+
+    row: Row
+    rps: tuple[float, ...]
+    usd_per_thousand: tuple[float, ...]
+    meets: tuple[bool, ...]
+    cheapest: bool
 
 
 @dataclass(frozen=True)
@@ -81,8 +95,10 @@ def cost_latency(rows: Sequence[Row]) -> str:
         return "No candidate has both a known cost and a p99, so there is nothing to draw."
     front = sorted((p for p in drawn if p.front), key=lambda p: p.usd_per_thousand)
     text = f"{len(front)} of {len(drawn)} candidates on the front, where nothing is both cheaper and faster"
-    if front:
-        text += f": {', '.join(_priced(p) for p in front[:3])}"
+    if len(front) > 1:
+        text += f", from {_priced(front[0])} to {_priced(front[-1])}"
+    elif front:
+        text += f": {_priced(front[0])}"
     missing = len(rows) - len(drawn)
     return f"{text}.{f' Not drawn, cost or p99 unknown: {missing}.' if missing else ''}"
 
@@ -90,6 +106,46 @@ def cost_latency(rows: Sequence[Row]) -> str:
 def _priced(point: Point) -> str:
     cost = format_usd(Decimal(str(point.usd_per_thousand)))
     return f"{point.row.candidate.name} (${cost}, {format_ms(point.p99_ms)} ms)"
+
+
+def curves(rows: Sequence[Row], load_curves: Sequence[LoadCurve]) -> tuple[Curve, ...]:
+    """Return the curves of ``rows`` that have at least two points with a known cost."""
+    named = {row.candidate.name: row for row in rows}
+    winners = {name for _, name in _cheapest_by_load(load_curves)}
+    found = []
+    for curve in load_curves:
+        known = [
+            (p.rps, float(p.usd_per_thousand), p.meets) for p in curve.points if p.usd_per_thousand
+        ]
+        if curve.candidate in named and len(known) > 1:
+            rps, usd, meets = zip(*known, strict=True)
+            row = named[curve.candidate]
+            found.append(Curve(row, rps, usd, meets, curve.candidate in winners))
+    return tuple(sorted(found, key=lambda c: c.row.key))
+
+
+def _cheapest_by_load(load_curves: Sequence[LoadCurve]) -> list[tuple[float, str | None]]:
+    """Return, by rising load, who is cheapest of those that meet the objective there; None for nobody."""
+    offers: dict[float, list[tuple[Decimal, str]]] = {}
+    for curve in load_curves:
+        for p in curve.points:
+            at_load = offers.setdefault(p.rps, [])
+            if p.meets and p.usd_per_thousand is not None:
+                at_load.append((p.usd_per_thousand, curve.candidate))
+    return [(rps, min(offers[rps])[1] if offers[rps] else None) for rps in sorted(offers)]
+
+
+def cost_load(load_curves: Sequence[LoadCurve]) -> str:
+    """Say who is cheapest at which of the loads that were simulated."""
+    cheapest = _cheapest_by_load(load_curves)
+    if len(cheapest) < 2:
+        return "The candidates were run at one load only, so cost against load is not drawn."
+    parts = []
+    for name, group in itertools.groupby(cheapest, key=lambda item: item[1]):
+        loads = [f"{rps:.3g}" for rps, _ in group]
+        span = loads[0] if len(loads) == 1 else f"{loads[0]} to {loads[-1]}"
+        parts.append(f"at {span} requests/s {name or 'none meets the objective'}")
+    return f"Cheapest that meets the objective: {'; '.join(parts)}."
 
 
 def days(rows: Sequence[Row]) -> tuple[Day, ...]:
@@ -123,7 +179,7 @@ def whole_day(rows: Sequence[Row]) -> str:
     worst = lossy[0].row.candidate
     return (
         f"{text}; {len(found) - len(lossy)} of {len(found)} candidates answer every request, "
-        f"{worst.name} leaves most unanswered ({_percent(_lost(lossy[0]))})."
+        f"{worst.name} refuses or fails most ({_percent(_lost(lossy[0]))})."
     )
 
 
@@ -145,7 +201,7 @@ def spending(rows: Sequence[Row]) -> Spending:
             totals[kind] = totals.get(kind, 0.0) + usd
     ranked = sorted(totals, key=lambda kind: (-totals[kind], kind))
     named = ranked if len(ranked) <= KINDS else ranked[: KINDS - 1]
-    kinds = tuple(named) if len(named) == len(ranked) else (*named, "other")
+    kinds = tuple(named) if len(named) == len(ranked) else (*named, OTHER)
     split_usd = tuple((*(p.get(k, 0.0) for k in named), *_rest(p, named, kinds)) for p in split)
     return Spending(kinds, tuple(billed), split_usd)
 
@@ -180,6 +236,7 @@ def where_money_goes(rows: Sequence[Row]) -> str:
     name = found.rows[0].candidate.name
     if not total:
         return f"{name} costs nothing."
-    order = sorted(range(len(amounts)), key=lambda i: -amounts[i])[:2]
-    parts = [f"{found.kinds[i]} {100 * amounts[i] / total:.0f}%" for i in order if amounts[i]]
-    return f"Of what {name} costs, {' and '.join(parts)}."
+    ranked = sorted(zip(amounts, found.kinds, strict=True), key=lambda part: -part[0])
+    named = [(usd, kind) for usd, kind in ranked[:2] if usd and kind != OTHER]
+    parts = [f"{100 * usd / total:.0f}% is {kind}" for usd, kind in named]
+    return f"Of what {name} costs, {' and '.join(parts) or 'no kind stands out'}."

@@ -84,7 +84,13 @@ def _table(rows: Sequence[Row]) -> str:
 def _row(row: Row) -> str:
     c = row.candidate
     latency = " / ".join(text for text in (row.p50_ms, row.p99_ms) if text)
-    texts = (f"{row.usd} {row.plus_minus}".strip(), row.versus_best, latency, row.met, row.refused)
+    texts = (
+        f"{row.usd} {row.plus_minus}".strip(),
+        f"{row.ratio} {row.more}".strip(),
+        latency,
+        row.met,
+        row.refused,
+    )
     cells = [
         *(row.mark, _name(c.name), _text(c.precision)),
         *(_text(text) for text in (*texts, row.usd_per_month, row.basis, row.note)),

@@ -43,7 +43,8 @@ class Row:
     also: str
     usd: str
     plus_minus: str
-    versus_best: str
+    ratio: str
+    more: str
     p50_ms: str
     p99_ms: str
     met: str
@@ -91,7 +92,8 @@ def _row(key: int, anchor: str, c: Candidate, best: Candidate | None, decimals: 
         also=_also(c),
         usd="unknown" if c.usd_per_thousand is None else money(c.usd_per_thousand, decimals),
         plus_minus="" if c.usd_interval is None else f"±{money(c.usd_interval, decimals)}",
-        versus_best=_versus(c, best, decimals),
+        ratio=_ratio(c, best),
+        more=_more(c, best, decimals),
         p50_ms=_milliseconds(c.latency_ms.p50 if c.latency_ms else None),
         p99_ms=p99(c.latency_ms),
         met="" if c.slo_attainment is None else format_share(c.slo_attainment),
@@ -116,16 +118,21 @@ def money(amount: Decimal, decimals: int) -> str:
     return text
 
 
-def _versus(c: Candidate, best: Candidate | None, decimals: int) -> str:
-    """Say a candidate that meets the objective as a multiple of the best, and by how much more."""
+def _ratio(c: Candidate, best: Candidate | None) -> str:
+    """Say the cost of a candidate that meets the objective as a multiple of the best's."""
     if best is None or not best.usd_per_thousand or c.usd_per_thousand is None:
         return ""
-    if c.verdict == "best":
-        return "1.00×"
+    if c.verdict not in ("best", "meets"):
+        return ""
+    return f"{c.usd_per_thousand / best.usd_per_thousand:.2f}×"
+
+
+def _more(c: Candidate, best: Candidate | None, decimals: int) -> str:
+    if best is None or best.usd_per_thousand is None or c.usd_per_thousand is None:
+        return ""
     if c.verdict != "meets":
         return ""
-    more = c.usd_per_thousand - best.usd_per_thousand
-    return f"{c.usd_per_thousand / best.usd_per_thousand:.2f}× (+{money(more, decimals)})"
+    return f"+{money(c.usd_per_thousand - best.usd_per_thousand, decimals)}"
 
 
 def _also(c: Candidate) -> str:

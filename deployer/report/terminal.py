@@ -93,7 +93,7 @@ def _columns(all_rows: Sequence[Row], say: Callable[[str], str]) -> list[_Column
     return [
         _Column("USD/1k ok", values(lambda row: row.usd)),
         _Column("", values(lambda row: row.plus_minus), spare=1),
-        _Column("vs best", values(lambda row: row.versus_best.split(" ")[0]), spare=2),
+        _Column("vs best", values(lambda row: row.ratio), spare=2),
         _Column("p99 ms", values(_p99), right=True),
         _Column("met", values(lambda row: row.met), right=True),
         _Column("basis", values(lambda row: row.basis)),

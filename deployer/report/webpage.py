@@ -15,6 +15,8 @@ from deployer.report.table import SAID
 if TYPE_CHECKING:
     from jinja2 import Environment
 
+    from deployer.report.charts import Plot
+
 
 def render(page: Content) -> str:
     """Return index.html. Raises EnvironmentProblem where the ``report`` extra is not installed."""
@@ -22,7 +24,7 @@ def render(page: Content) -> str:
     style = environment.get_template("page.css.jinja").render(colours=COLOURS)
     return environment.get_template("page.html.jinja").render(
         page=page,
-        plots=(),
+        plots=_plots(page),
         caption=_caption(page),
         said=SAID,
         style=style,
@@ -36,14 +38,19 @@ def _caption(page: Content) -> str:
     return f"{text} {left_out} more in the details at the end." if left_out else text
 
 
+def _plots(page: Content) -> tuple[Plot, ...]:
+    try:
+        from deployer.report import charts
+    except ImportError as error:
+        raise _missing("matplotlib") from error
+    return charts.plots(page)
+
+
 def _environment() -> Environment:
     try:
         from jinja2 import Environment, PackageLoader, StrictUndefined
     except ImportError as error:
-        raise EnvironmentProblem(
-            "the report needs jinja2, which is not installed",
-            hint="pip install 'deployer[report]'",
-        ) from error
+        raise _missing("jinja2") from error
     return Environment(
         loader=PackageLoader("deployer.report", "."),
         autoescape=True,
@@ -52,6 +59,13 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,
+    )
+
+
+def _missing(package: str) -> EnvironmentProblem:
+    return EnvironmentProblem(
+        f"the report needs {package}, which is not installed",
+        hint="pip install 'deployer[report]'",
     )
 
 

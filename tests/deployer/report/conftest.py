@@ -240,7 +240,7 @@ def _candidates() -> tuple[Candidate, ...]:
     tested = make_run(
         count=240, duration_s=120.0, median_ms=24.0, low=1, high=1, provenance="measured"
     )
-    cold = make_run(median_ms=34.0, slow_every=31, low=0, high=4, assumptions=(CARRIED, COLD))
+    cold = make_run(median_ms=34.0, slow_every=31, low=0, high=0, assumptions=(CARRIED, COLD))
     small = make_run(
         median_ms=52.0, width=0.3, low=1, high=1, refuse_every=3, assumptions=simulated
     )
@@ -284,10 +284,12 @@ def _curves(candidates: tuple[Candidate, ...]) -> tuple[LoadCurve, ...]:
         cost = c.usd_per_thousand
         if cost is None:
             continue
-        fixed = Decimal("0.1") if "serverless" in c.name else Decimal("0.8")
+        share = Decimal({"sagemaker-serverless": "0.02", "ec2-fleet": "0.95"}.get(c.target, "0.7"))
         points = [
             LoadPoint(
-                2.0 * load, cost * (fixed / Decimal(str(load)) + 1 - fixed), c.rank is not None
+                2.0 * load,
+                cost * (share / Decimal(str(load)) + 1 - share),
+                c.rank is not None and not (load > 2 and c.precision == "fp32"),
             )
             for load in (0.25, 0.5, 1.0, 2.0, 4.0)
         ]
@@ -325,7 +327,7 @@ def report() -> CostReport:
         candidates=candidates,
         headline=(
             "Run sagemaker-realtime-ml-c5-large-int8-static (1–2 instances): USD 0.022 ± 0.0009 per "
-            "thousand successful requests, p99 66.1 ms and 99.78% of offered requests within 100 ms "
+            "thousand successful requests, p99 66 ms and 99.78% of offered requests within 100 ms "
             "(99% wanted) (simulated, assumed: Service times of this machine hold on c5, c7i and "
             "serverless at factor 1.0 (assumed) and 1 more).",
             "Tied with it within the 95% intervals: sagemaker-realtime-ml-c7i-large-int8-static "

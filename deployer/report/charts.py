@@ -1,0 +1,80 @@
+"""The plots of the page as inline SVG, each wide and narrow, with the sentence that states its finding."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from matplotlib.figure import Figure
+
+from deployer.report import findings
+from deployer.report.content import Content
+from deployer.report.escape import visible
+from deployer.report.plots import cost_latency, cost_load, day, money
+from deployer.report.plots.canvas import NARROW_PX, WIDE_PX
+from deployer.report.plots.svg import drawing, to_svg
+from deployer.report.table import Row
+
+Draw = Callable[[float], Figure]
+
+_HOW = {
+    "cost-latency": "Line: candidates that no other beats in both cost and p99; those that leave more than "
+    "1% of their requests unanswered stay off it. ● meets the objective, ✖ misses it. Bars: 95% interval.",
+    "cost-load": "● meets the objective at that load, ✖ misses it. Bold: cheapest that meets it somewhere.",
+    "day": "Above: requests per second, in red from the bottom those refused or failed. "
+    "Below: instances; the line is paid for, the filled part serves.",
+    "money": "USD per 1,000 successful requests, by what is paid for.",
+}
+
+
+@dataclass(frozen=True)
+class Plot:
+    """A finding with its picture, wide and narrow, empty where there is no data; ``key`` names its numbers."""
+
+    text: str
+    how: str = ""
+    wide: str = ""
+    narrow: str = ""
+    key: tuple[Row, ...] = ()
+
+
+def plots(page: Content) -> tuple[Plot, ...]:
+    """Return a Plot for each finding of the page."""
+    with drawing():
+        return tuple(_plot(fact.name, fact.text, page) for fact in page.findings)
+
+
+def _plot(slug: str, text: str, page: Content) -> Plot:
+    draw, key = _picture(slug, page)
+    if draw is None:
+        return Plot(text)
+    label = visible(text)
+    wide = to_svg(draw(WIDE_PX), slug=f"{slug}-wide", label=label, kind="wide")
+    narrow = to_svg(draw(NARROW_PX), slug=f"{slug}-narrow", label=label, kind="narrow")
+    return Plot(text, _HOW[slug], wide, narrow, key)
+
+
+def _picture(slug: str, page: Content) -> tuple[Draw | None, tuple[Row, ...]]:
+    """Return how to draw a finding, None without data, and the rows that it shows by number alone."""
+    match slug:
+        case "cost-latency":
+            points = findings.points(page.shown)
+            objective = page.slo.p99_ms
+            return _if(points, lambda w: cost_latency.draw(points, objective, w)), _rows(points)
+        case "cost-load":
+            curves = findings.curves(page.shown, page.load_curves)
+            return _if(curves, lambda w: cost_load.draw(curves, w)), _rows(curves)
+        case "day":
+            found = findings.days(page.shown)
+            return _if(found, lambda w: day.draw(found, w)), ()
+        case _:
+            spending = findings.spending(page.shown)
+            return _if(spending.rows, lambda w: money.draw(spending, w)), ()
+
+
+def _if(data: Sequence[object], draw: Draw) -> Draw | None:
+    return draw if data else None
+
+
+def _rows(drawn: Sequence[findings.Point] | Sequence[findings.Curve]) -> tuple[Row, ...]:
+    return tuple(each.row for each in drawn)
