@@ -22,12 +22,16 @@ import onnx
 import torch
 
 from deployer.errors import ConditionFailed, InputError
+from deployer.optimization import graph
 from deployer.optimization.data import check
 from deployer.optimization.onnxfile import external_data, save
 from deployer.optimization.session import Array, Arrays, Session, rows
 from deployer.optimization.variant import Variant, describe
 
 OPSET = 20
+OUTPUT = "output"
+"""Name of the first output of every export."""
+
 CHECK_BATCHES = (1, 2, 5)
 TOLERANCE = 1e-4
 """Largest difference allowed, relative to the largest source answer (or to 1 where answers are smaller)."""
@@ -160,12 +164,13 @@ def _capture(
         verbose=False,
         opset_version=OPSET,
         input_names=list(names),
-        output_names=["output"],
         dynamic_shapes=None if is_program else shapes,
     )
     if program is None:
         raise ValueError("the exporter returned nothing")
-    return program.model_proto
+    model: onnx.ModelProto = program.model_proto
+    graph.rename_output(model, OUTPUT)
+    return model
 
 
 def _trace(
@@ -181,8 +186,8 @@ def _trace(
         dynamo=False,
         opset_version=OPSET,
         input_names=list(names),
-        output_names=["output"],
-        dynamic_axes={**axes, "output": [0]},
+        output_names=[OUTPUT],
+        dynamic_axes={**axes, OUTPUT: [0]},
     )
     return onnx.load_from_string(written.getvalue())
 

@@ -9,10 +9,10 @@ from decimal import Decimal
 from pathlib import Path
 
 from deployer.errors import DeployerError, InputError
-from deployer.optimization.gate import accuracy_gate, cost_gate, latency_gate
+from deployer.optimization.gate import Verdict, accuracy_gate, cost_gate, latency_gate
 from deployer.optimization.metrics import Metric
 from deployer.optimization.quantize import Rung
-from deployer.optimization.report import RungResult
+from deployer.optimization.report import RungResult, Status
 from deployer.optimization.session import Array, Arrays, Session, rows
 from deployer.optimization.timing import Speedup, compare
 from deployer.optimization.variant import Variant, describe
@@ -47,23 +47,60 @@ class Judge:
 
     def try_rung(self, rung: Rung) -> RungResult:
         """Build one rung and judge it. A rung that cannot be built or run is ``failed`` with the reason."""
-        path = self.folder / f"{rung.name}.onnx"
+        result = self.score(rung, rung.name)
+        return self.time(result) if result.accuracy and result.accuracy.passed else result
+
+    def score(self, rung: Rung, name: str, exclude: frozenset[str] = frozenset()) -> RungResult:
+        """Build a rung, with the layers ``exclude`` in FP32, and put it through the accuracy gate alone."""
+        blank = RungResult(
+            name,
+            rung.precision,
+            "failed",
+            "",
+            fp32_layers=tuple(sorted(exclude)),
+            dynamic_scales=rung.dynamic_scales,
+        )
+        path = self.folder / f"{name}.onnx"
         try:
-            rung.build(self.prepared, self.calibration, path)
+            rung.build(self.prepared, self.calibration, path, exclude)
         except Exception as error:  # a quantizer's failure concerns its rung alone
             path.unlink(missing_ok=True)
-            reason = f"could not be built: {_line(error)}"
-            return RungResult(rung.name, rung.precision, "failed", reason)
-        variant = describe(path, rung.name, rung.precision, self.fp32.sha256)
+            return replace(blank, reason=f"could not be built: {_line(error)}")
+        variant = describe(path, name, rung.precision, self.fp32.sha256)
         try:
-            session = Session(path, self.threads)
-            outputs = session.outputs_for(self.evaluation, self.batch)
+            outputs = Session(path, self.threads).outputs_for(self.evaluation, self.batch)
         except DeployerError as error:
-            return RungResult(rung.name, rung.precision, "failed", error.message, variant)
-        return self._pass_gates(variant, session, outputs)
+            return replace(blank, reason=error.message, variant=variant)
+        verdict = self._accuracy(outputs)
+        score = self.metric.score(outputs, self.reference, self.labels)
+        return replace(
+            blank,
+            status="refused",
+            reason=verdict.reason,
+            variant=variant.scored(score),
+            accuracy=verdict,
+        )
 
-    def _pass_gates(self, variant: Variant, session: Session, outputs: Array) -> RungResult:
-        accuracy = accuracy_gate(
+    def time(self, result: RungResult) -> RungResult:
+        """Put a rung that is accurate enough through the gates of latency and cost."""
+        if result.variant is None:
+            return result
+        speedup = self._speedup(result.name, Session(result.variant.path, self.threads))
+        latency = latency_gate(speedup)
+        status: Status = "kept" if latency.passed else "refused"
+        result = replace(result, speedup=speedup, reason=latency.reason, status=status)
+        cost = self.usd_per_thousand
+        if cost is None:
+            return result
+        candidate_usd = cost(seconds_per_item(speedup.candidate_ms))
+        judged = cost_gate(candidate_usd, cost(seconds_per_item(speedup.fp32_ms)))
+        result = replace(result, usd_per_thousand=candidate_usd)
+        if latency.passed and not judged.passed:
+            return replace(result, status="refused", reason=judged.reason)
+        return result
+
+    def _accuracy(self, outputs: Array) -> Verdict:
+        return accuracy_gate(
             self.metric,
             outputs,
             self.reference,
@@ -71,23 +108,6 @@ class Judge:
             max_drop=self.max_drop,
             seed=self.seed,
         )
-        scored = variant.scored(self.metric.score(outputs, self.reference, self.labels))
-        result = RungResult(
-            variant.name, variant.precision, "refused", accuracy.reason, scored, accuracy
-        )
-        if not accuracy.passed:
-            return result
-        speedup = self._speedup(variant.name, session)
-        latency = latency_gate(speedup)
-        result = replace(result, speedup=speedup, reason=latency.reason)
-        cost = self.usd_per_thousand
-        if cost:
-            candidate_usd = cost(seconds_per_item(speedup.candidate_ms))
-            judged = cost_gate(candidate_usd, cost(seconds_per_item(speedup.fp32_ms)))
-            result = replace(result, usd_per_thousand=candidate_usd)
-            if latency.passed and not judged.passed:
-                return replace(result, reason=judged.reason)
-        return replace(result, status="kept" if latency.passed else "refused")
 
     def _speedup(self, name: str, session: Session) -> Speedup:
         if self.recorded is None:

@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from deployer.errors import ConditionFailed, InputError
-from deployer.optimization import data, hardware, metrics, output, quantize, records
+from deployer.optimization import data, fallback, hardware, metrics, output, quantize, records
 from deployer.optimization.judge import Judge, UsdPerThousand, seconds_per_item, timing_cases
 from deployer.optimization.report import LadderReport, RungResult
 from deployer.optimization.session import Arrays, Session
@@ -129,12 +129,37 @@ def _climb(
         result = judge.try_rung(rung)
         say(f"  {result.status}: {result.reason}")
         results.append(result)
+    if not any(_is_quantized(r) and r.status == "kept" for r in results):
+        results += _fall_back(judge, chosen, results, say)
     return results
+
+
+def _fall_back(
+    judge: Judge,
+    chosen: Sequence[quantize.Rung],
+    results: list[RungResult],
+    say: Callable[[str], None],
+) -> list[RungResult]:
+    """Mix precisions in the rungs that were too wrong, nearest first, until one is kept."""
+    able = {rung.name: rung for rung in chosen if rung.mixes}
+    wrong = [r for r in results if r.name in able and r.accuracy and not r.accuracy.passed]
+    mixed: list[RungResult] = []
+    for result in sorted(wrong, key=lambda r: (r.accuracy.value if r.accuracy else 0.0, r.name)):
+        say(f"fallback for {result.name}: which layers cost it?")
+        mixed.append(fallback.mix(judge, able[result.name], say))
+        say(f"  {mixed[-1].status}: {mixed[-1].reason}")
+        if mixed[-1].status == "kept":
+            break
+    return mixed
+
+
+def _is_quantized(result: RungResult) -> bool:
+    return result.precision != "fp32"
 
 
 def _conclude(judge: Judge, results: list[RungResult], machine: Mapping[str, str]) -> LadderReport:
     kept = [r for r in results if r.status == "kept"]
-    right = [r for r in results if r.accuracy and r.accuracy.passed]
+    right = [r for r in results if r.accuracy and r.accuracy.passed and _is_quantized(r)]
     best, quantized = _pick(kept), _pick(right)
     return LadderReport(
         metric=judge.metric.name,
@@ -164,16 +189,21 @@ def _baseline(judge: Judge, results: list[RungResult]) -> RungResult:
 
 
 def _pick(results: list[RungResult]) -> RungResult | None:
-    """Return the smallest of those that are as fast as the fastest, within what timing can tell."""
+    """Return the best of those that are as fast as the fastest, within what timing can tell.
+
+    Fixed scales win over dynamic ones, whose answers depend on their batchmates; then the smaller file.
+    """
     timed = [(r.speedup.median, r) for r in results if r.speedup and r.variant]
     if not timed:
         return None
     fastest = max(speed for speed, _ in timed)
     near = [r for speed, r in timed if speed >= NEAR * fastest]
-    return min(near, key=lambda r: r.variant.size_bytes if r.variant else 0)
+    return min(near, key=lambda r: (r.dynamic_scales, r.variant.size_bytes if r.variant else 0))
 
 
 def _conclusion(best: RungResult | None, nearest: RungResult | None, fp32: Variant) -> str:
+    if best and best.precision == "fp32":
+        return f"FP32 stays, as {best.name} ({best.reason}): no quantized rung passes all gates"
     if best and best.variant and best.speedup and best.accuracy:
         size = best.variant.size_bytes / fp32.size_bytes
         speed = f"{best.speedup.median:.2f}x FP32's speed at {size:.2f} of its size"

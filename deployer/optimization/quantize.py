@@ -8,32 +8,45 @@ from __future__ import annotations
 
 import io
 import logging
-from collections.abc import Callable, Iterator, Sequence
+import shutil
+import warnings
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import onnx
 from onnxruntime import quantization
 from onnxruntime.quantization.calibrate import CalibrationMethod
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
+from deployer.optimization import graph, integer
 from deployer.optimization.onnxfile import save
 from deployer.optimization.session import Array, Arrays
+from deployer.optimization.tables import shrink_tables
 
 CALIBRATION_BATCH = 8
 HISTOGRAM_ROWS = 64
 """Entropy and percentile hold every activation in memory; this many rows fill their histograms well enough."""
 
 
+Build = Callable[[Path, Arrays, Path, frozenset[str]], None]
+
+
 @dataclass(frozen=True)
 class Rung:
-    """One way down: ``build(source, calibration, target)`` writes the file ``target``."""
+    """One way down: ``build(source, calibration, target, exclude)`` writes the file ``target``.
+
+    ``mixes`` says that ``exclude`` (names of layers that stay FP32) is honoured. With ``dynamic_scales`` an answer
+    depends on the rows that share its batch.
+    """
 
     name: str
     precision: str
-    build: Callable[[Path, Arrays, Path], None]
+    build: Build
+    mixes: bool = False
+    dynamic_scales: bool = False
 
 
 class _Rows:
@@ -62,13 +75,53 @@ def prepare(source: Path, target: Path) -> None:
     model = onnx.load(str(target))
     # Shapes noted by the exporter outlive the transposing of weights and then contradict it.
     del model.graph.value_info[:]
+    graph.name_nodes(model)
     save(model, target)
 
 
-def dynamic(*, per_channel: bool, reduce_range: bool) -> Callable[[Path, Arrays, Path], None]:
-    """Return a builder of dynamic int8: weights now, activations with a fresh scale at each call."""
+def rungs(*, reduce_range: bool) -> tuple[Rung, ...]:
+    """Return the rungs in the order in which they are tried; ``reduce_range`` is for CPUs without VNNI."""
+    return (
+        Rung("fp32-optimized", "fp32", _optimized),
+        Rung("int8-equalized-static", "int8", _equalized(True, reduce_range), mixes=True),
+        Rung(
+            "int8-equalized-dynamic",
+            "int8",
+            _equalized(False, reduce_range),
+            mixes=True,
+            dynamic_scales=True,
+        ),
+        *(
+            Rung(f"int8-static-{method}", "int8", _static(method, reduce_range), mixes=True)
+            for method in ("minmax", "entropy", "percentile")
+        ),
+        Rung(
+            "int8-dynamic-per-channel",
+            "int8",
+            _dynamic(True, reduce_range),
+            mixes=True,
+            dynamic_scales=True,
+        ),
+        Rung(
+            "int8-dynamic", "int8", _dynamic(False, reduce_range), mixes=True, dynamic_scales=True
+        ),
+        Rung("int8-weights", "int8-weights", _weights(8)),
+        Rung("int4-weights", "int4-weights", _weights(4)),
+    )
 
-    def build(source: Path, calibration: Arrays, target: Path) -> None:
+
+def _optimized(source: Path, calibration: Arrays, target: Path, exclude: frozenset[str]) -> None:
+    shutil.copyfile(source, target)
+
+
+def _equalized(static: bool, reduce_range: bool) -> Build:
+    return partial(integer.build, static=static, reduce_range=reduce_range)
+
+
+def _dynamic(per_channel: bool, reduce_range: bool) -> Build:
+    """Weights now, activations with a fresh scale at each call."""
+
+    def build(source: Path, calibration: Arrays, target: Path, exclude: frozenset[str]) -> None:
         with _quiet():
             quantization.quantize_dynamic(
                 str(source),
@@ -76,21 +129,21 @@ def dynamic(*, per_channel: bool, reduce_range: bool) -> Callable[[Path, Arrays,
                 per_channel=per_channel,
                 reduce_range=reduce_range,
                 weight_type=quantization.QuantType.QInt8,
+                nodes_to_exclude=sorted(exclude),
             )
 
     return build
 
 
-def static(
-    method: str, *, reduce_range: bool, exclude: Sequence[str] = ()
-) -> Callable[[Path, Arrays, Path], None]:
-    """Return a builder of static int8 (QDQ): scales from calibration by ``minmax``, ``entropy`` or ``percentile``.
+def _static(method: str, reduce_range: bool) -> Build:
+    """Static int8 (QDQ) with scales from calibration by ``method``.
 
-    Nodes named in ``exclude`` stay in FP32.
+    Where there are convolutions every operator turns to int8. Elsewhere only matrix products and tables do: the huge
+    negative numbers of an attention mask would eat the whole range of an Add.
     """
     kind = getattr(CalibrationMethod, {"minmax": "MinMax"}.get(method, method.capitalize()))
 
-    def build(source: Path, calibration: Arrays, target: Path) -> None:
+    def build(source: Path, calibration: Arrays, target: Path, exclude: frozenset[str]) -> None:
         arrays: Arrays = calibration
         if method != "minmax":
             arrays = {name: value[:HISTOGRAM_ROWS] for name, value in calibration.items()}
@@ -104,41 +157,54 @@ def static(
                 reduce_range=reduce_range,
                 activation_type=quantization.QuantType.QUInt8,
                 weight_type=quantization.QuantType.QInt8,
-                nodes_to_exclude=list(exclude),
+                nodes_to_exclude=sorted(exclude),
+                op_types_to_quantize=_static_operators(source),
                 calibrate_method=kind,
-                extra_options=_static_options(),
+                extra_options={"CalibPercentile": 99.99, "MatMulConstBOnly": True},
             )
 
     return build
 
 
-def rungs(*, reduce_range: bool) -> tuple[Rung, ...]:
-    """Return the rungs in the order in which they are tried."""
-    made = [
-        Rung("int8-dynamic", "int8", dynamic(per_channel=False, reduce_range=reduce_range)),
-        Rung(
-            "int8-dynamic-per-channel", "int8", dynamic(per_channel=True, reduce_range=reduce_range)
-        ),
-    ]
-    made += [
-        Rung(f"int8-static-{method}", "int8", static(method, reduce_range=reduce_range))
-        for method in ("minmax", "entropy", "percentile")
-    ]
-    return tuple(made)
+def _static_operators(source: Path) -> list[str] | None:
+    kinds = {node.op_type for node in onnx.load(str(source), load_external_data=False).graph.node}
+    return None if "Conv" in kinds else ["MatMul", "Gemm", "Gather"]
 
 
-def _static_options() -> dict[str, Any]:
-    return {"CalibPercentile": 99.99}
+def _weights(bits: int) -> Build:
+    """Weights alone, in blocks of 32 with a scale each; activations stay float."""
+
+    def build(source: Path, calibration: Arrays, target: Path, exclude: frozenset[str]) -> None:
+        model = onnx.load(str(source))
+        graph.gemm_to_matmul(model)
+        if not graph.layers(model):
+            raise ValueError("the model has no matrix products with constant weights")
+        with _quiet():
+            # Importing this module configures the process's root logger, which _quiet undoes.
+            from onnxruntime.quantization.matmul_nbits_quantizer import MatMulNBitsQuantizer
+
+            quantizer = MatMulNBitsQuantizer(
+                model, bits=bits, block_size=32, is_symmetric=True, accuracy_level=4
+            )
+            quantizer.process()
+        made = quantizer.model.model
+        shrink_tables(made)
+        graph.drop_unused(made)
+        save(made, target)
+
+    return build
 
 
 @contextmanager
 def _quiet() -> Iterator[None]:
     """Keep the quantizers' advice to developers off the user's screen, and off stdout above all."""
     root = logging.getLogger()
-    level = root.level
+    level, handlers = root.level, list(root.handlers)
     root.setLevel(logging.ERROR)
     try:
-        with redirect_stdout(io.StringIO()):
+        with redirect_stdout(io.StringIO()), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
             yield
     finally:
         root.setLevel(level)
+        root.handlers[:] = handlers

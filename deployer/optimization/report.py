@@ -22,7 +22,8 @@ class RungResult:
     """What became of one rung.
 
     ``failed`` could not be built or run; ``refused`` did not pass a gate; ``kept`` passed all. ``speedup`` is None
-    where the rung was not timed, because it failed the accuracy gate before.
+    where the rung was not timed, because it failed the accuracy gate before. ``fp32_layers`` were left in FP32 by
+    the fallback. With ``dynamic_scales`` an answer depends on the rows that share its batch.
     """
 
     name: str
@@ -34,6 +35,7 @@ class RungResult:
     speedup: Speedup | None = None
     usd_per_thousand: Decimal | None = None
     fp32_layers: tuple[str, ...] = ()
+    dynamic_scales: bool = False
 
     def to_json(self) -> dict[str, Any]:
         """Return the record with plain numbers; what was not measured is null."""
@@ -50,6 +52,7 @@ class RungResult:
             if self.usd_per_thousand is None
             else f"{self.usd_per_thousand:f}",
             "fp32_layers": list(self.fp32_layers),
+            "answer_depends_on_batch": self.dynamic_scales,
         }
 
 

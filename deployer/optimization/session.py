@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -63,11 +63,15 @@ class Session:
 
     def run(self, feeds: Arrays) -> Array:
         """Return the first output. Raises InputError naming what the model could not take."""
+        return self.run_all(feeds, [self._output])[0]
+
+    def run_all(self, feeds: Arrays, names: Sequence[str]) -> list[Array]:
+        """Return the named outputs. Raises InputError naming what the model could not take."""
         try:
-            answer: Array = self._session.run([self._output], dict(feeds))[0]
+            answers: list[Array] = self._session.run(list(names), dict(feeds))
         except Exception as error:
             raise InputError(f"{self.path.name}: the model failed: {_reason(error)}") from error
-        return answer
+        return answers
 
     def outputs_for(self, arrays: Arrays, batch: int) -> Array:
         """Return the first output for all rows of ``arrays``, fed ``batch`` rows at a time."""

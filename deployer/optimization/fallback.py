@@ -1,0 +1,61 @@
+"""When a rung is not right: leave in FP32 the layers that cost it, by the fewest that pass."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from deployer.optimization import sensitivity
+from deployer.optimization.judge import Judge
+from deployer.optimization.quantize import Rung
+from deployer.optimization.report import RungResult
+
+LARGEST_SHARE = 0.5
+"""With more than half of its layers in FP32 a rung is no rung any more."""
+
+
+def mix(judge: Judge, rung: Rung, say: Callable[[str], None]) -> RungResult:
+    """Return ``rung`` with the fewest costly layers in FP32 that pass the accuracy gate, timed; else the last try.
+
+    The layers are ranked by sensitivity; how many of them is found by doubling and halving, which takes it that
+    leaving one more layer in FP32 never hurts.
+    """
+    name = f"{rung.name}-mixed"
+    ranking = sensitivity.rank(judge.prepared, judge.calibration)
+    total = len(ranking)
+    say(f"  {total} layers; the most costly: {ranking[0][0]} ({ranking[0][1]:.3g} of the output)")
+
+    def attempt(count: int) -> RungResult:
+        chosen = frozenset(layer for layer, _ in ranking[:count])
+        result = judge.score(rung, name, chosen)
+        say(f"  {count} of {total} layers in FP32: {result.reason}")
+        return result
+
+    limit = max(1, int(total * LARGEST_SHARE))
+    best = _fewest(attempt, limit)
+    if best is None:
+        reason = f"{limit} of {total} layers in FP32 do not suffice"
+        return RungResult(name, rung.precision, "refused", reason)
+    final = judge.time(best)
+    layers = ", ".join(final.fp32_layers)
+    count = len(final.fp32_layers)
+    return replace(final, reason=f"{final.reason}; {count} of {total} layers stay FP32: {layers}")
+
+
+def _fewest(attempt: Callable[[int], RungResult], limit: int) -> RungResult | None:
+    """Return the passing result with the smallest count up to ``limit``; None when none passes."""
+    low, high = 0, 1
+    while not _passes(result := attempt(high)):
+        if high == limit:
+            return None
+        low, high = high, min(2 * high, limit)
+    while high - low > 1:
+        middle = (low + high) // 2
+        result = attempt(middle)
+        low, high = (low, middle) if _passes(result) else (middle, high)
+    # A later, failing try has overwritten the file of the one that passed.
+    return result if len(result.fp32_layers) == high else attempt(high)
+
+
+def _passes(result: RungResult) -> bool:
+    return result.accuracy is not None and result.accuracy.passed

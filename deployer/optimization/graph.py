@@ -1,0 +1,153 @@
+"""The few graph surgeries that quantization needs, on an onnx.ModelProto in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import onnx
+from onnx import helper, numpy_helper
+
+from deployer.optimization.session import Array
+
+QUANTIZABLE = ("MatMul", "Gemm", "Conv")
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A matrix product with constant weights: ``activation`` (..., k) times ``weight`` (k, n)."""
+
+    name: str
+    activation: str
+    weight: str
+    output: str
+
+
+def weights(model: onnx.ModelProto) -> dict[str, onnx.TensorProto]:
+    """Return the initializers by name."""
+    return {item.name: item for item in model.graph.initializer}
+
+
+def weighted_nodes(model: onnx.ModelProto) -> tuple[str, ...]:
+    """Return the names of the nodes that hold weights and can be quantized: MatMul, Gemm, Conv."""
+    known = weights(model)
+    return tuple(
+        node.name
+        for node in model.graph.node
+        if node.op_type in QUANTIZABLE and node.input[1] in known
+    )
+
+
+def layers(model: onnx.ModelProto) -> tuple[Layer, ...]:
+    """Return every MatMul whose second operand is a constant float matrix."""
+    known = weights(model)
+    return tuple(
+        Layer(node.name, node.input[0], node.input[1], node.output[0])
+        for node in model.graph.node
+        if node.op_type == "MatMul" and _is_matrix(known.get(node.input[1]))
+    )
+
+
+def name_nodes(model: onnx.ModelProto) -> None:
+    """Give every nameless node a name by its place, so that it can be spoken of."""
+    for place, node in enumerate(model.graph.node):
+        node.name = node.name or f"{node.op_type}_{place}"
+
+
+def rename_output(model: onnx.ModelProto, name: str) -> None:
+    """Name the first output ``name``; an inner value that has this name already gets another."""
+    old = model.graph.output[0].name
+    new = {old: name, name: f"{name}.inner"} if old != name else {}
+    for node in model.graph.node:
+        for values in (node.input, node.output):
+            values[:] = [new.get(value, value) for value in values]
+    for items in (model.graph.value_info, model.graph.initializer):
+        for item in items:
+            item.name = new.get(item.name, item.name)
+    model.graph.output[0].name = name
+
+
+def gemm_to_matmul(model: onnx.ModelProto) -> None:
+    """Rewrite plain Gemm as MatMul and Add, which is what the integer kernels replace."""
+    known = weights(model)
+    rewritten: list[onnx.NodeProto] = []
+    for node in model.graph.node:
+        settings = {item.name: helper.get_attribute_value(item) for item in node.attribute}
+        plain = settings.get("alpha", 1.0) == 1.0 and settings.get("beta", 1.0) == 1.0
+        weight = known.get(node.input[1]) if len(node.input) > 1 else None
+        if node.op_type != "Gemm" or not plain or settings.get("transA") or not _is_matrix(weight):
+            rewritten.append(node)
+            continue
+        rewritten += _matmul_add(model, node, bool(settings.get("transB")))
+    _set_nodes(model, rewritten)
+    drop_unused(model)
+
+
+def insert_after(model: onnx.ModelProto, additions: Mapping[str, list[onnx.NodeProto]]) -> None:
+    """Insert nodes right after the producer of each named value (at the front for graph inputs)."""
+    produced = {name for node in model.graph.node for name in node.output}
+    nodes = [n for name, added in additions.items() if name not in produced for n in added]
+    for node in model.graph.node:
+        nodes.append(node)
+        for name in node.output:
+            nodes += additions.get(name, [])
+    _set_nodes(model, nodes)
+
+
+def replace_nodes(model: onnx.ModelProto, new: Mapping[str, list[onnx.NodeProto]]) -> None:
+    """Replace each named node by others in its place (by none where the list is empty)."""
+    nodes: list[onnx.NodeProto] = []
+    for node in model.graph.node:
+        nodes += new.get(node.name, [node])
+    _set_nodes(model, nodes)
+
+
+def add_constant(model: onnx.ModelProto, name: str, value: Array) -> str:
+    """Add an initializer and return its name."""
+    model.graph.initializer.append(numpy_helper.from_array(np.ascontiguousarray(value), name))
+    return name
+
+
+def drop_unused(model: onnx.ModelProto) -> None:
+    """Remove the initializers that no node reads any more."""
+    used = {name for node in model.graph.node for name in node.input}
+    used |= {item.name for item in model.graph.output}
+    kept = [item for item in model.graph.initializer if item.name in used]
+    if len(kept) < len(model.graph.initializer):
+        copies = [onnx.TensorProto.FromString(item.SerializeToString()) for item in kept]
+        del model.graph.initializer[:]
+        model.graph.initializer.extend(copies)
+
+
+def use_contrib(model: onnx.ModelProto) -> None:
+    """Declare ONNX Runtime's own operators, once."""
+    if all(item.domain != "com.microsoft" for item in model.opset_import):
+        model.opset_import.append(helper.make_opsetid("com.microsoft", 1))
+
+
+def _matmul_add(
+    model: onnx.ModelProto, node: onnx.NodeProto, transposed: bool
+) -> list[onnx.NodeProto]:
+    weight = numpy_helper.to_array(weights(model)[node.input[1]])
+    name = add_constant(model, f"{node.name}.weight", weight.T if transposed else weight)
+    if len(node.input) < 3:
+        return [helper.make_node("MatMul", [node.input[0], name], node.output, name=node.name)]
+    product = f"{node.name}.product"
+    return [
+        helper.make_node("MatMul", [node.input[0], name], [product], name=node.name),
+        helper.make_node("Add", [product, node.input[2]], node.output, name=f"{node.name}.bias"),
+    ]
+
+
+def _set_nodes(model: onnx.ModelProto, nodes: Iterable[onnx.NodeProto]) -> None:
+    # Copies first: clearing the list would free the nodes that it holds.
+    copies = [onnx.NodeProto.FromString(node.SerializeToString()) for node in nodes]
+    del model.graph.node[:]
+    model.graph.node.extend(copies)
+
+
+def _is_matrix(tensor: onnx.TensorProto | None) -> bool:
+    return (
+        tensor is not None and len(tensor.dims) == 2 and tensor.data_type == onnx.TensorProto.FLOAT
+    )

@@ -1,0 +1,169 @@
+"""Int8 with equalised activations: matrix products on ONNX Runtime's integer kernels, tables by row.
+
+Weights get one scale per output channel, activations one per tensor: fixed from calibration (static, so that
+an answer never depends on its batchmates) or taken anew at each call (dynamic). Look-up tables (embeddings)
+get one scale per row. How hard to equalise is found on the calibration rows: the strength whose answers
+lie nearest to FP32's.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import onnx
+from onnx import helper, numpy_helper
+
+from deployer.optimization import graph
+from deployer.optimization.equalize import Range, equalize, ranges
+from deployer.optimization.onnxfile import save
+from deployer.optimization.session import Array, Arrays, Session
+from deployer.optimization.tables import shrink_tables
+
+STRENGTHS = (0.6, 0.7, 0.8, 0.9)
+SEARCH_ROWS = 64
+_STEPS = 255
+
+
+def build(
+    source: Path,
+    calibration: Arrays,
+    target: Path,
+    exclude: frozenset[str],
+    *,
+    static: bool,
+    reduce_range: bool,
+) -> None:
+    """Write equalised int8 of ``source`` to ``target``; layers named in ``exclude`` stay FP32.
+
+    Raises ValueError when the model has nothing to quantize this way.
+    """
+    model = onnx.load(str(source))
+    graph.gemm_to_matmul(model)
+    layers = graph.layers(model)
+    if not layers:
+        raise ValueError("the model has no matrix products with constant weights")
+    found = ranges(model, calibration, {layer.activation for layer in layers})
+    few = {name: value[:SEARCH_ROWS] for name, value in calibration.items()}
+    reference = Session(source).outputs_for(few, SEARCH_ROWS)
+    candidates = []
+    with tempfile.TemporaryDirectory(dir=target.parent) as folder:
+        for strength in STRENGTHS:
+            path = Path(folder) / f"{strength}.onnx"
+            made = quantize(
+                model, found, strength, static=static, reduce_range=reduce_range, exclude=exclude
+            )
+            save(made, path)
+            given = Session(path).outputs_for(few, SEARCH_ROWS)
+            candidates.append((distance(given, reference), path))
+        min(candidates)[1].replace(target)
+
+
+def quantize(
+    model: onnx.ModelProto,
+    found: Mapping[str, Range],
+    strength: float,
+    *,
+    static: bool,
+    reduce_range: bool,
+    exclude: frozenset[str] = frozenset(),
+) -> onnx.ModelProto:
+    """Return a copy of ``model`` with its layers and tables in int8."""
+    made = onnx.ModelProto.FromString(model.SerializeToString())
+    after = equalize(made, found, strength)
+    shrink_tables(made)
+    _quantize_layers(made, after if static else None, 63 if reduce_range else 127, exclude)
+    graph.use_contrib(made)
+    graph.drop_unused(made)
+    return made
+
+
+def distance(given: Array, reference: Array) -> float:
+    """Return the size of the error relative to the size of the reference (0 is equal)."""
+    wanted = reference.astype(np.float64)
+    gap = float(np.linalg.norm(given.astype(np.float64) - wanted))
+    return gap / max(float(np.linalg.norm(wanted)), float(np.finfo(np.float64).tiny))
+
+
+def _quantize_layers(
+    model: onnx.ModelProto,
+    static_ranges: Mapping[str, Range] | None,
+    steps: int,
+    exclude: frozenset[str],
+) -> None:
+    biases = _biases(model)
+    new: dict[str, list[onnx.NodeProto]] = {}
+    quantized: dict[str, list[onnx.NodeProto]] = {}
+    for layer in graph.layers(model):
+        if layer.name in exclude:
+            continue
+        x = layer.activation
+        if x not in quantized:
+            quantized[x] = _quantize_activation(model, x, static_ranges)
+        scale, zero = f"{x}.scale", f"{x}.zero"
+        bias = biases.get(layer.output)
+        weight = numpy_helper.to_array(graph.weights(model)[layer.weight])
+        scales = np.maximum(np.abs(weight).max(axis=0) / steps, np.finfo(np.float32).tiny)
+        whole = np.clip(np.round(weight / scales), -steps, steps).astype(np.int8)
+        inputs = [
+            f"{x}.int8",
+            graph.add_constant(model, f"{layer.name}.int8", whole),
+            scale,
+            graph.add_constant(model, f"{layer.name}.scale", scales.astype(np.float32)),
+            zero,
+            "",
+            *([bias.constant] if bias else []),
+        ]
+        output = bias.output if bias else layer.output
+        product = helper.make_node(
+            "MatMulIntegerToFloat", inputs, [output], name=layer.name, domain="com.microsoft"
+        )
+        new[layer.name] = [product]
+        if bias:
+            new[bias.name] = []
+    graph.replace_nodes(model, new)
+    graph.insert_after(model, quantized)
+
+
+def _quantize_activation(
+    model: onnx.ModelProto, x: str, static_ranges: Mapping[str, Range] | None
+) -> list[onnx.NodeProto]:
+    scale, zero, whole = f"{x}.scale", f"{x}.zero", f"{x}.int8"
+    if static_ranges is None:
+        return [helper.make_node("DynamicQuantizeLinear", [x], [whole, scale, zero], name=whole)]
+    # Zero must be a step of the scale: padding and ReLU produce exact zeros.
+    low = min(0.0, float(static_ranges[x].low.min()))
+    high = max(0.0, float(static_ranges[x].high.max()))
+    step = max((high - low) / _STEPS, float(np.finfo(np.float32).tiny))
+    graph.add_constant(model, scale, np.array(step, np.float32))
+    graph.add_constant(model, zero, np.array(round(-low / step), np.uint8))
+    return [helper.make_node("QuantizeLinear", [x, scale, zero], [whole], name=whole)]
+
+
+class _Bias:
+    """An Add of a constant row right after a layer, which the integer kernel takes along."""
+
+    def __init__(self, node: onnx.NodeProto, constant: str) -> None:
+        self.name = node.name
+        self.output = node.output[0]
+        self.constant = constant
+
+
+def _biases(model: onnx.ModelProto) -> dict[str, _Bias]:
+    known = graph.weights(model)
+    readers: dict[str, int] = {}
+    for node in model.graph.node:
+        for name in node.input:
+            readers[name] = readers.get(name, 0) + 1
+    kept = {item.name for item in model.graph.output}
+    found = {}
+    for node in model.graph.node:
+        if node.op_type != "Add":
+            continue
+        for value, constant in (node.input, reversed(node.input)):
+            alone = readers[value] == 1 and value not in kept
+            if constant in known and len(known[constant].dims) == 1 and alone:
+                found[value] = _Bias(node, constant)
+    return found
