@@ -95,7 +95,7 @@ def _paired_drop(
         return _bootstrap_score(metric, outputs, reference, labels, seed)
     before = metric.rows(reference, reference, labels)
     after = metric.rows(outputs, reference, labels)
-    if set(np.unique(before)) | set(np.unique(after)) <= {0.0, 1.0}:
+    if metric.binary:
         return _bonett_price(before, after)
     return _bootstrap_mean(before - after, seed)
 
@@ -110,7 +110,7 @@ def _bonett_price(before: Floats, after: Floats) -> tuple[float, float, float]:
     won = (np.count_nonzero(after > before) + 1) / (n + 2)
     centre = lost - won
     half = _Z * math.sqrt((lost + won - centre**2) / (n + 2))
-    return float(before.mean() - after.mean()), centre - half, centre + half
+    return float(before.mean() - after.mean()), float(centre - half), float(centre + half)
 
 
 def _bootstrap_mean(drops: Floats, seed: int) -> tuple[float, float, float]:

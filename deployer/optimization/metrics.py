@@ -25,24 +25,26 @@ Rows = Callable[[Array, Array, Array | None], Floats]
 class Metric:
     """A score of (outputs, FP32 outputs, labels); more is better.
 
-    ``rows`` gives one value per row whose mean is the score; None where the score is no mean of rows.
+    ``rows`` gives one value per row whose mean is the score; None where the score is no mean of rows. ``binary`` says
+    that a row is right or wrong, 1 or 0, and nothing between.
     """
 
     name: str
     needs_labels: bool
     score: Score
     rows: Rows | None = None
+    binary: bool = False
 
 
 def resolve(name: str) -> Metric:
     """Return the metric of that name. Raises InputError listing the known ones."""
     if match := re.fullmatch(r"top-?([1-9]\d*)", name):
-        return _mean_metric(name, True, _top_k(int(match[1])))
+        return _mean_metric(name, _top_k(int(match[1])), binary=True)
     if ":" in name:
         return Metric(name, False, _user_metric(name))
     known = {
-        "accuracy": _mean_metric("accuracy", True, _top_k(1)),
-        "cosine": _mean_metric("cosine", False, _cosine_rows),
+        "accuracy": _mean_metric("accuracy", _top_k(1), binary=True),
+        "cosine": _mean_metric("cosine", _cosine_rows, binary=False),
         "f1": Metric("f1", True, _f1),
         "spearman": Metric("spearman", True, _spearman),
     }
@@ -53,8 +55,8 @@ def resolve(name: str) -> Metric:
     return known[name]
 
 
-def _mean_metric(name: str, needs_labels: bool, rows: Rows) -> Metric:
-    return Metric(name, needs_labels, lambda o, r, y: float(rows(o, r, y).mean()), rows)
+def _mean_metric(name: str, rows: Rows, *, binary: bool) -> Metric:
+    return Metric(name, binary, lambda o, r, y: float(rows(o, r, y).mean()), rows, binary)
 
 
 def _top_k(k: int) -> Rows:

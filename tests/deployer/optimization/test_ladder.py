@@ -1,0 +1,263 @@
+from __future__ import annotations
+
+import json
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from deployer.errors import ConditionFailed, DeployerError, InputError
+from deployer.optimization import ladder
+
+pytestmark = pytest.mark.optimize
+
+RIGHT = ["int8-equalized-static", "int8-dynamic-per-channel"]
+
+
+def noise(rows: int, seed: int) -> dict[str, np.ndarray]:
+    return {"x": np.random.default_rng(seed).normal(size=(rows, 512)).astype(np.float32)}
+
+
+def test_outlier_channel_fails_plain_int8_and_one_fp32_layer_repairs_it(
+    outlier_model: Path, tmp_path: Path
+) -> None:
+    report = ladder.climb(
+        outlier_model,
+        calibration=noise(64, 1),
+        evaluation=noise(200, 2),
+        metric="cosine",
+        max_drop=0.01,
+        out=tmp_path / "out",
+        rungs=["int8-static-minmax"],
+    )
+    plain, mixed = report.rungs[1:]
+    assert plain.status == "refused"
+    assert plain.accuracy is not None
+    assert plain.accuracy.value > 0.05
+    assert mixed.status == "kept"
+    assert len(mixed.fp32_layers) == 1  # of twelve
+    assert mixed.fp32_layers[0] in mixed.reason
+    assert report.best.name == mixed.name
+    assert report.speedup > 1
+
+
+def test_equalisation_needs_no_fp32_layer_for_the_same_outlier(
+    outlier_model: Path, tmp_path: Path
+) -> None:
+    report = ladder.climb(
+        outlier_model,
+        calibration=noise(64, 1),
+        evaluation=noise(200, 2),
+        metric="cosine",
+        max_drop=0.01,
+        out=tmp_path / "out",
+        rungs=["int8-equalized-static"],
+    )
+    assert report.best.name == "int8-equalized-static"
+    assert report.best.size_bytes < 0.3 * report.fp32.size_bytes
+
+
+def test_int8_that_is_slower_keeps_fp32_and_says_so(
+    classifier: Path, calibration: Any, evaluation: Any, tmp_path: Path
+) -> None:
+    report = climb(classifier, calibration, evaluation, tmp_path / "out", ["int8-dynamic"])
+    assert report.best.name == "fp32"
+    assert report.best_quantized is not None
+    assert report.conclusion.startswith("FP32 stays")
+    assert (tmp_path / "out/best.onnx").read_bytes() == classifier.read_bytes()
+
+
+def test_required_speedup_that_is_missed_is_a_failed_condition_with_the_report_written(
+    classifier: Path, calibration: Any, evaluation: Any, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    with pytest.raises(ConditionFailed, match=r"1\.2x is required") as caught:
+        climb(classifier, calibration, evaluation, out, ["int8-dynamic"], require_speedup=1.2)
+    assert caught.value.exit_code == 1
+    assert json.loads((out / "ladder.json").read_text())["best"] == "fp32"
+
+
+def test_same_inputs_and_recorded_latencies_give_the_same_bytes_and_the_same_choice(
+    classifier: Path, calibration: Any, evaluation: Any, tmp_path: Path
+) -> None:
+    first = tmp_path / "first"
+    climb(classifier, calibration, evaluation, first)
+    recorded = first / "latencies.json"
+    again = [tmp_path / "a", tmp_path / "b"]
+    reports = [climb(classifier, calibration, evaluation, out, latencies=recorded) for out in again]
+    assert reports[0].dumps() == reports[1].dumps()
+    for file in sorted(again[0].rglob("*")):
+        if file.is_file():
+            assert file.read_bytes() == (again[1] / file.relative_to(again[0])).read_bytes()
+    rungs = {r["name"]: r for r in json.loads((first / "ladder.json").read_text())["rungs"]}
+    for rung in reports[0].rungs:
+        if rung.variant:
+            assert rung.variant.sha256 == rungs[rung.name]["variant"]["sha256"]
+
+
+def test_recorded_latencies_decide_the_choice(
+    classifier: Path, calibration: Any, evaluation: Any, tmp_path: Path
+) -> None:
+    climb(classifier, calibration, evaluation, tmp_path / "a", RIGHT)
+    document = json.loads((tmp_path / "a/latencies.json").read_text())
+    for name, median in zip(RIGHT, (1.5, 3.0), strict=True):
+        document["rungs"][name] |= {"median": median, "low": median - 0.1, "high": median + 0.1}
+    recorded = tmp_path / "recorded.json"
+    recorded.write_text(json.dumps(document))
+    report = climb(classifier, calibration, evaluation, tmp_path / "b", RIGHT, latencies=recorded)
+    assert report.best.name == "int8-dynamic-per-channel"
+    assert report.speedup == 3.0
+
+
+def test_of_two_equally_fast_rungs_fixed_scales_win(
+    classifier: Path, calibration: Any, evaluation: Any, tmp_path: Path
+) -> None:
+    climb(classifier, calibration, evaluation, tmp_path / "a", RIGHT)
+    document = json.loads((tmp_path / "a/latencies.json").read_text())
+    for name, median in zip(RIGHT, (2.0, 2.04), strict=True):
+        document["rungs"][name] |= {"median": median, "low": 1.9, "high": 2.1}
+    recorded = tmp_path / "recorded.json"
+    recorded.write_text(json.dumps(document))
+    report = climb(classifier, calibration, evaluation, tmp_path / "b", RIGHT, latencies=recorded)
+    assert report.best.name == "int8-equalized-static"
+
+
+def test_cost_gate_refuses_what_costs_more_than_fp32(
+    classifier: Path, calibration: Any, evaluation: Any, tmp_path: Path
+) -> None:
+    climb(classifier, calibration, evaluation, tmp_path / "a", RIGHT[:1])
+    document = json.loads((tmp_path / "a/latencies.json").read_text())
+    times = {
+        "fp32_ms": {"batch 1": 2.0, "batch 8": 8.0},
+        "candidate_ms": {"batch 1": 1.0, "batch 8": 4.0},
+    }
+    document["rungs"][RIGHT[0]] |= {"median": 2.0, "low": 1.9, "high": 2.1} | times
+    recorded = tmp_path / "recorded.json"
+    recorded.write_text(json.dumps(document))
+
+    def climb_at(name: str, usd: Any) -> Any:
+        out = tmp_path / name
+        return climb(
+            classifier,
+            calibration,
+            evaluation,
+            out,
+            RIGHT[:1],
+            latencies=recorded,
+            usd_per_thousand=usd,
+        )
+
+    dear = climb_at("dear", lambda s: Decimal(1) / Decimal(str(s)))
+    assert dear.best.name == "fp32"
+    assert "more than FP32's" in dear.rungs[1].reason
+    cheap = climb_at("cheap", lambda s: Decimal(str(s)))
+    assert cheap.rungs[1].usd_per_thousand == Decimal("0.0005")  # 4 ms for 8 rows
+    assert cheap.rungs[0].usd_per_thousand == Decimal("0.001")
+    assert cheap.best.name == RIGHT[0]
+
+
+def test_report_rows_carry_what_a_plot_of_accuracy_latency_and_size_needs(
+    classifier: Path, calibration: Any, evaluation: Any, tmp_path: Path
+) -> None:
+    climb(classifier, calibration, evaluation, tmp_path / "out", RIGHT[:1])
+    document = json.loads((tmp_path / "out/ladder.json").read_text())
+    assert document["hardware"]["cpu"]
+    for rung in document["rungs"]:
+        assert rung["variant"]["score"] == pytest.approx(1.0, abs=0.01)
+        assert rung["variant"]["size_bytes"] > 0
+        assert set(rung["latency_ms"]) == {"batch 1", "batch 8"}
+    assert [row["rung"] for row in climb_table(document)] == ["fp32", RIGHT[0]]
+
+
+def climb_table(document: Any) -> list[dict[str, Any]]:
+    return [{"rung": rung["name"]} for rung in document["rungs"]]
+
+
+def features(**change: Any) -> dict[str, np.ndarray]:
+    base = np.zeros((8, 16), np.float32)
+    return {"features": base, **change}
+
+
+BAD = {
+    "wrong name": ({"pixels": np.zeros((8, 16), "f4")}, "no input 'pixels'"),
+    "missing input": ({}, "no array for the model's input 'features'"),
+    "wrong dtype": (features(features=np.zeros((8, 16))), "dtype float64, the model takes float32"),
+    "wrong shape": (features(features=np.zeros((8, 15), "f4")), r"shape \(8, 15\)"),
+    "wrong rank": (features(features=np.zeros(8, "f4")), r"shape \(8,\)"),
+    "empty": (features(features=np.zeros((0, 16), "f4")), "is empty"),
+    "nan": (features(features=np.full((8, 16), np.nan, "f4")), "NaN or infinity, first in row 0"),
+    "unequal rows": (features(label=np.zeros(7, int)), "differ in rows"),
+}
+
+
+@pytest.mark.parametrize("role", ["calibration", "evaluation"])
+@pytest.mark.parametrize("case", sorted(BAD))
+def test_bad_data_is_named_and_nothing_is_written(
+    role: str, case: str, classifier: Path, calibration: Any, evaluation: Any, tmp_path: Path
+) -> None:
+    data, message = BAD[case]
+    sets = {"calibration": calibration, "evaluation": evaluation, role: data}
+    with pytest.raises(InputError, match=message) as caught:
+        ladder.climb(classifier, out=tmp_path / "out", **sets)
+    assert role in caught.value.message
+    assert list(tmp_path.iterdir()) == []
+
+
+WRONG = {
+    "metric without labels": ({"evaluation": features()}, "needs an array 'label'"),
+    "unknown metric": ({"metric": "beauty"}, "unknown metric 'beauty'"),
+    "metric that cannot be imported": ({"metric": "no_such:thing"}, "cannot be imported"),
+    "metric that raises": ({"metric": "math:sqrt"}, "metric 'math:sqrt' raised TypeError"),
+    "too many classes": ({"metric": "top11"}, "top11 needs 11 classes"),
+    "unknown rung": ({"rungs": ["int3"]}, "no rung 'int3'"),
+    "negative drop": ({"max_drop": -1.0}, "max_drop must be"),
+    "nan drop": ({"max_drop": float("nan")}, "max_drop must be"),
+    "no threads": ({"threads": 0}, "threads must be"),
+    "no batch sizes": ({"batch_sizes": ()}, "batch_sizes must be"),
+    "no latencies": ({"latencies": Path("/no/such/file")}, "cannot read '/no/such/file'"),
+    "two kinds of labels": (
+        {"evaluation": features(label=np.zeros(8, int), target=np.zeros(8, int))},
+        "both 'label' and 'target'",
+    ),
+    "labels that are no classes": (
+        {"evaluation": features(label=np.zeros(8))},
+        "one whole number per row",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", sorted(WRONG))
+def test_wrong_arguments_are_named_and_nothing_is_written(
+    case: str, classifier: Path, calibration: Any, evaluation: Any, tmp_path: Path
+) -> None:
+    change, message = WRONG[case]
+    arguments: dict[str, Any] = {"calibration": calibration, "evaluation": evaluation, **change}
+    with pytest.raises(DeployerError, match=message):
+        ladder.climb(classifier, out=tmp_path / "out", **arguments)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("content", [b"", b"not a model", b"\x08\x07"])
+def test_file_that_is_no_model_is_refused(
+    content: bytes, calibration: Any, evaluation: Any, tmp_path: Path
+) -> None:
+    model = tmp_path / "model.onnx"
+    model.write_bytes(content)
+    with pytest.raises(InputError, match="cannot open"):
+        climb(model, calibration, evaluation, tmp_path / "out")
+    assert list(tmp_path.iterdir()) == [model]
+
+
+def climb(
+    model: Path,
+    calibration: Any,
+    evaluation: Any,
+    out: Path,
+    rungs: list[str] | None = None,
+    **more: Any,
+) -> Any:
+    return ladder.climb(
+        model, calibration=calibration, evaluation=evaluation, out=out, rungs=rungs, **more
+    )
