@@ -88,8 +88,8 @@ def optimize_verb(
 @click.option("--handler", type=INPUT, help="Python file; without it the ONNX handler serves.")
 @click.option("--requirements", type=INPUT, help="What the handler needs, pinned.")
 @click.option("--extra", type=ANY_INPUT, multiple=True, help="Another file for the model folder.")
-@click.option("--samples", type=click.Path(exists=True, file_okay=False, path_type=Path),
-              help="Folder of sample requests: .json, .csv, .npy.")  # fmt: skip
+@click.option("--samples", type=ANY_INPUT,
+              help="Sample requests: .json, .csv, .npy, or a folder of them.")  # fmt: skip
 @click.option("--precision", default="fp32", show_default=True, help="Noted in the manifest.")
 @click.option("--workers", type=_COUNT, default=1, show_default=True, help="Server processes.")
 @click.option("--threads", type=_COUNT, default=1, show_default=True, help="Of each worker.")
