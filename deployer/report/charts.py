@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from deployer.report import findings
 from deployer.report.content import Content
 from deployer.report.escape import visible
-from deployer.report.plots import cost_latency, cost_load, day, money
+from deployer.report.plots import cost_latency, cost_load, day, latency, money
 from deployer.report.plots.canvas import NARROW_PX, WIDE_PX
 from deployer.report.plots.svg import drawing, to_svg
 from deployer.report.table import Row
@@ -23,6 +23,8 @@ _HOW = {
     "cost-load": "● meets the objective at that load, ✖ misses it. Bold: cheapest that meets it somewhere.",
     "day": "Above: requests per second, in red from the bottom those refused or failed. "
     "Below: instances; the line is paid for, the filled part serves.",
+    "latency": "Share of the successful requests by latency, logarithmic; to the same scale for all. "
+    "The upright line is the objective.",
     "money": "USD per 1,000 successful requests, by what is paid for.",
 }
 
@@ -42,6 +44,12 @@ def plots(page: Content) -> tuple[Plot, ...]:
     """Return a Plot for each finding of the page."""
     with drawing():
         return tuple(_plot(fact.name, fact.text, page) for fact in page.findings)
+
+
+def spread(page: Content) -> Plot:
+    """Return the latencies of every candidate, for the details."""
+    with drawing():
+        return _plot(page.spread.name, page.spread.text, page)
 
 
 def _plot(slug: str, text: str, page: Content) -> Plot:
@@ -64,6 +72,10 @@ def _picture(slug: str, page: Content) -> tuple[Draw | None, tuple[Row, ...]]:
         case "cost-load":
             curves = findings.curves(page.shown, page.load_curves)
             return _if(curves, lambda w: cost_load.draw(curves, w)), _rows(curves)
+        case "latency":
+            spreads = findings.latencies(page.rows)
+            objective = page.slo.p99_ms
+            return _if(spreads, lambda w: latency.draw(spreads, objective, w)), ()
         case "day":
             found = findings.days(page.shown)
             return _if(found, lambda w: day.draw(found, w)), ()

@@ -73,8 +73,10 @@ class Content:
     checks: tuple[Check, ...]
     rows: tuple[Row, ...]
     shown: tuple[Row, ...]
+    rest: tuple[Row, ...]
     footnotes: tuple[str, ...]
     findings: tuple[Fact, ...]
+    spread: Fact
     sensitivity: tuple[str, ...]
     bill: BillText | None
     bills: tuple[BillText, ...]
@@ -91,6 +93,7 @@ def content(
 ) -> Content:
     """Return what to say about ``report``; ``today`` gives the prices an age, a budget its verdict."""
     every = rows(report)
+    first = shown(every)
     bills = tuple(_bill(row, report) for row in every if row.candidate.bill)
     return Content(
         name=report.name,
@@ -101,9 +104,11 @@ def content(
         claim=_claim(report.headline),
         checks=tuple(_checks(report, today, budget_usd_per_thousand)),
         rows=every,
-        shown=shown(every),
+        shown=first,
+        rest=tuple(row for row in every if row not in first),
         footnotes=tuple(_footnotes(report, every)),
         findings=_findings(every, report),
+        spread=Fact("latency", findings.spread_of_latency(every)),
         sensitivity=report.sensitivity,
         bill=next((b for b in bills if b.row.candidate.verdict == "best"), None),
         bills=bills,

@@ -11,7 +11,10 @@ import unicodedata
 
 # Control, format (bidirectional overrides, zero width), surrogates, line and paragraph separators.
 _INVISIBLE = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
-_MARKDOWN = re.compile(r"[\\`*_{}\[\]<>()#+!|~&$:^=\"']|(?<=\d)\.(?= )|^[-\d]")
+# What opens a construct anywhere, an address or emoji in the middle, a list or underline at the start.
+_MARKDOWN = re.compile(
+    r"[\\`*_\[\]<>|~&$]|:(?=//|\w+:)|(?<=www)\.|^[-+=#]|^\d(?=\d*[.)](?:\s|$))|@|#(?=\d)"
+)
 _FORMULA = ("=", "+", "-", "@")
 _PLAIN = str.maketrans(
     {"±": "+-", "×": "x", "–": "-", "…": "~", "·": "-", "≤": "<=", "≥": ">=", "÷": "/", "≈": "~"}
@@ -32,16 +35,21 @@ def _escape(character: str) -> str:
 def markdown(text: str) -> str:
     """Return ``text`` as Markdown that shows it literally, in a paragraph or in a table cell.
 
-    Character references cannot open a construct. GitHub finds mentions after rendering, so an ``@`` is
-    cut off from what follows it by an empty comment.
+    Character references cannot open a construct. What GitHub would link after rendering is cut off from
+    what follows it by an empty comment.
     """
-    literal = _MARKDOWN.sub(lambda found: f"&#{ord(found[0])};", visible(text))
-    return literal.replace("@", "@<!-- -->")
+    return _MARKDOWN.sub(_literal, visible(text))
+
+
+def _literal(found: re.Match[str]) -> str:
+    if found[0] in "@#":
+        return f"&#{ord(found[0])};<!-- -->"
+    return f"&#{ord(found[0])};"
 
 
 def markdown_name(text: str) -> str:
     """Return a name as Markdown code, in which nothing is linked, mentioned or emphasised."""
-    return f"<code>{markdown(text).replace('@<!-- -->', '@')}</code>"
+    return f"<code>{_MARKDOWN.sub(lambda found: f'&#{ord(found[0])};', visible(text))}</code>"
 
 
 def csv_cell(text: str) -> str:

@@ -62,6 +62,15 @@ class Day:
 
 
 @dataclass(frozen=True)
+class Latencies:
+    """Shares of a candidate's successful requests between ``edges_ms``, the same for all candidates."""
+
+    row: Row
+    edges_ms: Floats
+    shares: Floats
+
+
+@dataclass(frozen=True)
 class Spending:
     """USD per thousand by kind of line item, for every candidate that has a bill; rows of ``usd`` by kind."""
 
@@ -189,6 +198,37 @@ def _lost(day: Day) -> float:
 
 def _percent(value: float) -> str:
     return f"{100 * value:.2g}%" if value >= 0.0001 else "<0.01%"
+
+
+def latencies(rows: Sequence[Row]) -> tuple[Latencies, ...]:
+    """Return how the latency of every candidate that was run is spread, in logarithmic bins."""
+    found = [
+        (row, run.latency_s * 1000) for row in rows if (run := row.candidate.run) and run.successes
+    ]
+    if not found:
+        return ()
+    low, high = min(float(ms.min()) for _, ms in found), max(float(ms.max()) for _, ms in found)
+    edges = np.geomspace(max(low, 1e-3) / 1.05, max(high, 2e-3) * 1.05, BINS + 1)
+    return tuple(Latencies(row, edges, np.histogram(ms, edges)[0] / len(ms)) for row, ms in found)
+
+
+def spread_of_latency(rows: Sequence[Row]) -> str:
+    """Say whose slowest hundredth is furthest from its middle, and whose nearest."""
+    ratios = [
+        (ms.p99 / ms.p50, row.candidate.name)
+        for row in rows
+        if (ms := row.candidate.latency_ms) and ms.p99 and ms.p50
+    ]
+    if not ratios:
+        return "No candidate has a p99, so the spread of latency cannot be told."
+    (least, steady), (most, loose) = min(ratios), max(ratios)
+    if len(ratios) == 1:
+        return f"p99 of {steady} is {_times(least)} times its p50."
+    return f"p99 is {_times(least)} times p50 for {steady} and {_times(most)} times for {loose}."
+
+
+def _times(ratio: float) -> str:
+    return f"{ratio:.1f}" if ratio < 10 else f"{ratio:.0f}"
 
 
 def spending(rows: Sequence[Row]) -> Spending:

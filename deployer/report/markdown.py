@@ -24,7 +24,7 @@ _FOLDS: tuple[frozenset[str], ...] = (
     frozenset({"findings", "details", "sensitivity"}),
     frozenset({"findings", "details", "sensitivity", "bill", "confidence"}),
 )
-_LONGEST_CELL = 300
+_LONGEST_TEXT = 1_000
 
 
 def render(page: Content) -> str:
@@ -83,7 +83,7 @@ def _table(rows: Sequence[Row]) -> str:
 
 def _row(row: Row) -> str:
     c = row.candidate
-    latency = " / ".join(text for text in (row.p50_ms, row.p99_ms) if text)
+    latency = " / ".join(text for text in (row.p50_ms, _p99(row)) if text)
     texts = (
         f"{row.usd} {row.plus_minus}".strip(),
         f"{row.ratio} {row.more}".strip(),
@@ -96,6 +96,10 @@ def _row(row: Row) -> str:
         *(_text(text) for text in (*texts, row.usd_per_month, row.basis, row.note)),
     ]
     return f"| {' | '.join(cells)} |"
+
+
+def _p99(row: Row) -> str:
+    return f"{row.p99_ms} ({row.p99_note})" if row.p99_note else row.p99_ms
 
 
 def _footnotes(page: Content) -> Iterator[str]:
@@ -149,8 +153,8 @@ def _environment(page: Content) -> Iterator[str]:
 
 
 def _text(text: str) -> str:
-    return markdown(elide(text, _LONGEST_CELL))
+    return markdown(elide(text, _LONGEST_TEXT))
 
 
 def _name(name: str) -> str:
-    return markdown_name(elide(name, _LONGEST_CELL))
+    return markdown_name(elide(name, _LONGEST_TEXT))

@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from deployer.cost.report import Candidate, CostReport, Verdict
-from deployer.report.escape import identifier
-from deployer.stats import LatencySummary
+from deployer.report.escape import identifier, visible
 from deployer.units import format_ms, format_share
 
 MARKS: dict[Verdict, str] = {"best": "✔", "meets": "", "misses": "✘", "unknown": "?"}
@@ -47,6 +46,7 @@ class Row:
     more: str
     p50_ms: str
     p99_ms: str
+    p99_note: str
     met: str
     refused: str
     usd_per_month: str
@@ -58,6 +58,11 @@ class Row:
         """The name, with the precision where it does not say it."""
         name, precision = self.candidate.name, self.candidate.precision
         return name if precision in name else f"{name} · {precision}"
+
+    @property
+    def label(self) -> str:
+        """Number and title on one line, with the mark: what names the candidate in a plot."""
+        return visible(f"{self.mark} {self.key}  {self.title}".lstrip())
 
 
 def rows(report: CostReport) -> tuple[Row, ...]:
@@ -84,6 +89,8 @@ def shown(all_rows: Sequence[Row], limit: int = SHOWN) -> tuple[Row, ...]:
 
 
 def _row(key: int, anchor: str, c: Candidate, best: Candidate | None, decimals: int) -> Row:
+    latency = c.latency_ms
+    p99 = latency.p99 if latency else None
     return Row(
         key=key,
         anchor=anchor,
@@ -94,8 +101,9 @@ def _row(key: int, anchor: str, c: Candidate, best: Candidate | None, decimals: 
         plus_minus="" if c.usd_interval is None else f"±{money(c.usd_interval, decimals)}",
         ratio=_ratio(c, best),
         more=_more(c, best, decimals),
-        p50_ms=_milliseconds(c.latency_ms.p50 if c.latency_ms else None),
-        p99_ms=p99(c.latency_ms),
+        p50_ms=milliseconds(latency.p50 if latency else None),
+        p99_ms=milliseconds(p99) if p99 is not None else ("n/a" if latency else ""),
+        p99_note=f"n = {latency.count:,}" if latency and p99 is None else "",
         met="" if c.slo_attainment is None else format_share(c.slo_attainment),
         refused=_refused(c),
         usd_per_month=_month(c.usd_per_month),
@@ -145,15 +153,9 @@ def _also(c: Candidate) -> str:
     return " · ".join(parts)
 
 
-def _milliseconds(value: float | None) -> str:
+def milliseconds(value: float | None) -> str:
+    """Print milliseconds; an unknown is empty."""
     return "" if value is None else format_ms(value)
-
-
-def p99(latency: LatencySummary | None) -> str:
-    """Print p99 in milliseconds; below a thousand samples say how many there are instead."""
-    if latency is None:
-        return ""
-    return format_ms(latency.p99) if latency.p99 is not None else f"n/a (n = {latency.count:,})"
 
 
 def _refused(c: Candidate) -> str:

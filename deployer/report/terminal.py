@@ -94,7 +94,7 @@ def _columns(all_rows: Sequence[Row], say: Callable[[str], str]) -> list[_Column
         _Column("USD/1k ok", values(lambda row: row.usd)),
         _Column("", values(lambda row: row.plus_minus), spare=1),
         _Column("vs best", values(lambda row: row.ratio), spare=2),
-        _Column("p99 ms", values(_p99), right=True),
+        _Column("p99 ms", values(lambda row: row.p99_ms), right=True),
         _Column("met", values(lambda row: row.met), right=True),
         _Column("basis", values(lambda row: row.basis)),
     ]
@@ -112,13 +112,9 @@ def _width(columns: Sequence[_Column]) -> int:
     return sum(len(_GAP) + column.width for column in columns)
 
 
-def _p99(row: Row) -> str:
-    return "n/a" if row.p99_ms.startswith("n/a") else row.p99_ms
-
-
 def _note(row: Row) -> str:
     """Say why a candidate lost, and why it has no p99."""
-    too_few = f"p99 {row.p99_ms}" if row.p99_ms.startswith("n/a") else ""
+    too_few = f"no p99: {row.p99_note}" if row.p99_note else ""
     return "; ".join(text for text in (row.note, too_few) if text)
 
 

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import base64
 import hashlib
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from deployer.errors import EnvironmentProblem
 from deployer.report.content import Content
 from deployer.report.escape import visible
 from deployer.report.palette import COLOURS
-from deployer.report.table import SAID
+from deployer.report.table import SAID, milliseconds
 
 if TYPE_CHECKING:
     from jinja2 import Environment
-
-    from deployer.report.charts import Plot
 
 
 def render(page: Content) -> str:
@@ -24,7 +23,8 @@ def render(page: Content) -> str:
     style = environment.get_template("page.css.jinja").render(colours=COLOURS)
     return environment.get_template("page.html.jinja").render(
         page=page,
-        plots=_plots(page),
+        plots=_charts().plots(page),
+        spread=_charts().spread(page),
         caption=_caption(page),
         said=SAID,
         style=style,
@@ -38,12 +38,12 @@ def _caption(page: Content) -> str:
     return f"{text} {left_out} more in the details at the end." if left_out else text
 
 
-def _plots(page: Content) -> tuple[Plot, ...]:
+def _charts() -> ModuleType:
     try:
         from deployer.report import charts
     except ImportError as error:
         raise _missing("matplotlib") from error
-    return charts.plots(page)
+    return charts
 
 
 def _environment() -> Environment:
@@ -51,7 +51,7 @@ def _environment() -> Environment:
         from jinja2 import Environment, PackageLoader, StrictUndefined
     except ImportError as error:
         raise _missing("jinja2") from error
-    return Environment(
+    environment = Environment(
         loader=PackageLoader("deployer.report", "."),
         autoescape=True,
         undefined=StrictUndefined,
@@ -60,6 +60,8 @@ def _environment() -> Environment:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
+    environment.filters["ms"] = milliseconds
+    return environment
 
 
 def _missing(package: str) -> EnvironmentProblem:

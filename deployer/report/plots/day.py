@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from deployer.report.escape import visible
 from deployer.report.findings import Day
 from deployer.report.palette import light
 from deployer.report.plots.canvas import SIZE, Canvas, decimal, is_narrow
@@ -57,12 +56,11 @@ def draw(days: Sequence[Day], width: float) -> Figure:
 
 def _panel(canvas: Canvas, day: Day, box: Box, tops: tuple[float, float]) -> None:
     c = day.row.candidate
-    title = f"{day.row.mark} {day.row.key}  {visible(day.row.title)}".lstrip()
     best = c.verdict == "best"
     canvas.text(
         box.x0,
         box.y1 - 10,
-        shorten(title, SIZE, box.x1 - box.x0, bold=best),
+        shorten(day.row.label, SIZE, box.x1 - box.x0, bold=best),
         fontsize=SIZE,
         fontweight="bold" if best else "normal",
     )

@@ -61,9 +61,8 @@ def _swatch(canvas: Canvas, x: float, y: float, kind: str, index: int) -> None:
 
 def _title(canvas: Canvas, row: Row, top: float) -> None:
     best = row.candidate.verdict == "best"
-    text = f"{row.mark} {row.key}  {visible(row.title)}".lstrip()
     weight = "bold" if best else "normal"
-    shown = shorten(text, SIZE, canvas.width, bold=best)
+    shown = shorten(row.label, SIZE, canvas.width, bold=best)
     canvas.text(0, top - _TITLE_PX / 2, shown, fontsize=SIZE, fontweight=weight)
 
 

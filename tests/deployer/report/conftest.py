@@ -388,6 +388,7 @@ def hostile(report: CostReport) -> CostReport:
         )
         for number, (prefix, c) in enumerate(zip("=+-@\t  \n", report.candidates, strict=True))
     )
+    renamed = {old.name: new.name for old, new in zip(report.candidates, candidates, strict=True)}
     said = (HOSTILE, f"--> {HOSTILE}")
     return replace(
         report,
@@ -398,6 +399,7 @@ def hostile(report: CostReport) -> CostReport:
         headline=said,
         profiles=({"name": HOSTILE, "bundle_digest": HOSTILE, "hardware": {HOSTILE: HOSTILE}},),
         measured=({HOSTILE: HOSTILE},),
+        load_curves=tuple(replace(x, candidate=renamed[x.candidate]) for x in report.load_curves),
         sensitivity=said,
         calibration=said,
         not_counted=said,
