@@ -119,6 +119,7 @@ class Connection(asyncio.BufferedProtocol):
         "_body_start_s",
         "_fed",
         "_head_bytes",
+        "_head_count",
         "_headers",
         "_in_head",
         "_lingering",
@@ -138,7 +139,7 @@ class Connection(asyncio.BufferedProtocol):
         self._pending: deque[Exchange] = deque()
         self._target = b""
         self._headers: dict[bytes, bytes] = {}
-        self._head_bytes = 0
+        self._head_bytes = self._head_count = 0
         self._fed = 0
         self._in_head = False
         self._body: bytes | bytearray = b""
@@ -203,7 +204,7 @@ class Connection(asyncio.BufferedProtocol):
     def on_message_begin(self) -> None:
         """Start the clock for the head."""
         self._in_head = True
-        self._fed = self._head_bytes = self._received = 0
+        self._fed = self._head_bytes = self._head_count = self._received = 0
         self._target = b""
         self._headers = {}
         self._body = b""
@@ -218,10 +219,10 @@ class Connection(asyncio.BufferedProtocol):
     def on_header(self, name: bytes, value: bytes) -> None:
         """Take a header."""
         self._head_bytes += len(name) + len(value) + 4
-        headers = self._headers
-        if self._head_bytes > MAX_HEAD_BYTES or len(headers) >= MAX_HEADERS:
+        self._head_count += 1
+        if self._head_bytes > MAX_HEAD_BYTES or self._head_count > MAX_HEADERS:
             raise _head_too_large()
-        headers[name.lower()] = value
+        self._headers[name.lower()] = value
 
     def on_headers_complete(self) -> None:
         """Refuse what need not be read to the end."""

@@ -1,0 +1,283 @@
+"""What the server answers, over real HTTP to a real process."""
+
+import json
+import socket
+import struct
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from tests.inference_code.conftest import DOUBLER, MOODY
+
+pytestmark = pytest.mark.serve
+
+SLOW_START = DOUBLER.replace("self.factor = 2", "import time; time.sleep(1.0); self.factor = 2")
+
+
+@pytest.fixture
+def doubler(start, model_dir):
+    return start(model_dir()).wait_until_ready()
+
+
+@pytest.fixture
+def moody(start, model_dir):
+    def run(*arguments):
+        return start(model_dir(MOODY), *arguments).wait_until_ready()
+
+    return run
+
+
+def in_background(function, *arguments):
+    results = []
+    thread = threading.Thread(target=lambda: results.append(function(*arguments)))
+    thread.start()
+
+    def wait():
+        thread.join(30)
+        return results[0]
+
+    return wait
+
+
+def raw(server, data, timeout=5.0):
+    """Send bytes as they are; return all that comes until the server closes."""
+    with socket.create_connection(("127.0.0.1", server.port), timeout=timeout) as sock:
+        sock.sendall(data)
+        got = b""
+        while chunk := sock.recv(65536):
+            got += chunk
+        return got
+
+
+def test_an_invocation_is_answered(doubler):
+    reply = doubler.invoke({"x": 21})
+    assert (reply.status, reply.json()["answer"]) == (200, 42)
+    assert reply.headers["content-type"] == "application/json"
+
+
+def test_ping_is_an_empty_200(doubler):
+    reply = doubler.ask("GET", "/ping")
+    assert (reply.status, reply.body) == (200, b"")
+
+
+def test_ping_is_503_until_warm_and_invocations_wait_for_nothing(start, model_dir):
+    server = start(model_dir(SLOW_START))
+    assert server.ask("GET", "/ping").status == 503
+    reply = server.invoke({"x": 1})
+    assert (reply.status, reply.headers["retry-after"]) == (503, "1")
+    server.wait_until_ready()
+    assert server.invoke({"x": 1}).status == 200
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "headers", "status", "says"),
+    [
+        ("POST", "/invocations", b"{", {}, 400, "json: "),
+        ("POST", "/invocations", b"", {}, 400, "the body is empty"),
+        ("POST", "/invocations", b"x", {"Content_Type": "image/png"}, 415, "image/png"),
+        ("POST", "/invocations", b"x", {"Content_Encoding": "gzip"}, 415, "Content-Encoding"),
+        ("POST", "/invocations", b'{"x":1}', {"Accept": "image/png"}, 406, "image/png"),
+        ("POST", "/invocations", b'{"x":1}', {"X_Deadline_Ms": "soon"}, 400, "X-Deadline-Ms"),
+        ("POST", "/invocations", b'{"y":1}', {}, 500, "the model's predict step failed"),
+        ("GET", "/invocations", None, {}, 405, "/invocations takes POST"),
+        ("POST", "/ping", b"", {}, 405, "/ping takes GET"),
+        ("DELETE", "/metrics", None, {}, 405, "/metrics takes GET"),
+        ("GET", "/", None, {}, 404, "/invocations"),
+        ("GET", "/invocations/../../etc/passwd", None, {}, 404, "no such route"),
+    ],
+)
+def test_a_wrong_request_is_told_what_is_wrong(doubler, method, path, body, headers, status, says):
+    reply = doubler.ask(method, path, body, **headers)
+    assert reply.status == status
+    assert says in reply.json()["message"]
+
+
+def test_a_405_names_the_method_that_is_allowed(doubler):
+    assert doubler.ask("GET", "/invocations").headers["allow"] == "POST"
+
+
+def test_a_request_keeps_its_id_and_gets_one_if_it_has_none(doubler):
+    assert doubler.invoke({"x": 1}, X_Request_Id="abc-1").headers["x-request-id"] == "abc-1"
+    first, second = (doubler.invoke({"x": 1}).headers["x-request-id"] for _ in range(2))
+    assert first != second
+
+
+def test_a_body_past_the_limit_is_413_whether_announced_or_chunked(start, model_dir):
+    server = start(model_dir(), "--max-body-bytes", "1000").wait_until_ready()
+    assert server.invoke(b"x" * 1001).status == 413
+    head = b"POST /invocations HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\n"
+    assert raw(server, head + b"3e9\r\n" + b"x" * 1001).startswith(b"HTTP/1.1 413 ")
+    assert server.invoke({"x": 1}).status == 200
+
+
+def test_a_chunked_body_is_put_together(doubler):
+    data = (
+        b"POST /invocations HTTP/1.1\r\ntransfer-encoding: chunked\r\nconnection: close\r\n\r\n"
+        b'3\r\n{"x\r\n4\r\n":4}\r\n0\r\n\r\n'
+    )
+    assert b'"answer":8' in raw(doubler, data)
+
+
+def test_pipelined_requests_are_answered_in_order(doubler):
+    def request(x, last=False):
+        body = json.dumps({"x": x}).encode()
+        close = b"connection: close\r\n" if last else b""
+        head = b"POST /invocations HTTP/1.1\r\ncontent-length: %d\r\n%b\r\n" % (len(body), close)
+        return head + body
+
+    ping = b"GET /ping HTTP/1.1\r\n\r\n"
+    got = raw(
+        doubler, request(1) + ping + b"".join(request(x) for x in range(2, 40)) + request(40, True)
+    )
+    answers = [int(part.split(b",")[0]) for part in got.split(b'"answer":')[1:]]
+    assert answers == [2 * x for x in range(1, 41)]
+    assert got.index(b"content-length: 0") < got.index(b'"answer":4,')
+
+
+@pytest.mark.parametrize(
+    ("data", "status"),
+    [
+        (b"not http at all\r\n\r\n", 400),
+        (b"GET /ping HTTP/1.1\r\nbad header\r\n\r\n", 400),
+        (b"POST /invocations HTTP/1.1\r\ncontent-length: 1\r\ncontent-length: 2\r\n\r\nxx", 400),
+        (b"POST /invocations HTTP/1.1\r\ncontent-length: 3\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n", 400),
+        (b"POST /invocations HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\nzz\r\n", 400),
+        (b"POST /invocations HTTP/1.1\r\ncontent-length: -1\r\n\r\n", 400),
+        (b"GET /ping HTTP/1.1\r\nupgrade: h2c\r\nconnection: upgrade\r\n\r\n", 400),
+        (b"GET /" + b"a" * 20000 + b" HTTP/1.1\r\n\r\n", 431),
+        (b"GET /ping HTTP/1.1\r\n" + b"a: b\r\n" * 200 + b"\r\n", 431),
+        (b"GET /ping HTTP/1.1\r\na: " + b"b" * 20000, 431),
+    ],
+)  # fmt: skip
+def test_malformed_http_is_refused_and_the_server_lives(doubler, data, status):
+    assert raw(doubler, data).startswith(b"HTTP/1.1 %d " % status)
+    assert doubler.invoke({"x": 1}).status == 200
+
+
+def test_a_client_that_expects_100_continue_gets_it(doubler):
+    with socket.create_connection(("127.0.0.1", doubler.port), timeout=10) as sock:
+        sock.sendall(
+            b"POST /invocations HTTP/1.1\r\ncontent-length: 7\r\nexpect: 100-continue\r\n\r\n"
+        )
+        assert sock.recv(1000).startswith(b"HTTP/1.1 100 Continue")
+        sock.sendall(b'{"x":1}')
+        assert sock.recv(1000).startswith(b"HTTP/1.1 200 OK")
+
+
+def test_a_half_closed_client_still_gets_its_answer(moody):
+    server = moody()
+    with socket.create_connection(("127.0.0.1", server.port), timeout=10) as sock:
+        sock.sendall(b'POST /invocations HTTP/1.1\r\ncontent-length: 9\r\n\r\n{"s":0.3}')
+        sock.shutdown(socket.SHUT_WR)
+        assert sock.recv(1000).startswith(b"HTTP/1.1 200 OK")
+
+
+def test_inference_does_not_block_ping_and_metrics(moody):
+    server = moody()
+    waiting = in_background(server.invoke, {"s": 0.8})
+    time.sleep(0.2)
+    start = time.monotonic()
+    assert server.ask("GET", "/ping").status == 200
+    assert server.ask("GET", "/metrics").status == 200
+    assert time.monotonic() - start < 0.4
+    assert waiting().status == 200
+
+
+def test_what_waits_together_is_one_batch(moody):
+    server = moody("--max-batch", "4")
+    blocker = in_background(server.invoke, {"s": 0.5})
+    time.sleep(0.2)
+    with ThreadPoolExecutor(4) as threads:
+        batches = [r.json()["batch"] for r in threads.map(server.invoke, [{}] * 4)]
+    assert blocker().json()["batch"] == 1
+    assert batches == [4, 4, 4, 4]
+
+
+def test_a_full_queue_sheds_with_retry_after(moody):
+    server = moody("--max-batch", "1", "--queue-limit", "1")
+    running = in_background(server.invoke, {"s": 1.0})
+    time.sleep(0.2)
+    queued = in_background(server.invoke, {})
+    time.sleep(0.2)
+    refused = server.invoke({})
+    assert refused.status == 503
+    assert int(refused.headers["retry-after"]) >= 1
+    assert "queue full" in refused.json()["message"]
+    assert (running().status, queued().status) == (200, 200)
+    assert server.metric('inference_shed_total{reason="queue full"}') == 1
+
+
+def test_a_request_whose_deadline_has_passed_is_504_and_not_computed(moody):
+    server = moody("--max-batch", "1")
+    running = in_background(server.invoke, {"s": 1.0})
+    time.sleep(0.2)
+    late = server.ask("POST", "/invocations", b'{"do": "die"}', X_Deadline_Ms="100")
+    assert late.status == 504
+    assert running().status == 200
+    assert server.metric("inference_worker_restarts_total") == 0
+
+
+def test_a_batchmate_that_raises_harms_only_itself(moody):
+    server = moody("--max-batch", "4")
+    blocker = in_background(server.invoke, {"s": 0.5})
+    time.sleep(0.2)
+    with ThreadPoolExecutor(4) as threads:
+        replies = list(threads.map(server.invoke, [{}, {"do": "raise"}, {}, {}]))
+    assert [r.status for r in replies] == [200, 500, 200, 200]
+    assert b"secret" not in replies[1].body
+    assert blocker().status == 200
+
+
+def test_a_crashed_worker_is_replaced_and_its_queue_survives(moody):
+    server = moody("--max-batch", "4")
+    blocker = in_background(server.invoke, {"s": 0.5})
+    time.sleep(0.2)
+    with ThreadPoolExecutor(8) as threads:
+        orders = [{}, {"do": "die"}, {}, {}, {}, {}, {}]
+        replies = list(threads.map(server.invoke, orders))
+    assert [r.status for r in replies] == [200, 500, 200, 200, 200, 200, 200]
+    assert "died" in replies[1].json()["message"]
+    assert blocker().status == 200
+    assert server.metric("inference_worker_restarts_total") >= 1
+    server.wait_for_ping(200, within_s=5)
+
+
+def test_a_wedged_worker_turns_ping_within_two_seconds_and_is_replaced(moody):
+    server = moody("--request-timeout-s", "3")
+    stuck = in_background(server.invoke, {"do": "stop"})
+    time.sleep(0.1)
+    assert server.wait_for_ping(503, within_s=4) < 2.0
+    assert stuck().status in (500, 504)
+    server.wait_for_ping(200, within_s=15)
+    assert server.invoke({}).status == 200
+
+
+def test_several_workers_share_the_load(moody):
+    server = moody("--workers", "2", "--max-batch", "1")
+    end = time.monotonic() + 10
+    while server.metric("inference_workers_ready") < 2 and time.monotonic() < end:
+        time.sleep(0.05)
+    with ThreadPoolExecutor(4) as threads:
+        pids = {r.json()["pid"] for r in threads.map(server.invoke, [{"s": 0.2}] * 4)}
+    assert len(pids) == 2
+
+
+def test_a_client_that_goes_away_is_counted_and_harms_no_one(moody):
+    server = moody()
+    with socket.create_connection(("127.0.0.1", server.port)) as sock:
+        sock.sendall(b'POST /invocations HTTP/1.1\r\ncontent-length: 9\r\n\r\n{"s":0.5}')
+        time.sleep(0.1)
+        # Closing now sends a reset: a plain FIN could be a client that still wants its answer.
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    time.sleep(0.1)
+    assert server.invoke({}).status == 200
+    assert server.metric('inference_requests_total{code="499"}') == 1
+
+
+def test_the_port_comes_from_sagemakers_variable(command, model_dir, monkeypatch):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        monkeypatch.setenv("SAGEMAKER_BIND_TO_PORT", str(taken.getsockname()[1]))
+        result = command("serve", "--model-dir", str(model_dir()), "--host", "127.0.0.1")
+        assert str(taken.getsockname()[1]) in result.stderr

@@ -1,0 +1,53 @@
+from hypothesis import given
+from hypothesis import strategies as st
+
+from inference_code.batcher import Batcher, Waiting
+
+
+def filled(lengths, max_batch=4, by_length=True, **options):
+    batcher = Batcher(max_batch, by_length=by_length, **options)
+    for number, length in enumerate(lengths):
+        batcher.add(Waiting(number, float(number), length))
+    return batcher
+
+
+def taken(batcher, now=1000.0):
+    return [waiting.item for waiting in batcher.take(now)]
+
+
+def test_a_batch_is_the_oldest_and_those_nearest_to_it_in_length():
+    assert taken(filled([10, 90, 11, 50, 9, 12])) == [0, 2, 4, 5]
+
+
+def test_without_lengths_the_order_is_kept():
+    batcher = filled([5, 1, 4, 2, 3], by_length=False)
+    assert taken(batcher) == [0, 1, 2, 3]
+    assert taken(batcher) == [4]
+
+
+def test_a_lone_request_waits_only_if_told_to():
+    assert taken(filled([1])) == [0]
+    patient = filled([1], max_wait_s=0.5)
+    assert patient.take(0.4) == []
+    assert patient.wait_s(0.4) == 0.5 - 0.4
+    assert taken(patient, now=0.5) == [0]
+
+
+def test_a_suspect_runs_alone():
+    batcher = filled([1, 1])
+    batcher.add(Waiting("suspect", 2.0, 1, alone=True))
+    batcher.add(Waiting("after", 3.0, 1))
+    assert taken(batcher) == [0, 1, "after"]
+    assert taken(batcher) == ["suspect"]
+
+
+@given(st.lists(st.integers(0, 500), min_size=1, max_size=60), st.integers(1, 9), st.booleans())
+def test_every_request_is_taken_once_and_the_oldest_is_always_in(lengths, max_batch, by_length):
+    batcher = filled(lengths, max_batch, by_length)
+    waiting = list(range(len(lengths)))
+    while waiting:
+        batch = taken(batcher)
+        assert waiting[0] in batch
+        assert len(batch) == min(max_batch, len(waiting))
+        waiting = [number for number in waiting if number not in batch]
+    assert len(batcher) == 0
