@@ -15,6 +15,7 @@ import pytest
 from deployer.bundle.archive import pack
 from inference_code.contract import MANIFEST_PATH, Manifest, Member
 
+HANDLER = "def model_fn(folder): return None\ndef predict_fn(data, model): return data\n"
 Entry = tuple[tarfile.TarInfo, bytes]
 
 
@@ -143,3 +144,23 @@ class OnnxForge:
 @pytest.fixture(scope="session")
 def onnx_forge() -> OnnxForge:
     return OnnxForge()
+
+
+@pytest.fixture
+def model(tmp_path: Path, onnx_forge: OnnxForge) -> Path:
+    path = tmp_path / "in" / "model.onnx"
+    path.parent.mkdir()
+    path.write_bytes(onnx_forge.model())
+    return path
+
+
+@pytest.fixture
+def handler(tmp_path: Path) -> Path:
+    path = tmp_path / "my_handler.py"
+    path.write_text(HANDLER)
+    return path
+
+
+@pytest.fixture
+def out(tmp_path: Path) -> Path:
+    return tmp_path / "out"

@@ -138,8 +138,8 @@ def test_any_json_in_any_place_is_refused_or_kept(
             break
         place = place[key]
     place[key] = value
-    given = json.dumps(tree, sort_keys=True, separators=(",", ":"))
+    written = json.dumps(tree, sort_keys=True, separators=(",", ":"))
     try:
-        assert read_manifest(BUNDLE, given.encode(), LIMITS).to_json() == given
+        assert read_manifest(BUNDLE, written.encode(), LIMITS).to_json() == written
     except InputError as error:
         assert len(str(error).splitlines()) == 1  # noqa: PT017 - either outcome is right
