@@ -32,6 +32,7 @@ STALL_S = 1.0
 #: Batches sent ahead to each worker: one to compute, and others to choose similar lengths from.
 _AHEAD = 8
 _TICK_S = 0.25
+_STOP_S = 1.0
 _JSON = JSON_TYPE.encode()
 
 
@@ -94,9 +95,11 @@ class Engine:
             self._ticker.cancel()
         for worker in list(self._workers):
             worker.stop()
-        # One turn of the loop lets the transports close, another lets them report it.
-        while self._workers:
+        end = time.monotonic() + _STOP_S
+        while self._workers and time.monotonic() < end:
             await asyncio.sleep(0.005)
+        for worker in self._workers:
+            worker.kill()
 
     @property
     def unanswered(self) -> int:

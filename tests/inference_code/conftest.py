@@ -18,39 +18,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-
-DOUBLER = """
-from inference_code.handler import Handler
-
-class Doubler(Handler):
-    def load(self, context):
-        self.factor = 2
-
-    def predict(self, items):
-        return [{"answer": item["x"] * self.factor, "batch": len(items)} for item in items]
-"""
-
-#: Answers after ``item["s"]`` seconds; dies, hangs or raises when asked to.
-MOODY = """
-import os, signal, time
-from inference_code.handler import Handler
-
-class Moody(Handler):
-    def load(self, context):
-        pass
-
-    def predict(self, items):
-        for item in items:
-            match item.get("do"):
-                case "die":
-                    os.kill(os.getpid(), signal.SIGKILL)
-                case "stop":
-                    os.kill(os.getpid(), signal.SIGSTOP)
-                case "raise":
-                    raise RuntimeError("a secret of the model")
-            time.sleep(item.get("s", 0))
-        return [{"batch": len(items), "pid": os.getpid()} for _ in items]
-"""
+HANDLERS = Path(__file__).parent / "handlers"
 
 
 @dataclass(frozen=True)
@@ -128,11 +96,13 @@ def environment() -> dict[str, str]:
 
 @pytest.fixture
 def model_dir(tmp_path: Path) -> Callable[..., Path]:
-    """Make a model folder out of a handler's source and sample requests by file name."""
+    """Make a model folder out of a handler (a name in ``handlers``, or source text) and samples."""
 
-    def make(source: str = DOUBLER, samples: Mapping[str, bytes] | None = None) -> Path:
+    def make(source: str = "doubler", samples: Mapping[str, bytes] | None = None) -> Path:
         code = tmp_path / "model" / "code"
         (code / "samples").mkdir(parents=True)
+        if source.isidentifier():
+            source = (HANDLERS / f"{source}.py").read_text()
         (code / "inference.py").write_text(textwrap.dedent(source))
         for name, body in (samples or {}).items():
             (code / "samples" / name).write_bytes(body)

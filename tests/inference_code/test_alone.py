@@ -4,22 +4,23 @@ import shutil
 import subprocess
 import sys
 import venv
+from pathlib import Path
 
 import pytest
 
-from tests.inference_code.conftest import DOUBLER, ROOT
+ROOT = Path(__file__).parents[2]
 
 pytestmark = [pytest.mark.serve, pytest.mark.slow]
 
 
 def test_it_serves_in_a_fresh_environment_with_only_its_requirements(tmp_path, model_dir):
-    folder = model_dir(DOUBLER, samples={"a.json": b'{"x": 4}'})
+    folder = model_dir(samples={"a.json": b'{"x": 4}'})
     shutil.copytree(ROOT / "inference_code", folder / "code" / "inference_code")
     environment = tmp_path / "env"
     venv.create(environment, with_pip=True)
     python = environment / "bin" / "python"
     requirements = folder / "code" / "inference_code" / "requirements.txt"
-    install = [str(python), "-m", "pip", "install", "-q", "--no-deps", "-r", str(requirements)]
+    install = [str(python), "-m", "pip", "install", "-q", "-r", str(requirements)]
     subprocess.run(install, check=True, timeout=250)
     check = [str(python), "-I", "-c", _CHECK, str(folder / "code"), str(folder)]
     result = subprocess.run(check, capture_output=True, text=True, timeout=60)

@@ -1,3 +1,5 @@
+import contextlib
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -40,7 +42,5 @@ def test_a_wrong_body_is_refused_with_its_place(body, message):
 
 @given(st.binary(max_size=200))
 def test_any_bytes_are_read_or_refused(body):
-    try:
-        csvtext.read_numbers(body)
-    except BadRequest as error:
-        assert error.message.startswith("csv: ")
+    with contextlib.suppress(BadRequest):
+        assert csvtext.read_numbers(body).ndim == 2

@@ -1,3 +1,4 @@
+import contextlib
 import json
 
 import numpy as np
@@ -8,7 +9,7 @@ from hypothesis.extra import numpy as hnp
 
 from inference_code.codecs import npy, tensors
 from inference_code.contract import CSV_TYPE, JSON_TYPE, NPY_TYPE, TensorSpec
-from inference_code.errors import BadRequest, NotAcceptable, RequestError, UnsupportedMediaType
+from inference_code.errors import BadRequest, NotAcceptable, UnsupportedMediaType
 
 ROWS = (TensorSpec("x", "float32", (None, 3)),)
 IMAGE = (TensorSpec("image", "float32", (None, 1, 2, 2)),)
@@ -144,11 +145,8 @@ JSON = st.recursive(
 @settings(max_examples=300)
 @given(JSON, st.sampled_from([ROWS, IMAGE, TOKENS, (TensorSpec("x", "str", (None,)),)]))
 def test_any_json_is_read_or_refused(value, specs):
-    try:
+    with contextlib.suppress(BadRequest):
         inputs = read(value, specs)
-    except RequestError as error:
-        assert error.status in (400, 415)
-    else:
         assert inputs.arrays.keys() == {spec.name for spec in specs}
 
 

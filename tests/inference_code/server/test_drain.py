@@ -1,5 +1,6 @@
 """SIGTERM: fail health, keep accepting, mark answers as the last, stop accepting, finish, exit."""
 
+import contextlib
 import http.client
 import signal
 import socket
@@ -8,14 +9,12 @@ import time
 
 import pytest
 
-from tests.inference_code.conftest import MOODY
-
 pytestmark = pytest.mark.serve
 
 
 @pytest.fixture
 def server(start, model_dir):
-    return start(model_dir(MOODY), "--drain-s", "4").wait_until_ready()
+    return start(model_dir("moody"), "--drain-s", "4").wait_until_ready()
 
 
 def test_work_in_flight_is_finished_and_the_exit_code_is_0(server):
@@ -74,7 +73,5 @@ def test_ctrl_c_drains_without_the_wait_for_load_balancers(server):
 
 
 def _ignore(server, order):
-    try:
+    with contextlib.suppress(OSError, http.client.HTTPException):
         server.invoke(order)
-    except (OSError, http.client.HTTPException):
-        pass

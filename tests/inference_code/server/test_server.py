@@ -9,11 +9,17 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from tests.inference_code.conftest import DOUBLER, MOODY
-
 pytestmark = pytest.mark.serve
 
-SLOW_START = DOUBLER.replace("self.factor = 2", "import time; time.sleep(1.0); self.factor = 2")
+SLOW_START = """
+import time
+
+def model_fn(model_dir):
+    time.sleep(1.0)
+
+def predict_fn(data, model):
+    return data
+"""
 
 
 @pytest.fixture
@@ -24,7 +30,7 @@ def doubler(start, model_dir):
 @pytest.fixture
 def moody(start, model_dir):
     def run(*arguments):
-        return start(model_dir(MOODY), *arguments).wait_until_ready()
+        return start(model_dir("moody"), *arguments).wait_until_ready()
 
     return run
 
