@@ -7,6 +7,7 @@ registry or an IAM role may refuse is not covered. Multi-model hosting is not pl
 
 from __future__ import annotations
 
+import signal
 import socket
 import tempfile
 import time
@@ -291,7 +292,7 @@ class _Play:
         with socket.create_connection((servers.HOST, self._port), timeout=STOP_S) as connection:
             connection.sendall(head + body.content[:half])
             time.sleep(0.2)
-            servers.terminate(server)
+            servers.ask_to_end(server, signal.SIGTERM)
             time.sleep(0.2)
             status = _finish(connection, body.content[half:])
         while servers.runs(server) and time.monotonic() - begun < STOP_S:

@@ -82,7 +82,7 @@ def _attend(process: subprocess.Popen[bytes], drain_s: float) -> None:
     """Wait for the server; pass on a request to stop, and give it the time to drain."""
 
     def pass_on(number: int, frame: object) -> None:
-        process.send_signal(signal.SIGTERM)
+        process.send_signal(number)
         asked.append(number)
 
     asked: list[int] = []

@@ -6,6 +6,7 @@ clients choose a port. While a server is replaced its port is silent; with two o
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
@@ -109,6 +110,8 @@ def destroy(
         removed = []
         for server in record.servers:
             say(f"stop port {server.port} (process {server.pid})")
+            servers.ask_to_end(server, signal.SIGINT)  # all drain at once
+        for server in record.servers:
             servers.stop(server, servers.GRACE_S)
             removed.append(f"server on port {server.port}")
         left = [f"process {pid}" for server in record.servers for pid in servers.members(server)]

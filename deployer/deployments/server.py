@@ -137,11 +137,12 @@ def wait_ready(
 
 
 def stop(server: Server, grace_s: float) -> bool:
-    """Ask the server to drain (SIGTERM), kill what is left of it after ``grace_s``; return whether it drained.
+    """Ask the server to drain, kill what is left of it after ``grace_s``; return whether it drained.
 
-    A process that is not this server, or one of its workers, is left alone.
+    It is asked with SIGINT: no load balancer watches here, for which SIGTERM would keep it waiting. A
+    process that is not this server, or one of its workers, is left alone.
     """
-    terminate(server)
+    ask_to_end(server, signal.SIGINT)
     _wait_gone(server, grace_s)
     left = members(server)
     for pid in left:
@@ -151,11 +152,11 @@ def stop(server: Server, grace_s: float) -> bool:
     return not left
 
 
-def terminate(server: Server) -> None:
-    """Ask a server to drain and end, if it runs."""
+def ask_to_end(server: Server, how: signal.Signals) -> None:
+    """Send a server, if it runs, SIGTERM (as a platform does) or SIGINT (as a person does)."""
     if runs(server):
         with contextlib.suppress(ProcessLookupError):
-            os.kill(server.pid, signal.SIGTERM)
+            os.kill(server.pid, how)
 
 
 def members(server: Server) -> tuple[int, ...]:

@@ -1,0 +1,87 @@
+"""SageMaker's rules against real servers: one that keeps them all, and handlers that break one each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from deployer import conformance
+from deployer.errors import ConditionFailed, InputError
+
+pytestmark = pytest.mark.serve
+
+HANDLER = """
+from inference_code.handler import Handler as Base
+
+
+class Handler(Base):
+    def load(self, context):
+        self.folder = context.model_dir
+        {load}
+
+    def predict(self, items):
+        {predict}
+        return [item for item in items]
+"""
+
+
+def handler(load: str = "pass", predict: str = "pass") -> str:
+    return HANDLER.format(load=load, predict=predict)
+
+
+def test_a_plain_bundle_keeps_every_rule(echo_bundle: Callable[..., Path]) -> None:
+    told: list[str] = []
+    report = conformance.check(echo_bundle(), say=told.append)
+    assert report.ok
+    assert [(rule.rule, rule.outcome) for rule in report.rules if rule.outcome != "passed"] == []
+    assert len(report.rules) == 14
+    assert len(told) == 15
+    assert report.require() is report
+
+
+def broken(bundle: Path, **options: float) -> dict[str, str]:
+    report = conformance.check(bundle, **options)
+    assert not report.ok
+    with pytest.raises(ConditionFailed, match="breaks"):
+        report.require()
+    return {rule.rule: rule.seen for rule in report.broken}
+
+
+def test_a_handler_that_writes_into_the_model_folder_is_caught(
+    echo_bundle: Callable[..., Path],
+) -> None:
+    # Tests may run as root, whom a read-only folder does not stop: the check looks at what changed.
+    source = handler(load='(self.folder / "cache.bin").write_bytes(b"x")')
+    found = broken(echo_bundle(handler=source), startup_s=20)
+    assert set(found) & {
+        "leaves the model folder as it is",
+        "handler loads and answers its samples",
+    }
+
+
+def test_a_handler_that_cannot_load_is_told_with_its_own_words(
+    echo_bundle: Callable[..., Path],
+) -> None:
+    report = conformance.check(echo_bundle("broken"), startup_s=20)
+    seen = {rule.rule: rule for rule in report.rules}
+    assert "these weights are broken" in seen["handler loads and answers its samples"].seen
+    assert seen["GET /ping answers 200 within 2 s"].outcome == "not played"
+    assert len(report.broken) == 2
+
+
+def test_a_handler_that_fails_its_own_sample_is_caught(echo_bundle: Callable[..., Path]) -> None:
+    source = handler(predict='raise RuntimeError("no such luck")')
+    found = broken(echo_bundle(handler=source), startup_s=20)
+    assert "handler loads and answers its samples" in found
+
+
+def test_a_damaged_bundle_is_refused_before_anything_runs(
+    echo_bundle: Callable[..., Path], tmp_path: Path
+) -> None:
+    data = bytearray(echo_bundle().read_bytes())
+    data[len(data) // 2] ^= 1
+    (tmp_path / "b.tar.gz").write_bytes(data)
+    with pytest.raises(InputError):
+        conformance.check(tmp_path / "b.tar.gz")
