@@ -8,6 +8,7 @@ and a verb needs only the extra it uses.
 from deployer.api.deployments import (
     deploy,
     destroy,
+    init,
     invoke,
     logs,
     plan,
@@ -32,6 +33,7 @@ __all__ = [
     "deploy",
     "destroy",
     "export",
+    "init",
     "invoke",
     "loadtest",
     "logs",

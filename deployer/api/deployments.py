@@ -90,6 +90,13 @@ def logs(name: str, *, lines: int = 100) -> tuple[ServerLog, ...]:
     return local.logs(name, lines=lines)
 
 
+def init(*, name: str = "my-model", bundle: str = "dist/my-model.tar.gz") -> str:
+    """Return a commented deployment.toml to start from. Raises SpecError for an unfit name."""
+    from deployer.spec import template
+
+    return template.render(name, bundle)
+
+
 def to_toml(spec: DeploymentSpec) -> str:
     """Return a specification as deployment.toml."""
     return serde.to_toml(spec)

@@ -11,6 +11,7 @@ from typing import Any, NoReturn
 
 import click
 
+from deployer import errors
 from deployer.cli.console import colour
 from deployer.errors import DeployerError, PartialFailure
 
@@ -90,9 +91,6 @@ class Deployer(click.Group):
             if "--debug" in words:
                 traceback.print_exc()
             sys.exit(report(error))
-        except KeyboardInterrupt:
-            _tell("interrupted", "what was finished is saved")
-            sys.exit(130)
 
 
 def report(error: Exception) -> int:
@@ -106,9 +104,9 @@ def report(error: Exception) -> int:
             path = error.ctx.command_path if error.ctx else "deployer"
             _tell(error.format_message().rstrip("."), f"`{path} --help` shows its use")
             return 2
-        case click.exceptions.Abort():
+        case click.exceptions.Abort():  # also what click makes of Ctrl-C
             _tell("interrupted", None)
-            return 130
+            return errors.Interrupted.exit_code
         case click.ClickException():
             _tell(error.format_message(), None)
             return 2

@@ -29,13 +29,20 @@ _COUNT = click.IntRange(1, 1024)
 
 @verb(
     "optimize",
-    "deployer optimize model.onnx --calibration train.npz --evaluation held_out.npz -o opt",
-    "deployer optimize model.onnx --calibration c.npz --evaluation e.npz --max-drop 0.005 -o opt",
-    "deployer optimize model.onnx --calibration c.npz --evaluation e.npz --rung int8-dynamic -o opt",
+    "deployer optimize model.onnx --calibration train.npz --eval held_out.npz -o opt",
+    "deployer optimize model.onnx --calibration c.npz --eval e.npz --max-drop 0.005 -o opt",
+    "deployer optimize model.onnx --calibration c.npz --eval e.npz --rung int8-dynamic -o opt",
 )
 @click.argument("model", type=INPUT)
 @click.option("--calibration", type=INPUT, required=True, help=".npz: an array for each input.")
-@click.option("--evaluation", type=INPUT, required=True, help=".npz: inputs, and `label`.")
+@click.option(
+    "--eval",
+    "--evaluation",
+    "evaluation",
+    type=INPUT,
+    required=True,
+    help=".npz: inputs, and `label`.",
+)
 @click.option("--metric", default="accuracy", show_default=True, help="What the gate compares.")
 @click.option("--max-drop", type=click.FloatRange(0), default=0.01, show_default=True,
               help="Largest loss of the metric that a rung may cost.")  # fmt: skip
