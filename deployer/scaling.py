@@ -48,10 +48,19 @@ SAFETY_FACTOR = 0.5
 auto scaling ("start with 0.5")."""
 
 
+ROUNDING = 1e-9
+"""Relative slack against rounding: a metric is a sum of many fractions."""
+
+
 class Observation(NamedTuple):
-    """What a policy sees: the metric (NaN when missing), instances in service, instances wanted."""
+    """What a policy sees: the metric per instance of the period that ends now, NaN when missing.
+
+    ``served`` is the mean number of instances in service in that period, ``active`` those in service now,
+    ``capacity`` those in service or starting.
+    """
 
     metric: float
+    served: float
     active: int
     capacity: int
 
@@ -108,25 +117,27 @@ class StepRule(NamedTuple):
 def track(now_s: float, seen: Observation, rule: TrackingRule, state: Alarms) -> tuple[int, Alarms]:
     """Return the capacity that keeps the metric near the target, and the new state.
 
-    Out, after ``high_periods`` above the target: to ceil(active x metric / target). During the scale-out
-    cooldown what was added counts: only a larger step from the old base goes further. In, after
-    ``low_periods`` below ``low_ratio`` x target: one instance, if the rest stays at or under the target.
-    Source: Application Auto Scaling user guide, target tracking and cooldown.
+    Out, after ``high_periods`` above the target: to ceil(served x metric / target), so that instances which
+    came into service only after the period do not multiply its load. During the scale-out cooldown what was
+    added counts: only a larger step from the old base goes further. In, after ``low_periods`` below
+    ``low_ratio`` x target: one instance, if the rest stays at or under the target. Cooldowns count from the
+    decision. Source: Application Auto Scaling user guide, target tracking and cooldown.
     """
-    high = state.high + 1 if seen.metric > rule.target else 0
+    high = state.high + 1 if seen.metric > rule.target * (1 + ROUNDING) else 0
     low = state.low + 1 if seen.metric < rule.low_ratio * rule.target else 0
     starting = seen.capacity > seen.active
     counted = Alarms(high, low, state.base, state.out_until_s, state.in_until_s)
     if starting and rule.exclusive:
         return seen.capacity, counted
+    load = seen.served * seen.metric / rule.target * (1 - ROUNDING)
     if high >= rule.high_periods:
         base = state.base if now_s < state.out_until_s else seen.active
-        wanted = base - seen.active + math.ceil(seen.active * seen.metric / rule.target)
+        wanted = base - seen.active + math.ceil(load)
         wanted = min(wanted, rule.max_instances)
         if wanted > seen.capacity:
             return wanted, Alarms(high, low, base, now_s + rule.out_cooldown_s, now_s)
     rest = seen.capacity - 1
-    fits = seen.metric * seen.active <= rule.target * rest and rest >= rule.min_instances
+    fits = load <= rest and rest >= rule.min_instances
     if low >= rule.low_periods and fits and not starting and now_s >= state.in_until_s:
         return rest, Alarms(high, low, state.base, state.out_until_s, now_s + rule.in_cooldown_s)
     return seen.capacity, counted

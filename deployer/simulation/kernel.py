@@ -88,7 +88,8 @@ def _decide(now_s: float, state: Alarms, world: World) -> tuple[int, Alarms]:
     wanted = world.fleet.wanted[0]
     if rules.policy == BACKLOG and wanted == 0:
         return wake(world.levels.total[OUTSTANDING], state)
-    seen = Observation(_metric(world), world.fleet.active[0], wanted)
+    served = world.levels.area[ACTIVE] / rules.period_s
+    seen = Observation(_metric(world), served, world.fleet.active[0], wanted)
     if rules.policy == STEP:
         return step(now_s, seen, rules.step, state)
     return track(now_s, seen, rules.tracking, state)

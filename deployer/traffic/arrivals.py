@@ -54,6 +54,7 @@ def make(
         raise InputError(f"a {shape} trace has no cv", hint="use gamma")
     peak = DEFAULT_PEAK_TO_MEAN * rate if peak_rate is None else peak_rate
     _check("rate", rate, duration_s)
+    _not_negative("peak_rate", peak)
     match shape:
         case "constant":
             trace = constant(rate, duration_s)
@@ -134,10 +135,9 @@ def daily(
 
 def ramp(start_rps: float, end_rps: float, duration_s: float, seed: int) -> TrafficTrace:
     """Return Poisson arrivals whose rate goes in a straight line from ``start_rps`` to ``end_rps``."""
-    _check("start_rps + end_rps", start_rps + end_rps, duration_s)
     for key, rate in (("start_rps", start_rps), ("end_rps", end_rps)):
-        if rate < 0:
-            raise InputError(f"{key} must not be negative, not {rate!r}")
+        _not_negative(key, rate)
+    _check("start_rps + end_rps", start_rps + end_rps, duration_s)
     times = _grid(duration_s)
     expected = start_rps * times + (end_rps - start_rps) * times**2 / (2 * duration_s)
     origin = f"ramp {start_rps:g} to {end_rps:g} req/s, seed {seed}"
@@ -146,14 +146,16 @@ def ramp(start_rps: float, end_rps: float, duration_s: float, seed: int) -> Traf
 
 def steps(levels: Sequence[tuple[float, float]], seed: int) -> TrafficTrace:
     """Return Poisson arrivals at one rate after another; ``levels`` are (duration_s, rate_rps)."""
+    if not levels:
+        raise InputError("steps need at least one level")
     for duration_s, rate_rps in levels:
         _positive("duration_s", duration_s)
-        if not (math.isfinite(rate_rps) and rate_rps >= 0):
-            raise InputError(f"rate_rps must not be negative, not {rate_rps!r}")
+        _not_negative("rate_rps", rate_rps)
     durations = np.array([level[0] for level in levels], dtype=float)
     counts = durations * np.array([level[1] for level in levels], dtype=float)
     times = np.concatenate(([0.0], np.cumsum(durations)))
     expected = np.concatenate(([0.0], np.cumsum(counts)))
+    _check_count(expected[-1], f"{len(levels)} levels")
     words = ", ".join(f"{rate:g} req/s for {duration:g} s" for duration, rate in levels)
     origin = f"steps {words}, seed {seed}"
     return _trace("steps", _along(times, expected, seed), float(times[-1]), origin)
@@ -171,8 +173,7 @@ def spread(
         raise InputError(f"spacing {spacing!r} is not one of {', '.join(get_args(Spacing))}")
     _positive("cv", cv)
     total = int(counts.sum())
-    if total > MAX_ARRIVALS:
-        raise InputError(f"{total} arrivals are more than {MAX_ARRIVALS}")
+    _check_count(total, f"counts of {total} in all")
     # A gap before each arrival and one after the last, scaled to fill the interval: with exponential
     # gaps this is exactly a Poisson process of which the count is given.
     gaps = _gaps(total + len(counts), spacing, cv, _generator(seed))
@@ -218,9 +219,13 @@ def _generator(seed: int) -> np.random.Generator:
 def _check(key: str, rate_rps: float, duration_s: float) -> None:
     _positive(key, rate_rps)
     _positive("duration_s", duration_s)
-    if rate_rps * duration_s > MAX_ARRIVALS:
+    _check_count(rate_rps * duration_s, f"{rate_rps:g} req/s for {duration_s:g} s")
+
+
+def _check_count(expected: float, what: str) -> None:
+    if expected > MAX_ARRIVALS:
         raise InputError(
-            f"{rate_rps:g} req/s for {duration_s:g} s are more than {MAX_ARRIVALS} arrivals",
+            f"{what} are more than {MAX_ARRIVALS} arrivals",
             hint="shorten the trace or lower the rate",
         )
 
@@ -228,6 +233,11 @@ def _check(key: str, rate_rps: float, duration_s: float) -> None:
 def _positive(key: str, value: float) -> None:
     if not (math.isfinite(value) and value > 0):
         raise InputError(f"{key} must be a positive number, not {value!r}")
+
+
+def _not_negative(key: str, value: float) -> None:
+    if not (math.isfinite(value) and value >= 0):
+        raise InputError(f"{key} must not be negative, not {value!r}")
 
 
 def _trace(name: str, arrivals: Floats, duration_s: float, origin: str) -> TrafficTrace:

@@ -83,9 +83,9 @@ def _read(path: Path) -> _Table:
         raise InputError(
             f"cannot read {str(path)!r}: {error}", hint="`deployer trace -o FILE` writes one"
         ) from error
-    lines = text.splitlines()
+    lines = text.removesuffix("\n").split("\n")  # unlike splitlines, no other character ends a line
     comments, first = _comments(path, lines)
-    if first == len(lines):
+    if not "".join(lines[first:]).strip():
         raise InputError(f"{path}: is empty", hint=_HINT)
     header = [name.strip() for name in lines[first].split(",")]
     _check_header(path, first + 1, header)

@@ -150,7 +150,7 @@ def _moment(where: str, text: Any) -> datetime:
 def _count(where: str, value: Any) -> int:
     try:
         number = float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         number = math.nan
     if isinstance(value, bool) or not (0 <= number < 1e15 and number == math.floor(number)):
         raise InputError(f"{where}: count must be a whole number from 0 up, not {value!r}")
@@ -158,8 +158,8 @@ def _count(where: str, value: Any) -> int:
 
 
 def _csv_pairs(path: Path, text: str) -> Iterator[tuple[str, str, str]]:
-    lines = text.splitlines()
-    if not lines or [cell.strip() for cell in lines[0].split(",")] != ["timestamp", "value"]:
+    lines = text.removesuffix("\n").split("\n")
+    if [cell.strip() for cell in lines[0].split(",")] != ["timestamp", "value"]:
         raise InputError(f"{path}:1: the header must be timestamp,value")
     for number, line in enumerate(lines[1:], start=2):
         cells = line.split(",")
