@@ -109,7 +109,7 @@ def content(
         footnotes=tuple(_footnotes(report, every)),
         findings=_findings(every, report),
         spread=Fact("latency", findings.spread_of_latency(every)),
-        sensitivity=report.sensitivity,
+        sensitivity=report.sensitivity or ("No what-if was computed for this report.",),
         bill=next((b for b in bills if b.row.candidate.verdict == "best"), None),
         bills=bills,
         confidence=tuple(_confidence(report)),
@@ -177,10 +177,11 @@ def _budget(best: Candidate | None, budget: Decimal) -> Check:
 
 
 def _price_age(oldest: str | None, today: date | None) -> Iterator[Check]:
+    """Judge the oldest price; one dated to the month counts from its first day."""
     if oldest is None or today is None:
         return
     try:
-        age = (today - date.fromisoformat(oldest[:10])).days
+        age = (today - date.fromisoformat(f"{oldest}-01"[:10])).days
     except ValueError:
         yield Check("WARN", f"age of prices unknown: {oldest}")
         return
@@ -268,9 +269,10 @@ def _confidence(report: CostReport) -> Iterator[Fact]:
         )
     if report.seeds:
         yield Fact("seeds", f"{len(report.seeds)}: {', '.join(map(str, report.seeds))}")
-    lags = [c.run.max_lag_s for c in report.candidates if c.run and c.run.max_lag_s is not None]
-    if lags:
-        yield Fact("load generator", f"kept its schedule within {format_duration(max(lags))}")
+    lags_s = [c.run.max_lag_s for c in report.candidates if c.run and c.run.max_lag_s is not None]
+    lags_s += [m["max_lag_ms"] / 1000 for m in report.measured if m.get("max_lag_ms") is not None]
+    if lags_s:
+        yield Fact("load generator", f"kept its schedule within {format_duration(max(lags_s))}")
     for line in report.calibration or ("the simulator was not calibrated in this run",):
         yield Fact("calibration", line)
 
@@ -291,18 +293,18 @@ def _assumptions(every: Sequence[Row]) -> tuple[Fact, ...]:
 def _environment(report: CostReport) -> Iterator[Fact]:
     yield Fact("trace", f"{report.trace_name}, sha256 {report.trace_digest}")
     for profile in report.profiles:
-        yield Fact(f"profile {profile.get('name', '')}".strip(), _facts(profile, skip=("name",)))
-    for run in report.measured:
-        yield Fact(f"load test {run.get('name', '')}".strip(), _facts(run, skip=("name",)))
+        yield Fact(f"profile {profile.get('name', '')}".strip(), _facts(profile))
+    for number, run in enumerate(report.measured, start=1):
+        yield Fact(f"load test {number}", _facts(run))
 
 
-def _facts(document: Mapping[str, Any], skip: Sequence[str] = ()) -> str:
+_UNTOLD = frozenset({"schema_version", "name", "capacity", "assumptions"})
+
+
+def _facts(document: Mapping[str, Any]) -> str:
     """Print the plain values of a document, one level of nesting deep; lists are left to the JSON."""
-    return " · ".join(
-        f"{key} {text}"
-        for key, value in document.items()
-        if key not in skip and (text := _fact(value))
-    )
+    told = [(key, _fact(value)) for key, value in document.items() if key not in _UNTOLD]
+    return " · ".join(f"{key} {text}" for key, text in told if text)
 
 
 def _fact(value: Any) -> str:
@@ -310,7 +312,8 @@ def _fact(value: Any) -> str:
         case None | list() | tuple():
             return ""
         case Mapping():
-            inner = [f"{k} {_fact(v)}" for k, v in value.items() if not isinstance(v, Mapping)]
+            plain = [(k, _fact(v)) for k, v in value.items() if not isinstance(v, Mapping)]
+            inner = [f"{k} {text}" for k, text in plain if text]
             return f"({', '.join(inner)})" if inner else ""
         case float():
             return f"{value:.4g}"

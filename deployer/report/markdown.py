@@ -57,16 +57,13 @@ def _sections(page: Content) -> Iterator[tuple[str, str]]:
     yield "table", "\n".join(_footnotes(page))
     if page.findings:
         yield "findings", _list("What the plots show", [f.text for f in page.findings])
-    yield "sensitivity", _list("What would change the answer", page.sensitivity or (NOT_ASKED,))
+    yield "sensitivity", _list("What would change the answer", page.sensitivity)
     if page.bill:
         yield "bill", f"### Bill of the best\n\n{_bill(page.bill)}"
     yield "confidence", "\n\n".join(_confidence(page))
     if page.commands:
         yield "commands", "### Do it\n\n" + _commands(page.commands)
     yield "details", _details(page)
-
-
-NOT_ASKED = "No what-if was computed for this report."
 
 
 def _headline(page: Content) -> Iterator[str]:

@@ -55,8 +55,8 @@ def to_json(report: CostReport) -> dict[str, Any]:
 
 
 def dumps(report: CostReport) -> str:
-    """Return report.json as text. Raises ValueError for a number that is not finite."""
-    return json.dumps(to_json(report), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    """Return report.json as ASCII text. Raises ValueError for a number that is not finite."""
+    return json.dumps(to_json(report), indent=1, allow_nan=False) + "\n"
 
 
 def _candidate(row: Row) -> dict[str, Any]:

@@ -80,6 +80,8 @@ def _tidy(element: ElementTree.Element, ids: dict[str, str]) -> None:
     for declaration in element.attrib.pop("style", "").split(";"):
         if declaration.strip():
             element.attrib.update(_attributes(*declaration.strip().split(": ", 1)))
+    if element.get("transform", "").startswith("rotate(-0 "):
+        del element.attrib["transform"]
     element.attrib.update(_references(element, ids))
     for name in _NUMBERS:
         if name in element.attrib:

@@ -6,8 +6,11 @@ files hold on every platform.
 
 from __future__ import annotations
 
+import os
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -28,6 +31,8 @@ from deployer.spec.deployment import Slo
 from deployer.units import format_share
 
 Floats = NDArray[np.float64]
+GOLDEN = Path(__file__).parents[2] / "golden" / "report"
+UPDATE = "DEPLOYER_UPDATE_GOLDEN"
 
 DAY_S = 86_400.0
 REQUESTS = 172_800
@@ -247,25 +252,25 @@ def _candidates() -> tuple[Candidate, ...]:
     realtime, serverless, ec2 = "sagemaker-realtime", "sagemaker-serverless", "ec2-fleet"
     tie = "tied with the best: the 95% intervals overlap"
     made = (
-        Made("sagemaker-realtime-ml-c5-large-int8-static", realtime, "int8-static", "best", older,
+        Made("sagemaker ml.c5.large 1–6 int8-static", realtime, "int8-static", "best", older,
              endpoint_bill(older, "ml.c5.large", "0.102"), "", 1, "0.0009", (1, 2)),
-        Made("sagemaker-realtime-ml-c7i-large-int8-static", realtime, "int8-static", "meets",
+        Made("sagemaker ml.c7i.large 1–6 int8-static", realtime, "int8-static", "meets",
              endpoint, endpoint_bill(endpoint, "ml.c7i.large", "0.1071"), tie, 2, "0.0010", (1, 2)),
-        Made("ec2-fleet-c7i-large-int8-static", ec2, "int8-static", "meets", fleet,
+        Made("ec2-fleet c7i.large 1–6 int8-static", ec2, "int8-static", "meets", fleet,
              fleet_bill(fleet, "c7i.large", "0.08925"), "", 3, "0.0009", (1, 2)),
-        Made("load-test-of-one-endpoint", realtime, "fp32", "meets", tested,
+        Made("load test of one endpoint", realtime, "fp32", "meets", tested,
              endpoint_bill(tested, "ml.c5.xlarge", "0.204"), "", 4, None, (1, 1)),
-        Made("ec2-fleet-c7i-large-fp32", ec2, "fp32", "meets", plain,
+        Made("ec2-fleet c7i.large 1–6 fp32", ec2, "fp32", "meets", plain,
              fleet_bill(plain, "c7i.large", "0.08925"), "", 5, "0.0014", (2, 3)),
-        Made("ec2-fleet-c5-large-fixed-fp32", ec2, "fp32", "misses", small,
+        Made("ec2-fleet c5.large ×1 fp32", ec2, "fp32", "misses", small,
              fleet_bill(small, "c5.large", "0.085"), _missed(small), None, "0.0004", (1, 1)),
-        Made("sagemaker-serverless-2gb-int8-static", serverless, "int8-static", "misses", cold,
+        Made("serverless 2 GB int8-static", serverless, "int8-static", "misses", cold,
              serverless_bill(cold, "0.00004"), _missed(cold), None, "0.0001"),
     )  # fmt: skip
     reason = "the price book holds no sagemaker-serverless/us-east-1/Mem-4GB; it holds 2GB and 3GB"
     return (
         *(each.candidate() for each in made),
-        unknown("sagemaker-serverless-4gb-int8-static", serverless, "int8-static", reason),
+        unknown("serverless 4 GB int8-static", serverless, "int8-static", reason),
     )
 
 
@@ -326,11 +331,11 @@ def report() -> CostReport:
         slo=Slo(p99_ms=OBJECTIVE_MS),
         candidates=candidates,
         headline=(
-            "Run sagemaker-realtime-ml-c5-large-int8-static (1–2 instances): USD 0.022 ± 0.0009 per "
+            "Run sagemaker ml.c5.large 1–6 int8-static (1–2 instances): USD 0.022 ± 0.0009 per "
             "thousand successful requests, p99 66 ms and 99.78% of offered requests within 100 ms "
             "(99% wanted) (simulated, assumed: Service times of this machine hold on c5, c7i and "
             "serverless at factor 1.0 (assumed) and 1 more).",
-            "Tied with it within the 95% intervals: sagemaker-realtime-ml-c7i-large-int8-static "
+            "Tied with it within the 95% intervals: sagemaker ml.c7i.large 1–6 int8-static "
             "(USD 0.023 ± 0.001).",
         ),
         oldest_price="2024-07-01",
@@ -338,8 +343,8 @@ def report() -> CostReport:
         profiles=(profile,),
         measured=({"name": "int8-static", "offered": 372, "successes": 372, "max_lag_ms": 2.5},),
         sensitivity=(
-            "Traffic × 2.0: ec2-fleet-c7i-large-int8-static is cheapest (USD 0.013 per thousand).",
-            "ml.c5.large instances 10% dearer: sagemaker-realtime-ml-c7i-large-int8-static is cheapest.",
+            "Traffic × 2.0: ec2-fleet c7i.large 1–6 int8-static is cheapest (USD 0.013 per thousand).",
+            "ml.c5.large instances 10% dearer: sagemaker ml.c7i.large 1–6 int8-static is cheapest.",
         ),
         calibration=(
             "Simulated p99 differs from the load test on this machine by 4.1% (int8-static).",
@@ -354,15 +359,15 @@ def report() -> CostReport:
         ),
         load_curves=_curves(candidates),
         commands=(
-            "deployer plan candidates/sagemaker-realtime-ml-c5-large-int8-static.toml",
-            "deployer deploy candidates/sagemaker-realtime-ml-c5-large-int8-static.toml",
+            "deployer plan candidates/ml-c5-large-int8-static.toml",
+            "deployer deploy candidates/ml-c5-large-int8-static.toml",
             "deployer compare candidates/*.toml --trace trace.csv --slo p99=100ms -o report",
         ),
         tool_version="0.1.0",
     )
 
 
-HOSTILE = '<img src=x onerror=alert(1)>|`code`\n=HYPERLINK("http://x")\u202egnp.exe\x07 $x_1$ @here #1 {{7*7}}'
+HOSTILE = '<img src=x onerror=alert(1)>|`code`\n=HYPERLINK("http://x")\u202egnp.exe\x07\udcff $x_1$ @here #1 {{7*7}}'
 
 
 @pytest.fixture(scope="session")
@@ -407,3 +412,20 @@ def hostile(report: CostReport) -> CostReport:
         commands=said,
         tool_version=HOSTILE,
     )
+
+
+@pytest.fixture(scope="session")
+def golden() -> Callable[[str, str], None]:
+    """Compare a text with its approved file; DEPLOYER_UPDATE_GOLDEN=1 approves what there is, never in CI."""
+
+    def compare(name: str, text: str) -> None:
+        path = GOLDEN / name
+        if os.environ.get(UPDATE) and not os.environ.get("CI"):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text, encoding="utf-8", newline="\n")
+        approved = path.read_text(encoding="utf-8")
+        assert text == approved, (
+            f"{name} changed; if that is meant: {UPDATE}=1 pytest, and read the diff"
+        )
+
+    return compare
