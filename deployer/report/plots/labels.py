@@ -9,11 +9,12 @@ from itertools import product
 from matplotlib.font_manager import FontProperties
 from matplotlib.textpath import TextToPath
 
-from deployer.report.columns import cells
+from deployer.report.columns import cells, elide
 
 _METER = TextToPath()
 _STEPS_PX = (8.0, 20.0, 36.0, 56.0, 90.0, 140.0)
 _RISES = (0, 1, -1, 2, -2, 3, -3, 4, -4, 5, -5, 6, -6)
+_NARROWEST_EM = 0.25
 MARGIN_PX = 5.0
 """Free space to the left and right of a label, so that two numbers never read as one."""
 LEADING = 1.25
@@ -55,6 +56,7 @@ def width_px(text: str, size: float, *, bold: bool = False) -> float:
 
 def shorten(text: str, size: float, room_px: float, *, bold: bool = False) -> str:
     """Return ``text`` in at most ``room_px`` pixels; the middle gives way."""
+    text = elide(text, max(2, int(room_px / size / _NARROWEST_EM)))
     kept, shown = len(text), text
     while width_px(shown, size, bold=bold) > room_px and kept > 1:
         kept -= 1
