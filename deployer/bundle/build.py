@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from deployer.bundle.archive import pack
 from deployer.bundle.bundle import Bundle, archive_name
-from deployer.bundle.disk import reading
+from deployer.bundle.disk import is_folder, reading
 from deployer.bundle.manifest import WHOLE_FOLDER, check_manifest
 from deployer.bundle.measure import Measured, measure
 from deployer.bundle.members import LIMITS
@@ -66,8 +67,8 @@ def build(
         lineage=dict(lineage),
     )
     check_manifest(manifest, LIMITS)
-    check_weights(model, contents)
     path = out_dir / archive_name(manifest)
+    check_weights(path, contents)
     with new_file(path) as file:
         pack(file, manifest, sources.by_path)
     return Bundle(path, manifest)
@@ -82,7 +83,9 @@ def _sources(
     samples: Path | None,
 ) -> Sources:
     for folder in (model, *extra, *([samples] if samples else [])):
-        if folder.is_dir() and out_dir.resolve().is_relative_to(folder.resolve()):
+        if is_folder(folder) and Path(os.path.realpath(out_dir)).is_relative_to(
+            os.path.realpath(folder)
+        ):
             raise InputError(
                 f"{str(out_dir)!r} lies in {str(folder)!r}, which goes into the bundle",
                 hint="choose an output folder outside it",
@@ -100,7 +103,7 @@ def _sources(
 
 def _main_file(model: Path, sources: Sources) -> str:
     """Return the member that is the model: a folder's only ONNX file, or the folder."""
-    if not model.is_dir():
+    if not is_folder(model):
         return model.name
     files = [path for path in sources.by_path if path.lower().endswith(".onnx")]
     return files[0] if len(files) == 1 else WHOLE_FOLDER

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from deployer.bundle.archive import verify_archive
+from deployer.bundle.disk import is_folder
 from deployer.bundle.folder import verify_folder
 from deployer.bundle.members import LIMITS, Limits
 from deployer.errors import InputError
@@ -43,7 +44,7 @@ def open_bundle(path: Path, *, digest: str | None = None, limits: Limits = LIMIT
     """
     if digest is not None and not _DIGEST.fullmatch(digest):
         raise InputError(f"{digest!r} is no bundle's digest: 12 to 64 hex digits")
-    manifest = verify_folder(path, limits) if path.is_dir() else verify_archive(path, limits)
+    manifest = verify_folder(path, limits) if is_folder(path) else verify_archive(path, limits)
     named = _NAMED.fullmatch(path.name)
     if named and not manifest.digest.startswith(named[1]):
         raise InputError(

@@ -54,6 +54,11 @@ class DiskFile:
             return open_below(self.root, self.name)
 
 
+def is_folder(path: Path) -> bool:
+    """Return whether ``path`` is a folder, or a link to one; False when that cannot be told."""
+    return os.path.isdir(path)  # Path.is_dir raises where a parent may not be searched
+
+
 def file_at(path: Path) -> DiskFile:
     """Return the regular file at ``path``. Raises InputError when it is anything else, a link included."""
     return file_below(path.parent, path.name)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
-from deployer.bundle.disk import DiskFile, file_at, file_below, files_in, reading
+from deployer.bundle.disk import DiskFile, file_at, file_below, files_in, is_folder, reading
 from deployer.bundle.members import PLAIN, Paths, path_problem
 from deployer.bundle.onnxfile import data_member, read_onnx
 from deployer.bundle.requirements import merge
@@ -71,7 +71,7 @@ class Sources:
 
         A folder may hold ``code/inference.py`` and ``code/requirements.txt``, as SageMaker's do.
         """
-        if not model.is_dir():
+        if not is_folder(model):
             file = file_at(model)
             self.add(file.name, file)
             for name in _data_files(file):
@@ -90,7 +90,7 @@ class Sources:
 
     def add_extra(self, path: Path) -> None:
         """Add a file, or a folder under its own name, at the bundle's root."""
-        if path.is_dir():
+        if is_folder(path):
             for file in files_in(path):
                 self.add(f"{path.name}/{file.name}", file)
         else:
@@ -105,7 +105,7 @@ class Sources:
 
     def add_samples(self, samples: Path) -> None:
         """Add one sample request, or a folder of them."""
-        for file in files_in(samples) if samples.is_dir() else [file_at(samples)]:
+        for file in files_in(samples) if is_folder(samples) else [file_at(samples)]:
             if "/" in file.name or PurePosixPath(file.name).suffix not in CONTENT_TYPES:
                 raise InputError(
                     f"{str(file)!r} is no sample request",
@@ -154,8 +154,6 @@ def _serving_code() -> dict[str, DiskFile]:
 
 
 def _is_code(name: PurePosixPath) -> bool:
-    if {"__pycache__", "tests"} & set(name.parts):
-        return False
     return name.suffix == ".py" or str(name) in _SERVING_DATA
 
 

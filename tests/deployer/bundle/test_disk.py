@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from deployer.bundle.disk import file_at, file_below, files_in, open_below, open_file
+from deployer.bundle.disk import file_at, file_below, files_in, is_folder, open_below, open_file
 from deployer.errors import InputError
 
 
@@ -115,6 +115,14 @@ def test_a_fifo_given_as_a_bundle_does_not_wait_for_a_writer(tmp_path: Path) -> 
     os.mkfifo(tmp_path / "fifo")
     with pytest.raises(InputError, match="is a fifo"):
         open_file(tmp_path / "fifo")
+
+
+def test_a_folder_that_may_not_be_searched_is_one_clear_error(tmp_path: Path) -> None:
+    """A link to itself stands in for it: it fails the same for root."""
+    (tmp_path / "loop").symlink_to("loop")
+    assert not is_folder(tmp_path / "loop" / "file")
+    with pytest.raises(InputError, match="cannot read"):
+        file_at(tmp_path / "loop" / "file")
 
 
 def test_what_is_missing_is_said_to_be(tmp_path: Path) -> None:

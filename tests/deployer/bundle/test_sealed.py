@@ -92,6 +92,14 @@ def test_bytes_after_the_end_are_refused(tail: bytes, compress: Callable[[], byt
     assert "damaged" in refusal(compress() + tail)
 
 
+def test_bytes_after_an_end_that_fills_the_read_buffer_are_refused() -> None:
+    """Nothing is left over then: only one more read tells."""
+    sizes = {len(gzip.compress(bytes(n), 0)): n for n in range((1 << 16) - 100, 1 << 16)}
+    whole = gzip.compress(bytes(sizes[1 << 16]), 0)
+    assert read(whole) == bytes(sizes[1 << 16])
+    assert "bytes follow its end" in refusal(whole + b"x")
+
+
 @given(st.binary(max_size=300))
 def test_bytes_that_are_no_gzip_are_refused(data: bytes) -> None:
     assert "damaged" in refusal(data)
