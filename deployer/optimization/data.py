@@ -19,16 +19,16 @@ def load_npz(path: Path) -> dict[str, Array]:
     """Read an .npz file without unpickling. Raises InputError naming the file and what is wrong with it."""
     hint = "write one with numpy.savez(file, input_name=array, label=labels)"
     try:
-        with np.load(path, allow_pickle=False) as archive:
-            if isinstance(archive, np.ndarray):
-                raise InputError(f"{str(path)!r} holds one bare array, not named ones", hint=hint)
-            return {name: archive[name] for name in archive.files}
-    except InputError:
-        raise
-    except (OSError, ValueError, EOFError, AttributeError, TypeError) as error:
+        with path.open("rb") as stream:
+            held = np.load(stream, allow_pickle=False)
+            arrays = (
+                {} if isinstance(held, np.ndarray) else {name: held[name] for name in held.files}
+            )
+    except Exception as error:  # OSError, ValueError, BadZipFile, zlib.error: no common base
         raise InputError(f"cannot read {str(path)!r} as .npz: {error}", hint=hint) from error
-    except Exception as error:  # zipfile.BadZipFile and zlib.error share no base class
-        raise InputError(f"cannot read {str(path)!r} as .npz: {error}", hint=hint) from error
+    if isinstance(held, np.ndarray):
+        raise InputError(f"{str(path)!r} holds one bare array, not named ones", hint=hint)
+    return arrays
 
 
 def check(arrays: Arrays, inputs: Sequence[TensorSpec], where: str) -> dict[str, Array]:

@@ -24,7 +24,7 @@ import torch
 from deployer.errors import ConditionFailed, InputError
 from deployer.optimization import graph
 from deployer.optimization.data import check
-from deployer.optimization.onnxfile import external_data, save
+from deployer.optimization.onnxfile import external_files, save
 from deployer.optimization.session import Array, Arrays, Session, rows
 from deployer.optimization.variant import Variant, describe
 
@@ -264,8 +264,7 @@ def _refuse_pickle(path: Path) -> Any:
 
 
 def _move(draft: Path, out: Path) -> None:
-    data = external_data(draft)
-    if data:
+    for data in external_files(draft):
         os.replace(data, out.with_name(data.name))
     os.replace(draft, out)
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from deployer.errors import ConditionFailed, InputError
 from deployer.optimization import data, fallback, hardware, metrics, output, quantize, records
+from deployer.optimization.alternatives import rungs as alternative_rungs
 from deployer.optimization.judge import Judge, UsdPerThousand, seconds_per_item, timing_cases
 from deployer.optimization.report import LadderReport, RungResult
 from deployer.optimization.session import Arrays, Session
@@ -33,6 +34,7 @@ def climb(
     threads: int = 1,
     batch_sizes: Sequence[int] = (1, 8),
     rungs: Sequence[str] | None = None,
+    alternatives: Mapping[str, Path] | None = None,
     usd_per_thousand: UsdPerThousand | None = None,
     latencies: Path | None = None,
     require_speedup: float | None = None,
@@ -41,9 +43,10 @@ def climb(
     """Try every rung on the ONNX file ``model``; write ``best.onnx``, ``ladder.json`` and the rungs to ``out``.
 
     ``calibration`` and ``evaluation`` map input names to arrays (rows first); the evaluation set also holds
-    ``label`` or ``target`` where the metric needs one. ``max_drop`` is in the metric's unit. ``usd_per_thousand`` maps
-    seconds per inference (at the best batch size) to USD. ``latencies`` is a ``latencies.json`` of an earlier climb,
-    used instead of the clock. FP32 stays where no rung passes every gate.
+    ``label`` or ``target`` where the metric needs one. ``max_drop`` is in the metric's unit. ``alternatives`` names
+    other ONNX files for the same inputs (smaller, pruned, distilled) that are tried as they are and in int8.
+    ``usd_per_thousand`` maps seconds per inference (at the best batch size) to USD. ``latencies`` is a
+    ``latencies.json`` of an earlier climb, used instead of the clock. FP32 stays where no rung passes every gate.
 
     Raises InputError for wrong data, an unreadable model or an unknown rung, and ConditionFailed when the best is
     not ``require_speedup`` times as fast as FP32 (the report is then written all the same).
@@ -51,7 +54,8 @@ def climb(
     say = progress or _silent
     _check_numbers(max_drop, threads, batch_sizes)
     machine = hardware.detect()
-    chosen = _chosen(rungs, reduce_range=not hardware.has_int8_dot(machine))
+    reduce_range = not hardware.has_int8_dot(machine)
+    chosen = _chosen(rungs, reduce_range=reduce_range)
     with output.workspace(out) as folder:
         judge = _judge(
             model,
@@ -66,8 +70,11 @@ def climb(
             usd_per_thousand=usd_per_thousand,
             recorded=records.load(latencies) if latencies else None,
         )
+        others = alternative_rungs(
+            alternatives or {}, judge.session.inputs, reduce_range=reduce_range
+        )
         say(f"fp32: {metric} {judge.fp32.score:.4f}, {judge.fp32.size_bytes / 1e6:.1f} MB")
-        results = _climb(judge, chosen, say)
+        results = _climb(judge, (*chosen, *others), say)
         report = _conclude(judge, results, machine)
         report = output.publish(report, records.dumps(results), folder, out)
     say(report.conclusion)
@@ -202,7 +209,7 @@ def _pick(results: list[RungResult]) -> RungResult | None:
 
 
 def _conclusion(best: RungResult | None, nearest: RungResult | None, fp32: Variant) -> str:
-    if best and best.precision == "fp32":
+    if best and best.name == quantize.OPTIMIZED:
         return f"FP32 stays, as {best.name} ({best.reason}): no quantized rung passes all gates"
     if best and best.variant and best.speedup and best.accuracy:
         size = best.variant.size_bytes / fp32.size_bytes

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import onnx
 
+from deployer.errors import InputError
+
 _PROTO_LIMIT = 2**31 - 1
 """Protobuf's own bound on one message; above it weights move to a file beside the model."""
 
@@ -36,12 +38,17 @@ def strip(model: onnx.ModelProto) -> None:
             node.doc_string = ""
 
 
-def external_data(path: Path) -> Path | None:
-    """Return the file beside ``path`` that holds its weights (``NAME.data``), None when they are inside."""
-    data = path.with_name(path.name + ".data")
-    return data if data.is_file() else None
+def external_files(path: Path) -> tuple[Path, ...]:
+    """Return the files beside ``path`` that hold its weights; none when they are inside.
 
-
-def uses_external_data(model: onnx.ModelProto) -> bool:
-    """Say whether any weight lies outside the file."""
-    return any(item.data_location == onnx.TensorProto.EXTERNAL for item in model.graph.initializer)
+    Raises InputError for a weight that would be read from outside the model's folder.
+    """
+    model = onnx.load(str(path), load_external_data=False)
+    names = set()
+    for item in model.graph.initializer:
+        if item.data_location == onnx.TensorProto.EXTERNAL:
+            names |= {entry.value for entry in item.external_data if entry.key == "location"}
+    for name in names:
+        if Path(name).name != name:
+            raise InputError(f"{path.name}: its weights lie at {name!r}, outside its own folder")
+    return tuple(path.with_name(name) for name in sorted(names))

@@ -27,6 +27,7 @@ from deployer.optimization.session import Array, Arrays
 from deployer.optimization.tables import shrink_tables
 
 CALIBRATION_BATCH = 8
+OPTIMIZED = "fp32-optimized"
 HISTOGRAM_ROWS = 64
 """Entropy and percentile hold every activation in memory; this many rows fill their histograms well enough."""
 
@@ -82,7 +83,7 @@ def prepare(source: Path, target: Path) -> None:
 def rungs(*, reduce_range: bool) -> tuple[Rung, ...]:
     """Return the rungs in the order in which they are tried; ``reduce_range`` is for CPUs without VNNI."""
     return (
-        Rung("fp32-optimized", "fp32", _optimized),
+        Rung(OPTIMIZED, "fp32", _optimized),
         Rung("int8-equalized-static", "int8", _equalized(True, reduce_range), mixes=True),
         Rung(
             "int8-equalized-dynamic",

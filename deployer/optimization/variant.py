@@ -8,10 +8,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import onnx
-
 from deployer.errors import InputError
-from deployer.optimization.onnxfile import external_data, uses_external_data
+from deployer.optimization.onnxfile import external_files
 
 
 @dataclass(frozen=True)
@@ -30,9 +28,8 @@ class Variant:
     score: float | None = None
 
     def files(self) -> tuple[Path, ...]:
-        """Return the model file and, where weights lie beside it, their file."""
-        data = external_data(self.path)
-        return (self.path, data) if data else (self.path,)
+        """Return the model file and, where weights lie beside it, their files."""
+        return (self.path, *external_files(self.path))
 
     def moved(self, path: Path) -> Variant:
         """Return the same variant at another path."""
@@ -56,27 +53,23 @@ class Variant:
 
 
 def describe(path: Path, name: str, precision: str, parent_sha256: str | None = None) -> Variant:
-    """Return the Variant of a file and its external data. Raises InputError when it cannot be read."""
-    data = external_data(path)
+    """Return the Variant of a file and its external data. Raises InputError when one cannot be read."""
     digest = hashlib.sha256()
     size = 0
-    for part in (path, *([data] if data else [])):
+    for part in (path, *external_files(path)):
         try:
             with part.open("rb") as stream:
                 while block := stream.read(1 << 20):
                     digest.update(block)
                     size += len(block)
         except OSError as error:
-            raise InputError(f"cannot read the model {str(part)!r}: {error.strerror}") from error
+            raise InputError(f"cannot read {str(part)!r}: {error.strerror}") from error
     return Variant(name, path, precision, size, digest.hexdigest(), parent_sha256)
 
 
 def adopt(model: Path, target: Path) -> Variant:
-    """Copy the user's FP32 model to ``target`` and return its Variant."""
-    message = onnx.load(str(model), load_external_data=False)
-    if uses_external_data(message):
-        message = onnx.load(str(model))
-        onnx.save(message, str(target), save_as_external_data=True, location=target.name + ".data")
-    else:
-        shutil.copyfile(model, target)
+    """Copy the user's FP32 model, and its external data under their own names, to ``target``'s folder."""
+    for part in external_files(model):
+        shutil.copyfile(part, target.with_name(part.name))
+    shutil.copyfile(model, target)
     return describe(target, "fp32", "fp32")

@@ -55,6 +55,12 @@ class Classifier(torch.nn.Module):  # type: ignore[misc, name-defined]
         return self.last(self.first(features))
 
 
+@pytest.fixture(scope="session", autouse=True)
+def one_thread() -> None:
+    """Small models lose more to waiting threads than they gain."""
+    torch.set_num_threads(1)
+
+
 def labelled(rows: int, seed: int) -> dict[str, np.ndarray]:
     rng = np.random.default_rng(seed)
     labels = rng.integers(0, CLASSES, rows)

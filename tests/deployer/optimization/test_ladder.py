@@ -161,18 +161,33 @@ def test_cost_gate_refuses_what_costs_more_than_fp32(
 def test_report_rows_carry_what_a_plot_of_accuracy_latency_and_size_needs(
     classifier: Path, calibration: Any, evaluation: Any, tmp_path: Path
 ) -> None:
-    climb(classifier, calibration, evaluation, tmp_path / "out", RIGHT[:1])
+    report = climb(classifier, calibration, evaluation, tmp_path / "out", RIGHT[:1])
     document = json.loads((tmp_path / "out/ladder.json").read_text())
+    assert document == report.to_json()
     assert document["hardware"]["cpu"]
     for rung in document["rungs"]:
         assert rung["variant"]["score"] == pytest.approx(1.0, abs=0.01)
         assert rung["variant"]["size_bytes"] > 0
         assert set(rung["latency_ms"]) == {"batch 1", "batch 8"}
-    assert [row["rung"] for row in climb_table(document)] == ["fp32", RIGHT[0]]
+    assert [row["rung"] for row in report.table()] == ["fp32", RIGHT[0]]
 
 
-def climb_table(document: Any) -> list[dict[str, Any]]:
-    return [{"rung": rung["name"]} for rung in document["rungs"]]
+def test_alternative_model_is_a_rung_as_it_is_and_in_int8(
+    classifier: Path, outlier_model: Path, calibration: Any, evaluation: Any, tmp_path: Path
+) -> None:
+    other = {"smaller": classifier}
+    report = climb(classifier, calibration, evaluation, tmp_path / "out", [], alternatives=other)
+    assert [rung.name for rung in report.rungs] == ["fp32", "smaller", "smaller-int8"]
+    assert all(rung.accuracy and rung.accuracy.passed for rung in report.rungs[1:])
+    with pytest.raises(InputError, match="alternative 'deep' takes"):
+        climb(
+            classifier,
+            calibration,
+            evaluation,
+            tmp_path / "other",
+            [],
+            alternatives={"deep": outlier_model},
+        )
 
 
 def features(**change: Any) -> dict[str, np.ndarray]:

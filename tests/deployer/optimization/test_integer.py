@@ -1,0 +1,170 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from onnx import helper, numpy_helper
+
+from deployer.optimization import graph, integer, quantize, sensitivity
+from deployer.optimization.equalize import equalize, ranges
+from deployer.optimization.onnxfile import save
+from deployer.optimization.session import Session
+
+pytestmark = pytest.mark.optimize
+
+
+@pytest.fixture
+def prepared(classifier: Path, tmp_path: Path) -> Path:
+    quantize.prepare(classifier, tmp_path / "prepared.onnx")
+    return tmp_path / "prepared.onnx"
+
+
+def table_model(path: Path) -> Path:
+    """Ids -> rows of a table -> a product with a bias; the table's rows differ in size by thousands."""
+    rng = np.random.default_rng(0)
+    table = rng.normal(size=(256, 32)).astype(np.float32) * np.logspace(-2, 2, 256)[:, None]
+    nodes = [
+        helper.make_node("Gather", ["table", "ids"], ["rows"], name="look"),
+        helper.make_node("MatMul", ["rows", "weight"], ["product"], name="multiply"),
+        helper.make_node("Add", ["bias", "product"], ["answer"], name="add"),
+    ]
+    made = helper.make_graph(
+        nodes,
+        "tables",
+        [helper.make_tensor_value_info("ids", onnx.TensorProto.INT64, ["batch"])],
+        [helper.make_tensor_value_info("answer", onnx.TensorProto.FLOAT, ["batch", 8])],
+        [
+            numpy_helper.from_array(table.astype(np.float32), "table"),
+            numpy_helper.from_array(rng.normal(size=(32, 8)).astype(np.float32), "weight"),
+            numpy_helper.from_array(rng.normal(size=8).astype(np.float32), "bias"),
+        ],
+    )
+    save(helper.make_model(made, opset_imports=[helper.make_opsetid("", 20)], ir_version=10), path)
+    return path
+
+
+def test_equalising_alone_changes_no_answer(
+    prepared: Path, calibration: Any, tmp_path: Path
+) -> None:
+    model = onnx.load(str(prepared))
+    graph.gemm_to_matmul(model)
+    found = ranges(model, calibration, {layer.activation for layer in graph.layers(model)})
+    before = {name: value.size.copy() for name, value in found.items()}
+    after = equalize(model, found, 0.8)
+    save(model, tmp_path / "even.onnx")
+    np.testing.assert_allclose(
+        Session(tmp_path / "even.onnx").run(calibration),
+        Session(prepared).run(calibration),
+        atol=1e-4,
+    )
+    for name, size in before.items():
+        assert np.ptp(np.log(after[f"{name}.even"].size)) <= np.ptp(np.log(size)) + 1e-5
+
+
+@pytest.mark.parametrize("static", [True, False])
+def test_int8_of_a_table_and_a_product_stays_within_two_percent(
+    static: bool, tmp_path: Path
+) -> None:
+    source = table_model(tmp_path / "model.onnx")
+    ids = {"ids": np.arange(256)}
+    integer.build(
+        source, ids, tmp_path / "out.onnx", frozenset(), static=static, reduce_range=False
+    )
+    made = onnx.load(str(tmp_path / "out.onnx"))
+    kinds = [node.op_type for node in made.graph.node]
+    assert "MatMulIntegerToFloat" in kinds
+    assert "MatMul" not in kinds
+    assert "Add" not in kinds  # the bias went into the integer product
+    wanted, given = Session(source).run(ids), Session(tmp_path / "out.onnx").run(ids)
+    assert integer.distance(given, wanted) < 0.02
+    assert (tmp_path / "out.onnx").stat().st_size < 0.6 * source.stat().st_size
+
+
+def test_static_answer_does_not_depend_on_its_batchmates(tmp_path: Path) -> None:
+    source = table_model(tmp_path / "model.onnx")
+    ids = {"ids": np.arange(256)}
+    for static in (True, False):
+        path = tmp_path / f"{static}.onnx"
+        integer.build(source, ids, path, frozenset(), static=static, reduce_range=False)
+    alone = {"ids": np.array([0])}
+    crowd = {"ids": np.array([0, 255])}  # the second row is ten thousand times as large
+    gaps = {
+        static: np.abs(
+            Session(tmp_path / f"{static}.onnx").run(alone)[0]
+            - Session(tmp_path / f"{static}.onnx").run(crowd)[0]
+        ).max()
+        for static in (True, False)
+    }
+    assert gaps[True] == 0
+    assert gaps[False] > 0
+
+
+def test_excluded_layer_stays_float(prepared: Path, calibration: Any, tmp_path: Path) -> None:
+    names = graph.weighted_nodes(onnx.load(str(prepared)))
+    assert len(names) == 2
+    integer.build(
+        prepared,
+        calibration,
+        tmp_path / "out.onnx",
+        frozenset(names[:1]),
+        static=True,
+        reduce_range=False,
+    )
+    kinds = {node.name: node.op_type for node in onnx.load(str(tmp_path / "out.onnx")).graph.node}
+    assert kinds[names[0]] == "MatMul"
+    assert kinds[names[1]] == "MatMulIntegerToFloat"
+
+
+def test_reduced_range_keeps_weights_to_seven_bits(tmp_path: Path) -> None:
+    source = table_model(tmp_path / "model.onnx")
+    ids = {"ids": np.arange(256)}
+    integer.build(source, ids, tmp_path / "o.onnx", frozenset(), static=True, reduce_range=True)
+    known = graph.weights(onnx.load(str(tmp_path / "o.onnx")))
+    weight = numpy_helper.to_array(known["multiply.int8"])
+    assert np.abs(weight.astype(int)).max() == 63
+
+
+def test_model_without_products_is_a_plain_error(tmp_path: Path) -> None:
+    node = helper.make_node("Relu", ["x"], ["y"])
+    tensors = [
+        [helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, ["batch", 4])] for name in "xy"
+    ]
+    made = helper.make_graph([node], "relu", *tensors)
+    path = tmp_path / "relu.onnx"
+    save(helper.make_model(made, opset_imports=[helper.make_opsetid("", 20)], ir_version=10), path)
+    with pytest.raises(ValueError, match="no matrix products"):
+        integer.build(
+            path,
+            {"x": np.ones((4, 4), np.float32)},
+            tmp_path / "out.onnx",
+            frozenset(),
+            static=True,
+            reduce_range=False,
+        )
+
+
+def test_most_sensitive_layer_is_the_one_with_the_outlier(
+    outlier_model: Path, tmp_path: Path
+) -> None:
+    quantize.prepare(outlier_model, tmp_path / "prepared.onnx")
+    rows = np.random.default_rng(5).normal(size=(32, 512)).astype(np.float32)
+    ranking = sensitivity.rank(tmp_path / "prepared.onnx", {"x": rows})
+    assert len(ranking) == 12
+    # Everything before and after it is even: the outlier alone stands out.
+    assert ranking[0][1] > 5 * ranking[1][1]
+
+
+def test_gemm_becomes_a_product_with_the_same_answer(classifier: Path, tmp_path: Path) -> None:
+    model = onnx.load(str(classifier))
+    assert "Gemm" in {node.op_type for node in model.graph.node}
+    graph.name_nodes(model)
+    graph.gemm_to_matmul(model)
+    assert "Gemm" not in {node.op_type for node in model.graph.node}
+    save(model, tmp_path / "made.onnx")
+    feeds = {"features": np.random.default_rng(0).normal(size=(5, 16)).astype(np.float32)}
+    np.testing.assert_allclose(
+        Session(tmp_path / "made.onnx").run(feeds), Session(classifier).run(feeds), atol=1e-5
+    )
