@@ -43,6 +43,7 @@ V2_TYPES = {
     "FP64": "float64",
     "BYTES": "str",
 }
+_DTYPES = {name: np.dtype(name) for name in V2_TYPES.values() if name != "str"}
 V2_NAMES = {numpy_name: v2_name for v2_name, numpy_name in V2_TYPES.items()}
 
 
@@ -198,50 +199,58 @@ def _texts(value: Any, spec: TensorSpec) -> Array:
 
 
 def _fit(array: Array, spec: TensorSpec) -> Array:
-    array = _shaped(array, spec)
-    if spec.dtype == "str" or array.dtype == spec.dtype:
+    # The usual case first: it is on the way of every request.
+    if array.shape[1:] != spec.shape[1:] or spec.shape[:1] != (None,):
+        array = _shaped(array, spec)
+    if spec.dtype == "str":
         return array
-    if array.dtype.kind not in "biuf":
+    dtype = _DTYPES[spec.dtype]
+    have, want = array.dtype.kind, dtype.kind
+    if array.dtype == dtype:
+        return array
+    if have not in "biuf":
         raise BadRequest(f"input {spec.name!r} takes {spec.dtype} numbers only (no text, no null)")
-    if not np.can_cast(array.dtype, spec.dtype, "same_kind"):
+    if want == "f":
+        return _narrow(array, dtype, spec)
+    if not np.can_cast(array.dtype, dtype, "same_kind"):
         raise BadRequest(f"input {spec.name!r} takes {spec.dtype}, the body holds {array.dtype}")
-    cast = (
-        array.astype(spec.dtype, casting="same_kind")
-        if array.dtype.kind != "f"
-        else _narrow(array, spec)
-    )
-    if array.dtype.kind in "iu" and cast.dtype.kind in "iu" and not np.array_equal(cast, array):
-        raise BadRequest(f"input {spec.name!r}: a value does not fit into {spec.dtype}")
+    cast = array.astype(dtype)
+    if not np.array_equal(cast, array):
+        raise _too_large(spec)
     return cast
 
 
-def _narrow(array: Array, spec: TensorSpec) -> Array:
+def _narrow(array: Array, dtype: np.dtype[Any], spec: TensorSpec) -> Array:
     try:
         with np.errstate(over="raise"):
-            return array.astype(spec.dtype)
+            return array.astype(dtype)
     except FloatingPointError:
-        raise BadRequest(f"input {spec.name!r}: a value does not fit into {spec.dtype}") from None
+        raise _too_large(spec) from None
+
+
+def _too_large(spec: TensorSpec) -> BadRequest:
+    return BadRequest(f"input {spec.name!r}: a value does not fit into {spec.dtype}")
 
 
 def _shaped(array: Array, spec: TensorSpec) -> Array:
-    free_batch = not spec.shape or spec.shape[0] is None
-    fixed = spec.shape[1:]
-    if (
-        array.ndim == 2
-        and len(fixed) > 1
-        and None not in fixed
-        and array.shape[1] == prod(n or 0 for n in fixed)
-    ):
-        return array.reshape(len(array), *(n or 0 for n in fixed))
+    array = _unfolded(array, spec)
     if array.ndim == len(spec.shape) - 1:
         array = array[None]
     if array.ndim != len(spec.shape):
         raise _wrong_shape(array, spec)
     for position, (have, want) in enumerate(zip(array.shape, spec.shape, strict=True)):
         # A fixed first dimension is the model's batch; the handler feeds it in pieces.
-        if want is not None and have != want and (position > 0 or free_batch):
+        if want is not None and have != want and position > 0:
             raise _wrong_shape(array, spec)
     return array
+
+
+def _unfolded(array: Array, spec: TensorSpec) -> Array:
+    """Return flat rows (of CSV, say) in the shape of an input with more dimensions."""
+    tail = [n for n in spec.shape[1:] if n is not None]
+    if len(tail) < 2 or len(tail) != len(spec.shape) - 1 or array.ndim != 2:
+        return array
+    return array.reshape(len(array), *tail) if array.shape[1] == prod(tail) else array
 
 
 def _wrong_shape(array: Array, spec: TensorSpec) -> BadRequest:

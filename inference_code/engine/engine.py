@@ -12,8 +12,9 @@ from inference_code import policy
 from inference_code.codecs import jsontext
 from inference_code.contract import JSON_TYPE
 from inference_code.engine import frames
+from inference_code.engine.arena import Arena, Slot
 from inference_code.engine.log import log
-from inference_code.engine.pool import Job, Ready, WorkerHandle
+from inference_code.engine.pool import AHEAD, Job, Ready, WorkerHandle
 from inference_code.engine.settings import Settings
 from inference_code.errors import (
     DeadlineExceeded,
@@ -29,8 +30,6 @@ Done = Callable[[int, bytes, bytes], None]
 
 #: A worker that owes an answer and has not moved for this long is not healthy, in seconds.
 STALL_S = 1.0
-#: Batches sent ahead to each worker: one to compute, and others to choose similar lengths from.
-_AHEAD = 8
 _TICK_S = 0.25
 _STOP_S = 1.0
 _JSON = JSON_TYPE.encode()
@@ -53,6 +52,11 @@ class EngineMetrics:
         self.workers = Gauge(
             "inference_workers_ready", "Workers ready.", lambda: {"": float(engine.ready_workers)}
         )
+        self.bodies = Gauge(
+            "inference_shared_bodies",
+            "Large bodies in shared memory.",
+            lambda: {"": float(engine.arena.in_use)},
+        )
         self.warm_up = Gauge(
             "inference_start_seconds", "Start time by step.", lambda: engine.steps, "step"
         )
@@ -67,6 +71,7 @@ class Engine:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
+        self.arena = Arena(settings.serving.max_body_bytes)
         self.metrics = EngineMetrics(self)
         self.steps: dict[str, float] = {}
         self.failed: asyncio.Future[str] = asyncio.get_running_loop().create_future()
@@ -127,7 +132,9 @@ class Engine:
             return "no worker moves"
         return ""
 
-    def submit(self, body: bytes, headers: bytes, timeout_s: float | None, done: Done) -> Job:
+    def submit(
+        self, body: bytes | Slot, headers: bytes, timeout_s: float | None, done: Done
+    ) -> Job:
         """Admit a request; ``done(status, content_type, body)`` is called once with its answer.
 
         ``headers`` is content type, NUL, accept. Raises Overloaded or Draining instead of queueing what
@@ -149,9 +156,8 @@ class Engine:
         """Forget a request whose caller has gone; it is not computed if it has not begun."""
         if self._jobs.pop(job.id, None) is None:
             return
-        if job.worker is not None:
-            # Already sent: keep it for crash accounting, answer into the void.
-            job.done = _nobody
+        if job.worker is None:
+            job.free()
 
     def on_ready(self, worker: WorkerHandle, ready: Ready) -> None:
         """A worker is warm: feed it."""
@@ -170,7 +176,10 @@ class Engine:
                 started_s = self._learn(frames.read_report(body))
                 continue
             job = worker.jobs.pop(id, None)
-            if job is None or self._jobs.pop(id, None) is None:
+            if job is None:
+                continue
+            job.free()
+            if self._jobs.pop(id, None) is None:
                 continue
             if started_s:
                 self.metrics.queue_time.observe(started_s - job.arrived_s)
@@ -216,7 +225,7 @@ class Engine:
 
     def _dispatch(self, job: Job) -> bool:
         """Send to the least loaded worker that has room; return False when none has."""
-        room = self._max_batch * _AHEAD
+        room = self._max_batch * AHEAD
         best: WorkerHandle | None = None
         for worker in self._workers:
             if worker.ready is not None and len(worker.jobs) < room:
@@ -254,6 +263,7 @@ class Engine:
         for job in worker.jobs.values():
             job.worker = None
             if job.id not in self._jobs:
+                job.free()
                 continue
             if job.id in running:
                 job.attempts += 1
@@ -266,6 +276,8 @@ class Engine:
 
     def _fail(self, job: Job, error: RequestError) -> None:
         if self._jobs.pop(job.id, None) is not None:
+            if job.worker is None:
+                job.free()
             body = jsontext.write({"error": type(error).__name__, "message": error.message})
             job.done(error.status, _JSON, body)
 
@@ -275,7 +287,7 @@ class Engine:
 
     async def _add_worker(self) -> None:
         try:
-            worker = WorkerHandle(self.settings, self, next(self._numbers))
+            worker = WorkerHandle(self.settings, self, next(self._numbers), self.arena)
         except OSError as error:
             if not self._ever_ready:
                 raise StartupError(f"cannot start a worker process: {error}") from error
@@ -303,7 +315,3 @@ class Engine:
             worker.kill()
         elif not worker.jobs and now - worker.probed_s > 2 * _TICK_S and silent_s == 0.0:
             worker.probe(now)
-
-
-def _nobody(status: int, content_type: bytes, body: bytes) -> None:
-    """Drop the answer to a caller who has gone."""

@@ -19,8 +19,10 @@ _ANSWER = struct.Struct("<IQHH")
 _LENGTH = struct.Struct("<I")
 #: batch size, sum of lengths, started, decode, predict and encode seconds
 _REPORT = struct.Struct("<IQdddd")
+_PLACE = struct.Struct("<IQ")
 
-INVOKE, PROBE, STOP = 0, 1, 2
+#: The body of INVOKE_SHARED is not the request's but the place of it in the arena.
+INVOKE, PROBE, INVOKE_SHARED = 0, 1, 2
 #: Statuses of frames with id 0, which are no answers.
 READY, FAILED, REPORT = 1, 2, 3
 
@@ -89,6 +91,17 @@ def read_report(body: bytes) -> Report:
     return Report(*_REPORT.unpack(body))
 
 
+def pack_place(index: int, length: int) -> bytes:
+    """Return the body of INVOKE_SHARED."""
+    return _PLACE.pack(index, length)
+
+
+def read_place(body: bytes) -> tuple[int, int]:
+    """Return slot and length from the body of INVOKE_SHARED."""
+    index, length = _PLACE.unpack(body)
+    return index, length
+
+
 class Splitter:
     """Cuts a stream of bytes into frames; keeps the unfinished rest."""
 
@@ -144,11 +157,12 @@ class StatusPage:
     it was computing.
     """
 
-    _HEAD = struct.Struct("<ddQ")
+    _HEAD = struct.Struct("<dQ")
     _ID = struct.Struct("<Q")
 
     def __init__(self, fd: int, capacity: int) -> None:
         """Map the page; ``capacity`` is the most ids it must hold."""
+        self._capacity = capacity
         self._page = mmap(fd, self._HEAD.size + capacity * self._ID.size)
 
     @staticmethod
@@ -160,23 +174,24 @@ class StatusPage:
 
     def begin(self, ids: list[int], now: float) -> None:
         """Say that these requests are being computed since ``now``."""
+        ids = ids[: self._capacity]
         struct.pack_into(f"<{len(ids)}Q", self._page, self._HEAD.size, *ids)
-        self._HEAD.pack_into(self._page, 0, now, now, len(ids))
+        self._HEAD.pack_into(self._page, 0, now, len(ids))
 
     def end(self, now: float) -> None:
         """Say that nothing is being computed."""
-        self._HEAD.pack_into(self._page, 0, now, 0.0, 0)
+        self._HEAD.pack_into(self._page, 0, now, 0)
 
     @property
     def beat_s(self) -> float:
         """When the worker last began or ended something, on the monotonic clock; 0 before that."""
-        beat, _, _ = self._HEAD.unpack_from(self._page, 0)
+        beat, _ = self._HEAD.unpack_from(self._page, 0)
         return float(beat)
 
     @property
     def running(self) -> tuple[int, ...]:
         """The ids of the requests being computed."""
-        _, _, count = self._HEAD.unpack_from(self._page, 0)
+        _, count = self._HEAD.unpack_from(self._page, 0)
         return struct.unpack_from(f"<{count}Q", self._page, self._HEAD.size)
 
     def close(self) -> None:

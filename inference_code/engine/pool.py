@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Protocol, cast
 
 from inference_code.engine import frames
+from inference_code.engine.arena import Arena, Slot
 from inference_code.engine.settings import Settings
 
 #: One thread pool each for BLAS, OpenMP and tokenizers would fight over the worker's threads.
@@ -23,6 +24,10 @@ _THREAD_VARIABLES = (
     "MKL_NUM_THREADS",
     "RAYON_NUM_THREADS",
 )
+
+
+#: Batches sent ahead to each worker: one to compute, and others to choose similar lengths from.
+AHEAD = 8
 
 
 class Job:
@@ -43,7 +48,7 @@ class Job:
     def __init__(
         self,
         id: int,
-        body: bytes,
+        body: bytes | Slot,
         headers: bytes,
         arrived_s: float,
         deadline_s: float,
@@ -58,6 +63,20 @@ class Job:
         self.attempts = 0
         self.alone = False
         self.worker: WorkerHandle | None = None
+
+    def free(self) -> None:
+        """Give up the body: no worker reads it any more."""
+        if isinstance(self.body, Slot):
+            self.body.release()
+
+    def frame(self) -> bytes:
+        """Return the frame that asks a worker to do it."""
+        kind, body = frames.INVOKE, self.body
+        if isinstance(body, Slot):
+            kind, body = frames.INVOKE_SHARED, frames.pack_place(body.index, len(body))
+        return frames.pack_request(
+            self.id, body, self.headers, self.arrived_s, self.deadline_s, self.alone, kind
+        )
 
 
 class Owner(Protocol):
@@ -85,7 +104,7 @@ class Ready:
 class WorkerHandle(asyncio.Protocol):
     """One worker process. It leaves ``ready`` None until warm."""
 
-    def __init__(self, settings: Settings, owner: Owner, number: int) -> None:
+    def __init__(self, settings: Settings, owner: Owner, number: int, arena: Arena) -> None:
         self.number = number
         self.ready: Ready | None = None
         self.failure = ""
@@ -97,12 +116,12 @@ class WorkerHandle(asyncio.Protocol):
         self._splitter = frames.Splitter()
         self._transport: asyncio.Transport | None = None
         self._loop = asyncio.get_running_loop()
-        capacity = settings.serving.max_batch
+        capacity = settings.serving.max_batch * AHEAD
         page_fd = frames.StatusPage.create(capacity)
         ours, theirs = socket.socketpair()
         try:
             self.page = frames.StatusPage(page_fd, capacity)
-            self._process = _spawn(settings, theirs.fileno(), page_fd)
+            self._process = _spawn(settings, theirs.fileno(), page_fd, arena.fd)
         finally:
             theirs.close()
             os.close(page_fd)
@@ -144,11 +163,7 @@ class WorkerHandle(asyncio.Protocol):
         """Send a job; all that is sent in one turn of the event loop goes in one write."""
         self.jobs[job.id] = job
         job.worker = self
-        self._write(
-            frames.pack_request(
-                job.id, job.body, job.headers, job.arrived_s, job.deadline_s, job.alone
-            )
-        )
+        self._write(job.frame())
 
     def probe(self, now: float) -> None:
         """Ask for a sign of life; it will show in the status page."""
@@ -189,18 +204,22 @@ class WorkerHandle(asyncio.Protocol):
             self._transport.write(data)
 
 
-def _spawn(settings: Settings, socket_fd: int, page_fd: int) -> subprocess.Popen[bytes]:
+def _spawn(
+    settings: Settings, socket_fd: int, page_fd: int, arena_fd: int
+) -> subprocess.Popen[bytes]:
     arguments: dict[str, Any] = {
         "model_dir": str(settings.model_dir),
         "serving": asdict(settings.serving),
         "socket": socket_fd,
         "page": page_fd,
+        "arena": arena_fd,
+        "page_ids": settings.serving.max_batch * AHEAD,
     }
     threads = str(settings.serving.threads)
     environment = dict.fromkeys(_THREAD_VARIABLES, threads)
     return subprocess.Popen(
         [sys.executable, "-m", "inference_code.engine.process", json.dumps(arguments)],
-        pass_fds=(socket_fd, page_fd),
+        pass_fds=(socket_fd, page_fd, arena_fd),
         stdin=subprocess.DEVNULL,
         stdout=sys.stderr,
         env={**environment, "TOKENIZERS_PARALLELISM": "false", **os.environ},

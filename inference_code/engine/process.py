@@ -18,6 +18,7 @@ from typing import Any
 
 from inference_code.batcher import Batcher, Waiting
 from inference_code.engine import frames
+from inference_code.engine.arena import ArenaView
 from inference_code.engine.served import Reply, ServedModel, error_reply
 from inference_code.engine.settings import read_settings
 from inference_code.errors import DeadlineExceeded, RequestError, StartupError
@@ -61,7 +62,10 @@ class Channel:
 class Worker:
     """The loop of a worker process."""
 
-    def __init__(self, channel: Channel, page: frames.StatusPage, model: ServedModel) -> None:
+    def __init__(
+        self, channel: Channel, page: frames.StatusPage, arena: ArenaView, model: ServedModel
+    ) -> None:
+        self._arena = arena
         self._channel = channel
         self._page = page
         self._model = model
@@ -79,32 +83,39 @@ class Worker:
         while True:
             queue = self._queue
             wait_s = queue.wait_s(time.monotonic()) if queue else None
-            for request in self._channel.receive(wait_s):
-                if request.kind == frames.STOP:
-                    return
-                self._accept(request)
+            requests = self._channel.receive(wait_s)
+            if requests:
+                self._accept(requests)
             if self._channel.closed:
                 return
             batch = queue.take(time.monotonic())
             if batch:
                 self._answer(batch)
 
-    def _accept(self, request: frames.Request) -> None:
-        if request.kind == frames.PROBE:
-            self._prove()
-            return
+    def _accept(self, requests: list[frames.Request]) -> None:
         start = time.monotonic()
-        self._page.begin([request.id], start)
+        self._page.begin([request.id for request in requests if request.id], start)
+        for request in requests:
+            if request.kind == frames.PROBE:
+                self._prove()
+            else:
+                self._decode(request)
+        now = time.monotonic()
+        self._page.end(now)
+        self._decode_s += now - start
+
+    def _decode(self, request: frames.Request) -> None:
+        body: bytes | memoryview = request.body
+        if request.kind == frames.INVOKE_SHARED:
+            view = self._arena.body(*frames.read_place(request.body))
+            body = view if self._model.handler.takes_views else bytes(view)
         try:
-            item = self._model.decode(request.body, *self._header(request.headers))
+            item = self._model.decode(body, *self._header(request.headers))
             length = self._model.length(item)
         except RequestError as error:
             self._reply(request, error_reply(error))
         else:
             self._queue.add(Waiting((request, item), request.arrived_s, length, request.alone))
-        now = time.monotonic()
-        self._page.end(now)
-        self._decode_s += now - start
 
     def _answer(self, batch: list[Waiting[tuple[frames.Request, Any]]]) -> None:
         start = time.monotonic()
@@ -168,7 +179,7 @@ def main(arguments: dict[str, Any]) -> None:
     channel = Channel(socket.socket(fileno=arguments["socket"]))
     try:
         settings = read_settings(Path(arguments["model_dir"]), arguments["serving"])
-        page = frames.StatusPage(arguments["page"], settings.serving.max_batch)
+        page = frames.StatusPage(arguments["page"], arguments["page_ids"])
         model = ServedModel(settings)
         model.warm_up()
     except StartupError as error:
@@ -179,7 +190,7 @@ def main(arguments: dict[str, Any]) -> None:
     gc.collect()
     gc.freeze()
     channel.send(frames.pack_answer(0, frames.READY, b"", json.dumps(hello).encode()))
-    Worker(channel, page, model).run()
+    Worker(channel, page, ArenaView(arguments["arena"]), model).run()
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ from inference_code.contract import (
     PING_ROUTE,
     REQUEST_ID_HEADER,
 )
+from inference_code.engine.arena import LARGE_BYTES, Slot
 from inference_code.engine.engine import Engine
 from inference_code.errors import (
     BadRequest,
@@ -56,6 +57,12 @@ class Application:
             INVOCATIONS_ROUTE: (b"POST", self._invoke),
             METRICS_ROUTE: (b"GET", self._metrics),
         }
+
+    def slot(self, target: bytes, length: int) -> Slot | None:
+        """Return shared memory for a large body, to receive it in."""
+        if length < LARGE_BYTES or target.partition(b"?")[0] != INVOCATIONS_ROUTE.encode():
+            return None
+        return self.engine.arena.acquire(length)
 
     def connection(self) -> Connection:
         """Return the protocol of a new connection."""
@@ -101,7 +108,7 @@ class Application:
         headers = exchange.headers
         if b"content-encoding" in headers:
             raise UnsupportedMediaType("send the body as it is: Content-Encoding is not read")
-        if not exchange.body:
+        if not len(exchange.body):
             raise BadRequest("the body is empty; send one request's input")
         key = headers.get(b"content-type", b"") + b"\0" + headers.get(b"accept", b"")
         deadline = headers.get(DEADLINE_HEADER)
@@ -128,6 +135,8 @@ class Application:
         exchange.answer(200, TEXT_TYPE.encode(), prometheus(metrics).encode())
 
     def _fail(self, exchange: Exchange, error: RequestError) -> None:
+        if isinstance(exchange.body, Slot):
+            exchange.body.release()
         self.requests.add(1, error.status)
         content = {
             "error": type(error).__name__,

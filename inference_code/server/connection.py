@@ -15,6 +15,7 @@ from typing import Any, Protocol, cast
 
 import httptools
 
+from inference_code.engine.arena import Slot
 from inference_code.errors import (
     BadRequest,
     HeadersTooLarge,
@@ -55,6 +56,9 @@ class App(Protocol):
     def refuse(self, exchange: Exchange, error: RequestError) -> None:
         """Answer a request that could not be read."""
 
+    def slot(self, target: bytes, length: int) -> Slot | None:
+        """Return shared memory to receive a large body in, if there is some."""
+
     def abandoned(self, exchange: Exchange) -> None:
         """The client has gone before its answer was ready."""
 
@@ -83,7 +87,7 @@ class Exchange:
         self.method = method
         self.target = target
         self.headers = headers
-        self.body: bytes = b""
+        self.body: bytes | Slot = b""
         self.close = False
         self.allow = b""
         self.started_s = time.monotonic()
@@ -122,11 +126,15 @@ class Connection(asyncio.BufferedProtocol):
         "_head_count",
         "_headers",
         "_in_head",
+        "_in_message",
+        "_keep_alive",
         "_lingering",
+        "_method",
         "_parser",
         "_paused",
         "_pending",
         "_received",
+        "_slot",
         "_target",
         "_transport",
         "deadline_s",
@@ -141,10 +149,13 @@ class Connection(asyncio.BufferedProtocol):
         self._headers: dict[bytes, bytes] = {}
         self._head_bytes = self._head_count = 0
         self._fed = 0
-        self._in_head = False
+        self._in_head = self._in_message = False
         self._body: bytes | bytearray = b""
         self._body_start_s = 0.0
         self._received = 0
+        self._slot: Slot | None = None
+        self._method = b""
+        self._keep_alive = True
         self._lingering = False
         self._paused = False
         self.deadline_s = _NEVER
@@ -166,14 +177,25 @@ class Connection(asyncio.BufferedProtocol):
             if exchange.output is None:
                 self._app.abandoned(exchange)
         self._pending.clear()
+        self._drop_slot()
 
     def get_buffer(self, sizehint: int) -> memoryview:
-        """Lend the buffer that all connections share: it is consumed before the next read."""
+        """Lend memory to read into: the body's own place, or the buffer that all connections share."""
+        if self._slot is not None and not self._lingering:
+            return self._slot.view[self._received :]
         return self._app.scratch
 
     def buffer_updated(self, count: int) -> None:
         """Parse what has come."""
         if self._lingering:
+            return
+        if self._slot is not None:
+            self._received += count
+            self._body_progress()
+            if self._received == len(self._slot):
+                # The parser has not seen the body, so the next request gets a new one.
+                self._parser = httptools.HttpRequestParser(self)
+                self._complete()
             return
         try:
             self._parser.feed_data(self._app.scratch[:count])
@@ -203,7 +225,7 @@ class Connection(asyncio.BufferedProtocol):
 
     def on_message_begin(self) -> None:
         """Start the clock for the head."""
-        self._in_head = True
+        self._in_head = self._in_message = True
         self._fed = self._head_bytes = self._head_count = self._received = 0
         self._target = b""
         self._headers = {}
@@ -230,8 +252,12 @@ class Connection(asyncio.BufferedProtocol):
         headers = self._headers
         if self._parser.should_upgrade():
             raise BadRequest("upgrading the protocol is not offered; speak HTTP/1.1")
-        if int(headers.get(b"content-length", b"0")) > self._app.max_body_bytes:
+        length = int(headers.get(b"content-length", b"0"))
+        if length > self._app.max_body_bytes:
             raise _body_too_large(self._app.max_body_bytes)
+        self._method = self._parser.get_method()
+        self._keep_alive = self._parser.should_keep_alive()
+        self._slot = self._app.slot(self._target, length)
         self._body_start_s = time.monotonic()
         self.deadline_s = self._body_start_s + BODY_TIMEOUT_S
         if headers.get(b"expect", b"").lower() == b"100-continue" and not self._pending:
@@ -239,7 +265,11 @@ class Connection(asyncio.BufferedProtocol):
 
     def on_body(self, data: bytes) -> None:
         """Take a piece of the body."""
+        start = self._received
         self._received += len(data)
+        if self._slot is not None:
+            self._slot.view[start : self._received] = data
+            return
         if self._received > self._app.max_body_bytes:
             raise _body_too_large(self._app.max_body_bytes)
         if not self._body:
@@ -248,15 +278,22 @@ class Connection(asyncio.BufferedProtocol):
         if isinstance(self._body, bytes):
             self._body = bytearray(self._body)
         self._body += data
-        earned_s = self._received / MIN_BODY_BYTES_PER_S
-        self.deadline_s = self._body_start_s + BODY_TIMEOUT_S + earned_s
+        self._body_progress()
 
     def on_message_complete(self) -> None:
-        """Hand the request over."""
+        """The body is there."""
+        self._complete()
+
+    def _complete(self) -> None:
+        self._in_message = False
         self.deadline_s = _NEVER
-        exchange = self._exchange()
-        exchange.body = self._body if isinstance(self._body, bytes) else bytes(self._body)
-        exchange.close = not self._parser.should_keep_alive()
+        exchange = Exchange(self, self._method, self._target, self._headers)
+        self._pending.append(exchange)
+        if self._slot is not None:
+            exchange.body, self._slot = self._slot, None
+        else:
+            exchange.body = self._body if isinstance(self._body, bytes) else bytes(self._body)
+        exchange.close = not self._keep_alive
         self._body = b""
         if len(self._pending) >= MAX_PIPELINED:
             self._pause()
@@ -281,14 +318,14 @@ class Connection(asyncio.BufferedProtocol):
         """The deadline has passed: say so if a request was half sent, and close."""
         if self._lingering or self._transport is None or self._pending:
             self.abort()
-        elif self._in_head or self._body or self._headers:
+        elif self._in_message:
             self._refuse(RequestTimeout("the request did not arrive in time"))
         else:
             self._transport.close()
 
     def close_when_idle(self) -> None:
         """Close now if nothing is owed; otherwise the last answer closes."""
-        if not self._pending and self._transport is not None and not self._in_head:
+        if not self._pending and self._transport is not None and not self._in_message:
             self._transport.close()
         for exchange in self._pending:
             exchange.close = True
@@ -298,16 +335,21 @@ class Connection(asyncio.BufferedProtocol):
         if self._transport is not None:
             self._transport.abort()
 
-    def _exchange(self) -> Exchange:
-        method = self._parser.get_method()
-        exchange = Exchange(self, method, self._target, self._headers)
-        self._pending.append(exchange)
-        return exchange
+    def _body_progress(self) -> None:
+        """Let the deadline grow with what has come."""
+        earned_s = self._received / MIN_BODY_BYTES_PER_S
+        self.deadline_s = self._body_start_s + BODY_TIMEOUT_S + earned_s
+
+    def _drop_slot(self) -> None:
+        if self._slot is not None:
+            self._slot.release()
+            self._slot = None
 
     def _refuse(self, error: RequestError) -> None:
         """Answer a request that was not read to its end, then read and drop what the client still sends."""
         self._lingering = True
         self._in_head = False
+        self._drop_slot()
         exchange = Exchange(self, b"", self._target, self._headers)
         exchange.close = True
         self._pending.append(exchange)
