@@ -12,8 +12,10 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import os
 import select
 import selectors
+import socket
 import ssl
 import time
 from collections import deque
@@ -141,7 +143,7 @@ class _Driver:
             self._address = str(found[0][4][0])
             connection = await self._connect()
         except (OSError, TimeoutError) as error:
-            reason = getattr(error, "strerror", None) or str(error) or "no answer in time"
+            reason = _reason(error)
             raise Unreachable(
                 f"nothing answers at {self._endpoint}: {reason}",
                 hint="is the server running? `deployer serve BUNDLE` starts one",
@@ -313,6 +315,13 @@ def _warnings(lags: np.ndarray, offered: int, peak: int, bounds: _Bounds) -> lis
             "or the server is slower than the offered load"
         )
     return found
+
+
+def _reason(error: OSError) -> str:
+    """Say in few words why a connection failed; asyncio's own words hide the system's."""
+    if isinstance(error, socket.gaierror) or not error.errno:
+        return error.strerror or "no answer in time"
+    return os.strerror(error.errno)
 
 
 def _request_bytes(endpoint: Endpoint, body: Body) -> bytes:

@@ -6,8 +6,8 @@ file. What cannot (a measurement, a file that people edit) is kept: --force repl
 
 from __future__ import annotations
 
-import os
 import secrets
+import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -42,12 +42,16 @@ def check_folder(path: Path) -> None:
 
 
 def _check_folder(path: Path) -> None:
-    """The nearest folder that exists must be writable."""
+    """The nearest folder that exists must take a file: permissions alone do not tell."""
     nearest = next(folder for folder in (path, *path.absolute().parents) if folder.exists())
-    if not nearest.is_dir() or not os.access(nearest, os.W_OK | os.X_OK):
+    try:
+        with tempfile.TemporaryFile(dir=nearest):
+            pass
+    except OSError as error:
         raise EnvironmentProblem(
-            f"cannot write into {str(nearest)!r}", hint="choose a folder that you may write to"
-        )
+            f"cannot write into {str(nearest)!r}: {error.strerror}",
+            hint="choose a folder that you may write to",
+        ) from error
 
 
 @contextmanager

@@ -109,7 +109,9 @@ def load(path: Path) -> DeployPlan:
         ) from error
 
 
-def _from_json(data: Mapping[str, Any]) -> DeployPlan:
+def _from_json(data: Any) -> DeployPlan:
+    if not isinstance(data, Mapping):
+        raise InputError("it must be an object")
     if data.get("schema_version") != SCHEMA_VERSION:
         raise InputError(f"schema_version is {data.get('schema_version')!r}, not {SCHEMA_VERSION}")
     return DeployPlan(

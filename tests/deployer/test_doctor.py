@@ -1,0 +1,63 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from deployer import doctor
+
+
+def test_this_machine_can_run_the_verbs() -> None:
+    report = doctor.examine()
+    assert report.ok
+    assert all(finding.seen for finding in report.findings)
+
+
+def test_an_old_python_is_missing() -> None:
+    assert doctor.python((3, 10)).outcome == "missing"
+    assert doctor.python((3, 11)).outcome == "ok"
+
+
+def test_a_missing_core_package_stops_and_a_missing_extra_does_not() -> None:
+    core = doctor.packages("core", ["numpy"], missing="missing", installed=lambda module: False)
+    extra = doctor.packages("extra aws", ["boto3"], installed=lambda module: False)
+    assert (core.outcome, extra.outcome) == ("missing", "note")
+    assert extra.fix == "pip install 'deployer[aws]'"
+    assert not doctor.DoctorReport((core,)).ok
+    assert doctor.DoctorReport((extra,)).ok
+
+
+@pytest.mark.parametrize(
+    ("environ", "outcome", "seen"),
+    [
+        ({"AWS_REGION": "us-east-1", "AWS_DEFAULT_REGION": "eu-west-1"}, "note", "AWS_REGION is us-east-1"),
+        ({"AWS_REGION": "us-east-1", "AWS_DEFAULT_REGION": "us-east-1"}, "ok", "us-east-1"),
+        ({"AWS_DEFAULT_REGION": "eu-west-1"}, "ok", "eu-west-1"),
+        ({"AWS_CONFIG_FILE": "/nowhere"}, "note", "none is set"),
+    ],
+)  # fmt: skip
+def test_regions_that_disagree_are_told(environ: dict[str, str], outcome: str, seen: str) -> None:
+    finding = doctor.region(environ)
+    assert finding.outcome == outcome
+    assert seen in finding.seen
+
+
+def test_the_region_of_a_profile_is_found(tmp_path: Path) -> None:
+    config = tmp_path / "config"
+    config.write_text("[default]\nregion = us-west-2\n[profile p]\nregion = eu-west-1\n")
+    assert doctor.region({"AWS_CONFIG_FILE": str(config)}).seen == "us-west-2"
+    assert doctor.region({"AWS_CONFIG_FILE": str(config), "AWS_PROFILE": "p"}).seen == "eu-west-1"
+    config.write_text("not an ini file")
+    assert doctor.region({"AWS_CONFIG_FILE": str(config)}).seen == "none is set"
+
+
+def test_a_processor_without_int8_instructions_is_noted() -> None:
+    assert doctor.processor(("avx2",)).outcome == "note"
+    assert doctor.processor(("avx2", "avx512_vnni")).outcome == "ok"
+
+
+def test_a_state_folder_below_a_file_is_noted(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    assert doctor.state_folder(tmp_path / "file" / "state").outcome == "note"
+    assert doctor.state_folder(tmp_path / "new" / "state").outcome == "ok"
+    assert not (tmp_path / "new").exists()
