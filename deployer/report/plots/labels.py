@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from itertools import product
 
 from matplotlib.font_manager import FontProperties
@@ -48,19 +50,27 @@ class Box:
 
 
 def width_px(text: str, size: float, *, bold: bool = False) -> float:
-    """Return the width of ``text`` in DejaVu Sans, the widest of the page's fonts, or of its wide glyphs."""
-    font = FontProperties(family="DejaVu Sans", size=size, weight="bold" if bold else "normal")
-    measured = float(_METER.get_text_width_height_descent(text, font, ismath=False)[0])
-    return measured if text.isascii() else max(measured, cells(text) * size * 0.6)
+    """Return at most how wide ``text`` is: in DejaVu Sans, the widest of the page's fonts, unkerned."""
+    return sum(_advance_em(character, bold) for character in text) * size
+
+
+@cache
+def _advance_em(character: str, bold: bool) -> float:
+    """Return the width of one character in font sizes; one that DejaVu lacks is drawn by another font."""
+    font = FontProperties(family="DejaVu Sans", size=100, weight="bold" if bold else "normal")
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing from", category=UserWarning)
+        measured = float(_METER.get_text_width_height_descent(character, font, ismath=False)[0])
+    return measured / 100 if character.isascii() else max(measured / 100, 0.5 * cells(character))
 
 
 def shorten(text: str, size: float, room_px: float, *, bold: bool = False) -> str:
     """Return ``text`` in at most ``room_px`` pixels; the middle gives way."""
     text = elide(text, max(2, int(room_px / size / _NARROWEST_EM)))
     kept, shown = len(text), text
-    while width_px(shown, size, bold=bold) > room_px and kept > 1:
+    while width_px(shown, size, bold=bold) > room_px and kept:
         kept -= 1
-        tail = (kept - 1) // 2
+        tail = max(0, kept - 1) // 2
         shown = f"{text[: kept - tail]}…{text[len(text) - tail :]}"
     return shown
 

@@ -16,8 +16,8 @@ from deployer.report.table import Row
 
 _ROW_PX, _BAR_PX, _TITLE_PX, _LEGEND_PX = 50.0, 20.0, 20.0, 22.0
 _SWATCH_PX = 11.0
-_LIGHT_TEXT = frozenset({"series-1"})
-"""Fills on which writing is light; on the others it is dark, on every screen."""
+DEEP = frozenset({"series-1"})
+"""Fills so deep on paper that writing on them is light there."""
 
 
 def draw(spending: Spending, width: float) -> Figure:
@@ -74,7 +74,7 @@ def _bar(canvas: Canvas, lengths: Sequence[float], bottom: float) -> float:
         _block(canvas, x, bottom, length, _BAR_PX, _series(index))
         text = f"{100 * length / whole:.0f}%"
         if width_px(text, SMALL) + 8 <= length:
-            ink = light("on-dark" if _series(index) in _LIGHT_TEXT else "on-light")
+            ink = light("on-deep" if _series(index) in DEEP else "on-bright")
             middle = bottom + _BAR_PX / 2
             canvas.text(x + length / 2, middle, text, ha="center", color=ink)
         x += length

@@ -304,6 +304,11 @@ def _curves(candidates: tuple[Candidate, ...]) -> tuple[LoadCurve, ...]:
 
 @pytest.fixture(scope="session")
 def report() -> CostReport:
+    """The report that most tests look at."""
+    return build()
+
+
+def build() -> CostReport:
     """Eight candidates: one best, one tied, three more that meet, two that miss, one unknown."""
     candidates = _candidates()
     profile = {
