@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     )
     from deployer.conformance import check
     from deployer.errors import DeployerError
-    from deployer.report.terminal import format_report
+    from deployer.report.terminal import terminal_table as format_report
     from deployer.spec.deployment import DeploymentSpec, Slo
     from deployer.spec.rollout import AllAtOnce, Canary, Linear, Rolling
     from deployer.spec.scaling import Fixed, QueueBacklog, Scheduled, Step, TargetTracking
@@ -66,7 +66,7 @@ _HOMES = {
     "Ec2Fleet": ("deployer.spec.target", "Ec2Fleet"),
     "export": ("deployer.api", "export"),
     "Fixed": ("deployer.spec.scaling", "Fixed"),
-    "format_report": ("deployer.report.terminal", "format_report"),
+    "format_report": ("deployer.report.terminal", "terminal_table"),
     "invoke": ("deployer.api", "invoke"),
     "Linear": ("deployer.spec.rollout", "Linear"),
     "load_spec": ("deployer.spec.serde", "load"),
