@@ -22,15 +22,16 @@ def new_file(path: Path) -> Iterator[BinaryIO]:
     draft = _draft(path)
     with _writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle = os.open(draft, os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_RDWR, 0o666)
+        # Created inside the try: Ctrl-C may arrive the moment the draft exists. Its name is random, so
+        # what is removed can only be ours.
         try:
-            with open(handle, "w+b") as file:
+            with open(draft, "x+b") as file:
                 yield file
                 file.flush()
-                os.fsync(handle)
+                os.fsync(file.fileno())
             draft.replace(path)
         except BaseException:
-            draft.unlink()
+            draft.unlink(missing_ok=True)
             raise
 
 
@@ -45,13 +46,13 @@ def new_folder(path: Path) -> Iterator[Path]:
     with _writing(path):
         _check_free(path)
         path.parent.mkdir(parents=True, exist_ok=True)
-        draft.mkdir(mode=0o700)
         try:
+            draft.mkdir(mode=0o700)
             yield draft
             draft.chmod(0o755)
             draft.rename(path)  # POSIX: replaces an empty folder, refuses a full one
         except BaseException:
-            shutil.rmtree(draft)
+            shutil.rmtree(draft, ignore_errors=True)
             raise
 
 
