@@ -22,7 +22,7 @@ _HOW = {
     "1% of their requests unanswered stay off it. ● meets the objective, ✖ misses it. Bars: 95% interval.",
     "cost-load": "● meets the objective at that load, ✖ misses it. Bold: cheapest that meets it somewhere.",
     "day": "Above: requests per second, in red from the bottom those refused or failed. "
-    "Below: instances; the line is paid for, the filled part serves.",
+    "Below: instances; the line is paid for, the filled part serves. Both from zero, to one scale for all.",
     "latency": "Share of the successful requests by latency, logarithmic; to the same scale for all. "
     "The upright line is the objective.",
     "money": "USD per 1,000 successful requests, by what is paid for.",

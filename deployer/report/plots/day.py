@@ -105,7 +105,7 @@ def _instances(axes: Any, day: Day, top: float) -> None:
 def _framed(axes: Any, end: float, top: float, unit: str) -> None:
     axes.set_xlim(0, end)
     axes.set_ylim(0, top * 1.06)
-    axes.set_yticks([0, top], ["0", f"{decimal(float(f'{top:.2g}'))}{unit}"])
+    axes.set_yticks([top], [f"{decimal(float(f'{top:.2g}'))}{unit}"])
     axes.axhline(0, color=light("rule"), linewidth=1.0, zorder=0)
 
 
