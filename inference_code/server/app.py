@@ -33,7 +33,8 @@ DEADLINE_HEADER = b"x-deadline-ms"
 _ID_HEADER = REQUEST_ID_HEADER.lower().encode()
 _SAFE_ID = re.compile(rb"[!-~]{1,128}")
 _JSON = JSON_TYPE.encode()
-_SCRATCH_BYTES = 256 * 1024
+#: Small, so that most of a large body is read into its own place and not copied there.
+_SCRATCH_BYTES = 32 * 1024
 
 
 class Application:

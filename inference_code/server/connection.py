@@ -8,6 +8,7 @@ head and body, and requests in flight per connection.
 from __future__ import annotations
 
 import asyncio
+import socket
 import time
 from collections import deque
 from http import HTTPStatus
@@ -39,6 +40,7 @@ LINGER_S = 2.0
 _STATUS_LINES = {
     status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode() for status in HTTPStatus
 }
+_PART_BYTES = 512 * 1024
 _NEVER = float("inf")
 
 
@@ -192,6 +194,7 @@ class Connection(asyncio.BufferedProtocol):
         if self._slot is not None:
             self._received += count
             self._body_progress()
+            self._wake_seldom()
             if self._received == len(self._slot):
                 # The parser has not seen the body, so the next request gets a new one.
                 self._parser = httptools.HttpRequestParser(self)
@@ -202,6 +205,8 @@ class Connection(asyncio.BufferedProtocol):
         except httptools.HttpParserError as error:
             self._refuse(_cause(error))
             return
+        if self._slot is not None:
+            self._wake_seldom()
         if self._in_head:
             self._fed += count
             if self._fed > MAX_HEAD_BYTES:
@@ -339,6 +344,14 @@ class Connection(asyncio.BufferedProtocol):
         """Let the deadline grow with what has come."""
         earned_s = self._received / MIN_BODY_BYTES_PER_S
         self.deadline_s = self._body_start_s + BODY_TIMEOUT_S + earned_s
+
+    def _wake_seldom(self) -> None:
+        """Ask the kernel to wake us per part of a large body, not per packet."""
+        if self._transport is None or self._slot is None:
+            return
+        missing = len(self._slot) - self._received
+        sock = self._transport.get_extra_info("socket")
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, max(1, min(missing, _PART_BYTES)))
 
     def _drop_slot(self) -> None:
         if self._slot is not None:
