@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from typing import assert_never
+
 from deployer import scaling
 from deployer.profiles import Profile
 from deployer.simulation import rules
@@ -9,8 +12,15 @@ from deployer.simulation.capacity import Headroom
 from deployer.simulation.rules import InstanceTarget
 from deployer.simulation.world import RANDOM, Serving
 from deployer.spec.deployment import DeploymentSpec
-from deployer.spec.scaling import Fixed, Scheduled, TargetTracking
-from deployer.spec.target import Ec2Fleet, Local, SageMakerAsync, SageMakerServerless
+from deployer.spec.scaling import (
+    Fixed,
+    QueueBacklog,
+    ScalingPolicy,
+    Scheduled,
+    Step,
+    TargetTracking,
+)
+from deployer.spec.target import Local, SageMakerAsync, SageMakerServerless
 
 
 def of_instances(
@@ -22,21 +32,17 @@ def of_instances(
 ) -> tuple[str, ...]:
     """Return the assumptions behind a fleet of instances."""
     sentences = [*_service(profile, target), *_server(serving), _routing(target)]
-    if not isinstance(spec.scaling, Fixed):
-        sentences += _scaling(spec, target, profile)
+    sentences += _scaling(spec.scaling, target, profile)
     if room is not None:
         sentences.append(_derived(spec, room))
     return tuple(sentences)
 
 
-def of_serverless(
-    target: SageMakerServerless, profile: Profile, cold_starts: int
-) -> tuple[str, ...]:
+def of_serverless(target: SageMakerServerless, profile: Profile) -> tuple[str, ...]:
     """Return the assumptions behind a serverless endpoint."""
     sentences = [
         *_service(profile, target),
-        f"A cold start takes {target.cold_start_s:g} s and is billed as compute; there were {cold_starts}, "
-        f"{cold_starts * target.cold_start_s:g} s in all.",
+        f"A cold start takes {target.cold_start_s:g} s and is billed as compute.",
         f"An idle container is kept for {target.idle_s:g} s; the last used one serves next.",
         "A container serves one request at a time; a request beyond "
         f"{target.max_concurrency} concurrent ones is answered 429 at once.",
@@ -59,9 +65,14 @@ def _service(profile: Profile, target: InstanceTarget | SageMakerServerless) -> 
 
 
 def _server(serving: Serving) -> list[str]:
+    workers = "1 worker" if serving.workers == 1 else f"{serving.workers} workers"
+    sentence = f"Each instance runs {workers} on one queue, in batches of up to {serving.max_batch}"
+    if math.isinf(serving.deadline_s):
+        return [f"{sentence}; time on the network is 0."]
     return [
-        f"Each instance runs {serving.workers} worker{'s' * (serving.workers > 1)} on one queue of at most "
-        f"{serving.queue_limit:.0f} requests, in batches of up to {serving.max_batch}; time on the network is 0."
+        f"{sentence}; the queue holds {serving.queue_limit} requests, the next one is answered 503; "
+        "time on the network is 0.",
+        f"A request without an answer after {serving.deadline_s:g} s has failed.",
     ]
 
 
@@ -76,30 +87,56 @@ def _routing(target: InstanceTarget) -> str:
     return "Each request goes to the instance with the fewest outstanding requests."
 
 
-def _scaling(spec: DeploymentSpec, target: InstanceTarget, profile: Profile) -> list[str]:
-    sentences = [
-        f"A new instance serves {rules.startup_s(target, profile):g} s after the scaling decision and is billed "
-        "from the decision; a retired one is billed until its last answer.",
-    ]
-    if isinstance(spec.scaling, Scheduled):
-        return [*sentences, "The trace starts at midnight UTC; the schedule acts on full minutes."]
-    fast = rules.is_fast(getattr(spec.scaling, "metric", ""))
-    period_s = scaling.HIGH_RESOLUTION_PERIOD_S if fast else scaling.STANDARD_PERIOD_S
-    low = scaling.HIGH_RESOLUTION_LOW_PERIODS if fast else scaling.LOW_PERIODS
-    sentences.append(
-        f"Metrics come every {period_s:g} s without delay; scale-out after {scaling.HIGH_PERIODS} periods above "
-        f"the target, scale-in after {low} below {rules.low_ratio(target):g} of it, one instance at a time."
+def _scaling(policy: ScalingPolicy, target: InstanceTarget, profile: Profile) -> list[str]:
+    """Return what holds for every policy, then what holds for this one."""
+    starts = (
+        f"A new instance serves {rules.startup_s(target, profile):g} s after the scaling decision and is "
+        "billed from the decision; a retired one is billed until its last answer."
     )
-    if not isinstance(target, Local | Ec2Fleet):
-        sentences.append("While an instance starts, the endpoint takes no other scaling action.")
-    if getattr(spec.scaling, "metric", "") == "cpu":
-        sentences.append("CPU use is taken as the busy share of the workers.")
-    return sentences
+    match policy:
+        case Fixed():
+            return []
+        case Scheduled():
+            return [
+                starts,
+                "The trace starts at midnight UTC; the schedule acts on full minutes.",
+            ]
+        case TargetTracking():
+            said = [starts, _alarms(policy.metric, target)]
+        case QueueBacklog():
+            said = [starts, _alarms("backlog", target), _WAKE]
+        case Step():
+            said = [starts, _periods(policy.metric, "whose step adds", "whose step removes")]
+        case _:
+            assert_never(policy)
+    if rules.is_exclusive(target):
+        said.append("While an instance starts, the endpoint takes no other scaling action.")
+    if getattr(policy, "metric", "") == "cpu":
+        said.append("CPU use is taken as the busy share of the workers.")
+    return said
+
+
+_WAKE = (
+    f"An endpoint at zero wakes after {scaling.WAKE_PERIODS} periods of "
+    f"{scaling.STANDARD_PERIOD_S:g} s with a backlog."
+)
+
+
+def _alarms(metric: str, target: InstanceTarget) -> str:
+    low = f"below {rules.low_ratio(target):g} of it, one instance at a time"
+    return _periods(metric, "above the target", low)
+
+
+def _periods(metric: str, high: str, low: str) -> str:
+    fast = rules.is_fast(metric)
+    period_s = scaling.HIGH_RESOLUTION_PERIOD_S if fast else scaling.STANDARD_PERIOD_S
+    return (
+        f"Metrics come every {period_s:g} s without delay; scale-out after {scaling.HIGH_PERIODS} periods "
+        f"{high}, scale-in after {rules.low_periods(fast)} {low}."
+    )
 
 
 def _derived(spec: DeploymentSpec, room: Headroom) -> str:
-    if not isinstance(spec.scaling, TargetTracking):
-        raise TypeError("only target tracking derives its target")
     objective = " and ".join(f"{key.removesuffix('_ms')} {ms:g} ms" for key, ms in spec.slo.items())
     if not objective:
         basis = "its saturation; no objective is set"

@@ -113,6 +113,16 @@ def is_fast(metric: str) -> bool:
     return metric == "concurrency"
 
 
+def low_periods(fast: bool) -> int:
+    """Return how many periods below the low threshold make a scale-in: 15 minutes of either length."""
+    return scaling.HIGH_RESOLUTION_LOW_PERIODS if fast else scaling.LOW_PERIODS
+
+
+def is_exclusive(target: InstanceTarget) -> bool:
+    """Return whether instances that start block every other change: SageMaker's endpoints do."""
+    return isinstance(target, SageMakerRealtime | SageMakerAsync)
+
+
 def initial_instances(target: InstanceTarget, policy: ScalingPolicy) -> int:
     """Return the instances in service at time 0: the target's, within the policy's bounds."""
     match policy:
@@ -162,12 +172,12 @@ def _tracking(
         target=float(metric_target),
         low_ratio=low_ratio(target),
         high_periods=scaling.HIGH_PERIODS,
-        low_periods=_low_periods(fast),
+        low_periods=low_periods(fast),
         out_cooldown_s=float(policy.scale_out_cooldown_s),
         in_cooldown_s=float(policy.scale_in_cooldown_s),
         min_instances=policy.min_instances,
         max_instances=policy.max_instances,
-        exclusive=_exclusive(target),
+        exclusive=is_exclusive(target),
     )
 
 
@@ -177,17 +187,9 @@ def _step(policy: Step, target: InstanceTarget) -> StepRule:
         above=np.array([a.above for a in policy.adjustments], dtype=np.float64),
         change=np.array([a.change for a in policy.adjustments], dtype=np.int64),
         high_periods=scaling.HIGH_PERIODS,
-        low_periods=_low_periods(is_fast(policy.metric)),
+        low_periods=low_periods(is_fast(policy.metric)),
         cooldown_s=float(policy.cooldown_s),
         min_instances=policy.min_instances,
         max_instances=policy.max_instances,
-        exclusive=_exclusive(target),
+        exclusive=is_exclusive(target),
     )
-
-
-def _low_periods(fast: bool) -> int:
-    return scaling.HIGH_RESOLUTION_LOW_PERIODS if fast else scaling.LOW_PERIODS
-
-
-def _exclusive(target: InstanceTarget) -> bool:
-    return isinstance(target, SageMakerRealtime | SageMakerAsync)

@@ -74,18 +74,17 @@ def serving_of(profile: Profile, target: InstanceTarget) -> Serving:
     )
 
 
-def derive_target(profile: Profile, spec: DeploymentSpec, seed: int) -> float | None:
+def derive_target(profile: Profile, spec: DeploymentSpec) -> float | None:
     """Return what the spec's target tracking aims at per instance; None for a policy without a target.
 
     A target that the spec does not name is SAFETY_FACTOR (0.5) of the metric's value at the highest rate of
-    one instance that meets the objective; for invocations, requests per instance per minute.
+    one instance that meets the objective; for invocations, requests per instance per minute. It does not
+    depend on the seed of a simulation: what is planned is what is simulated.
     """
-    return _policy_numbers(profile, spec, seed)[0]
+    return _policy_numbers(profile, spec)[0]
 
 
-def _policy_numbers(
-    profile: Profile, spec: DeploymentSpec, seed: int
-) -> tuple[float | None, Headroom | None]:
+def _policy_numbers(profile: Profile, spec: DeploymentSpec) -> tuple[float | None, Headroom | None]:
     policy = spec.scaling
     if isinstance(policy, QueueBacklog):
         return policy.target, None
@@ -95,14 +94,14 @@ def _policy_numbers(
         return policy.target, None
     if isinstance(spec.target, SageMakerServerless | SageMakerBatch):
         return None, None
-    room = capacity.headroom(profile, serving_of(profile, spec.target), spec.slo, seed)
+    room = capacity.headroom(profile, serving_of(profile, spec.target), spec.slo)
     return capacity.metric_target(policy, room), room
 
 
 def _instances(
     trace: TrafficTrace, profile: Profile, spec: DeploymentSpec, target: InstanceTarget, seed: int
 ) -> Run:
-    aim, room = _policy_numbers(profile, spec, seed)
+    aim, room = _policy_numbers(profile, spec)
     numbers = rules.from_spec(spec.scaling, target, profile, trace.duration_s, aim)
     serving = serving_of(profile, target)
     most = rules.most_instances(target, spec.scaling)
@@ -147,7 +146,7 @@ def _serverless(
         CapacityTimeline.fixed(target.provisioned_concurrency),
         billed_compute_s=float(play.billed_s.sum()),
         details=details,
-        assumptions=assumptions.of_serverless(target, profile, play.cold_starts),
+        assumptions=assumptions.of_serverless(target, profile),
     )
 
 
