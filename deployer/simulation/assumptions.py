@@ -31,7 +31,11 @@ def of_instances(
     room: Headroom | None,
 ) -> tuple[str, ...]:
     """Return the assumptions behind a fleet of instances."""
-    sentences = [*_service(profile, target), *_server(serving), _routing(target)]
+    sentences = [
+        *_service(profile, target),
+        *_server(serving),
+        *_routing(spec.scaling, target, profile),
+    ]
     sentences += _scaling(spec.scaling, target, profile)
     if room is not None:
         sentences.append(_derived(spec, room))
@@ -76,15 +80,16 @@ def _server(serving: Serving) -> list[str]:
     ]
 
 
-def _routing(target: InstanceTarget) -> str:
-    if isinstance(target, SageMakerAsync):
-        return (
-            f"Requests wait in one queue; each instance takes {target.max_concurrent} at a time. "
-            "Time to and from S3 is 0."
-        )
+def _routing(policy: ScalingPolicy, target: InstanceTarget, profile: Profile) -> list[str]:
+    at_a_time = rules.shared_queue(policy, target, profile)
+    if at_a_time:
+        where = " Time to and from S3 is 0." if isinstance(target, SageMakerAsync) else ""
+        return [f"Requests wait in one queue; each instance takes {at_a_time} at a time.{where}"]
+    if rules.most_instances(target, policy) == 1:
+        return []
     if rules.routing(target) == RANDOM:
-        return "Each request goes to an instance at random, SageMaker's default."
-    return "Each request goes to the instance with the fewest outstanding requests."
+        return ["Each request goes to an instance at random, SageMaker's default."]
+    return ["Each request goes to the instance with the fewest outstanding requests."]
 
 
 def _scaling(policy: ScalingPolicy, target: InstanceTarget, profile: Profile) -> list[str]:

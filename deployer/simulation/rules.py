@@ -65,7 +65,7 @@ def from_spec(
     """
     base = fixed(initial_instances(target, policy), end_s)._replace(
         routing=routing(target),
-        shared_queue=target.max_concurrent if isinstance(target, SageMakerAsync) else 0,
+        shared_queue=shared_queue(policy, target, profile),
         startup_s=float(startup_s(target, profile)),
     )
     match policy:
@@ -95,6 +95,13 @@ def from_spec(
 def routing(target: InstanceTarget) -> int:
     """Return how requests find an instance: at random in SageMaker, to the least busy one elsewhere."""
     return world.RANDOM if isinstance(target, SageMakerRealtime) else world.LEAST_OUTSTANDING
+
+
+def shared_queue(policy: ScalingPolicy, target: InstanceTarget, profile: Profile) -> int:
+    """Return how many requests an instance takes at a time from a queue outside it; 0 when there is none."""
+    if isinstance(target, SageMakerAsync):
+        return target.max_concurrent
+    return profile.workers * profile.max_batch if isinstance(policy, QueueBacklog) else 0
 
 
 def startup_s(target: InstanceTarget, profile: Profile) -> float:

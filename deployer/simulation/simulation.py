@@ -61,9 +61,9 @@ def simulate(trace: TrafficTrace, profile: Profile, spec: DeploymentSpec, seed: 
             assert_never(spec.target)
 
 
-def serving_of(profile: Profile, target: InstanceTarget) -> Serving:
-    """Return the numbers of one server: the profile's, without queue limit or deadline where requests wait in S3."""
-    waits_outside = isinstance(target, SageMakerAsync)
+def serving_of(profile: Profile, spec: DeploymentSpec, target: InstanceTarget) -> Serving:
+    """Return the numbers of one server: the profile's, without deadline where requests wait outside it."""
+    waits_outside = rules.shared_queue(spec.scaling, target, profile) > 0
     return Serving(
         workers=profile.workers,
         max_batch=profile.max_batch,
@@ -94,7 +94,7 @@ def _policy_numbers(profile: Profile, spec: DeploymentSpec) -> tuple[float | Non
         return policy.target, None
     if isinstance(spec.target, SageMakerServerless | SageMakerBatch):
         return None, None
-    room = capacity.headroom(profile, serving_of(profile, spec.target), spec.slo)
+    room = capacity.headroom(profile, serving_of(profile, spec, spec.target), spec.slo)
     return capacity.metric_target(policy, room), room
 
 
@@ -103,7 +103,7 @@ def _instances(
 ) -> Run:
     aim, room = _policy_numbers(profile, spec)
     numbers = rules.from_spec(spec.scaling, target, profile, trace.duration_s, aim)
-    serving = serving_of(profile, target)
+    serving = serving_of(profile, spec, target)
     most = rules.most_instances(target, spec.scaling)
     play = playback.play_fleet(numbers, serving, trace.arrival_s, most, seed)
     policy: dict[str, Any] = {"target_per_instance": aim}

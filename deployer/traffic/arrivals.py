@@ -26,6 +26,7 @@ DEFAULT_PEAK_TO_MEAN = 1.8
 DEFAULT_CV = 2.0
 
 DAY_S = 86400.0
+MAX_PEAK_TO_MEAN = 50.0
 MAX_ARRIVALS = 100_000_000
 _CURVE_STEP_S = 1.0
 
@@ -113,24 +114,41 @@ def daily(
     duration_s: float = DAY_S,
     peak_s: float = 14 * 3600.0,
 ) -> TrafficTrace:
-    """Return Poisson arrivals along a sinusoid with a period of one day and its peak at ``peak_s``.
+    """Return Poisson arrivals along a curve with a period of one day and its peak at ``peak_s``.
 
-    rate(t) = mean (1 + (peak_to_mean - 1) cos(2 pi (t - peak_s) / 86400)). A sinusoid cannot exceed twice
-    its mean: raises InputError for a ``peak_to_mean`` outside 1..2.
+    With c(t) = cos(2 pi (t - peak_s) / 86400) the rate is the sinusoid mean (1 + (peak_to_mean - 1) c) up to
+    ``peak_to_mean`` 2, where it touches zero at night; beyond, the narrower mean peak_to_mean ((1 + c) / 2)^k
+    with the power k that keeps the mean. Raises InputError for a ``peak_to_mean`` outside 1..MAX_PEAK_TO_MEAN.
     """
     _check("mean_rps", mean_rps, duration_s)
-    if not 1 <= peak_to_mean <= 2:
+    if not 1 <= peak_to_mean <= MAX_PEAK_TO_MEAN:
         raise InputError(
-            f"peak_to_mean must lie between 1 and 2, not {peak_to_mean!r}",
-            hint="use steps for sharper peaks",
+            f"peak_to_mean must lie between 1 and {MAX_PEAK_TO_MEAN:g}, not {peak_to_mean!r}",
+            hint="a peak rate lies above the mean; use steps for sharper peaks",
         )
     times = _grid(duration_s)
-    turn = 2 * math.pi / DAY_S
-    swing = (peak_to_mean - 1) / turn
-    waves = np.sin(turn * (times - peak_s)) - math.sin(-turn * peak_s)
-    arrivals = _along(times, mean_rps * (times + swing * waves), seed)
+    curve = np.cos(2 * math.pi * (times - peak_s) / DAY_S)
+    if peak_to_mean <= 2:
+        rates = mean_rps * (1 + (peak_to_mean - 1) * curve)
+    else:
+        rates = mean_rps * peak_to_mean * ((1 + curve) / 2) ** _power(peak_to_mean)
+    pieces = np.diff(times) * (rates[1:] + rates[:-1]) / 2
+    arrivals = _along(times, np.concatenate(([0.0], np.cumsum(pieces))), seed)
     origin = f"daily curve, mean {mean_rps:g} req/s, peak/mean {peak_to_mean:g}, seed {seed}"
     return _trace("daily", arrivals, duration_s, origin)
+
+
+def _power(peak_to_mean: float) -> float:
+    """Return k for which the mean of ((1 + cos) / 2)^k over a period is 1 / peak_to_mean, by bisection.
+
+    That mean is Gamma(k + 1/2) / (sqrt(pi) Gamma(k + 1)), which falls as k grows.
+    """
+    low, high = 1.0, MAX_PEAK_TO_MEAN**2 * math.pi
+    for _ in range(100):
+        k = (low + high) / 2
+        log_mean = math.lgamma(k + 0.5) - math.lgamma(k + 1) - 0.5 * math.log(math.pi)
+        low, high = (k, high) if log_mean > -math.log(peak_to_mean) else (low, k)
+    return (low + high) / 2
 
 
 def ramp(start_rps: float, end_rps: float, duration_s: float, seed: int) -> TrafficTrace:

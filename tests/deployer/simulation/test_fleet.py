@@ -9,7 +9,7 @@ import pytest
 
 from deployer.profiles import Profile, ServiceTime
 from deployer.runs import Run
-from deployer.simulation.simulation import simulate
+from deployer.simulation.simulation import DEADLINE_S, simulate
 from deployer.spec.deployment import DeploymentSpec
 from deployer.spec.scaling import (
     Adjustment,
@@ -193,6 +193,21 @@ def test_a_backlog_wakes_an_asynchronous_endpoint_from_zero(
     assert run.done_s[0] == pytest.approx(480.01)
     assert run.successes == 3
     assert steps_of(run)[-1] == (1380.0, 0.0, 0.0)
+
+
+def test_a_local_backlog_is_a_queue_that_idle_workers_take_from(
+    make_profile: Callable[..., Profile], make_spec: Callable[..., DeploymentSpec]
+) -> None:
+    profile = make_profile(
+        workers=2, service_time_ms={1: ServiceTime("deterministic", 40_000.0)}, queue_limit=1
+    )
+    spec = make_spec(target=Local(), scaling=QueueBacklog(2.0, max_instances=3))
+    run = simulate(TrafficTrace("burst", np.zeros(12), 600.0), profile, spec, 1)
+    # two leave every 40 s: 10 are left at 60 s, 6 at 120 s, 4 at 180 s; 4 / 2 = 2 instances, the new
+    # one 2 s later
+    assert steps_of(run)[:3] == [(0.0, 1.0, 1.0), (180.0, 2.0, 1.0), (182.0, 2.0, 2.0)]
+    assert run.successes == 12
+    assert run.latency_s.max() > DEADLINE_S
 
 
 def test_what_no_instance_ever_takes_has_no_answer(

@@ -72,6 +72,14 @@ def test_the_daily_curve_peaks_where_and_as_high_as_asked() -> None:
     assert trace.mean_rps == pytest.approx(20.0, rel=0.01)
 
 
+@pytest.mark.parametrize("peak_to_mean", [1.0, 1.5, 2.0, 2.1, 3.0, 10.6, 50.0])
+def test_any_peak_keeps_the_mean_of_the_day(peak_to_mean: float) -> None:
+    trace = arrivals.daily(20.0, peak_to_mean, seed=1, peak_s=43_200.0)
+    around_noon = np.sum(np.abs(trace.arrival_s - 43_200.0) < 300.0) / 600.0
+    assert trace.mean_rps == pytest.approx(20.0, rel=0.01)
+    assert around_noon == pytest.approx(20.0 * peak_to_mean, rel=0.04)
+
+
 def test_a_part_of_the_day_is_that_part_of_the_curve() -> None:
     trace = arrivals.daily(20.0, 2.0, seed=1, duration_s=3600.0, peak_s=0.0)
     assert trace.mean_rps == pytest.approx(40.0, rel=0.05)
@@ -101,7 +109,9 @@ def test_steps_hold_their_rates_and_may_rest() -> None:
         (lambda: arrivals.poisson(1e9, 1e9, 0), "more than 100000000 arrivals"),
         (lambda: arrivals.poisson(1e-9, 1.0, 0), "gives no arrival"),
         (lambda: arrivals.gamma(1.0, 1.0, 0.0, 0), "cv must be a positive number"),
-        (lambda: arrivals.daily(1.0, 2.5, 0), "peak_to_mean must lie between 1 and 2"),
+        (lambda: arrivals.daily(1.0, 0.5, 0), "peak_to_mean must lie between 1 and 50"),
+        (lambda: arrivals.daily(1.0, 50.5, 0), "peak_to_mean must lie between 1 and 50"),
+        (lambda: arrivals.daily(1.0, math.nan, 0), "peak_to_mean must lie between 1 and 50"),
         (lambda: arrivals.ramp(-1.0, 5.0, 1.0, 0), "start_rps must not be negative"),
         (lambda: arrivals.steps([(1.0, -1.0)], 0), "rate_rps must not be negative"),
         (lambda: arrivals.steps([(0.0, 1.0)], 0), "duration_s must be a positive number"),
