@@ -20,6 +20,7 @@ import ssl
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from itertools import cycle, islice
 from typing import NamedTuple
@@ -72,13 +73,28 @@ def loadtest(
     started = datetime.now(UTC)
     gc.freeze()  # what exists now need not be scanned while the clock runs
     try:
-        with asyncio.Runner(loop_factory=_precise_loop) as runner:
-            runner.run(driver.run())
+        _drive(driver)
     except KeyboardInterrupt:
         raise Interrupted(f"stopped after {driver.sent} of {len(trace)} requests") from None
     finally:
         gc.unfreeze()
     return driver.result(started, instances)
+
+
+def _drive(driver: _Driver) -> None:
+    """Run the driver on a loop of its own; in another thread where one runs here, as in a notebook."""
+
+    def drive() -> None:
+        with asyncio.Runner(loop_factory=_precise_loop) as runner:
+            runner.run(driver.run())
+
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        drive()
+    else:
+        with ThreadPoolExecutor(1) as pool:
+            pool.submit(drive).result()
 
 
 class _Bounds(NamedTuple):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from pathlib import Path
 
 import click
@@ -9,9 +10,9 @@ import click
 from deployer import api
 from deployer.cli import text
 from deployer.cli.console import Console
-from deployer.cli.options import INPUT, objective, output_option, slo_option, verb
+from deployer.cli.options import INPUT, MONEY, objective, output_option, slo_option, verb
 from deployer.cli.output import check_folder
-from deployer.cost.conditions import require_objective
+from deployer.cost.conditions import require_budget, require_objective
 from deployer.report.rows import to_json
 from deployer.report.terminal import terminal_table
 
@@ -29,6 +30,10 @@ from deployer.report.terminal import terminal_table
 @slo_option
 @click.option("--seed", "seeds", type=click.IntRange(0), multiple=True, default=(0, 1, 2),
               show_default=True, help="Simulate with each; more seeds, narrower intervals.")  # fmt: skip
+@click.option("--measured", type=INPUT, multiple=True,
+              help="run.json of a load test here: tells how far off the simulator is.")  # fmt: skip
+@click.option("--budget", type=MONEY, metavar="USD",
+              help="Exit 1 when the best costs more per thousand successful requests.")  # fmt: skip
 @output_option("Folder for index.html, report.md, report.json, report.csv.")
 @click.pass_obj
 def compare_verb(
@@ -38,12 +43,14 @@ def compare_verb(
     profiles: tuple[Path, ...],
     slo: tuple[tuple[str, float], ...],
     seeds: tuple[int, ...],
+    measured: tuple[Path, ...],
+    budget: Decimal | None,
     output: Path,
 ) -> None:
     """Price candidates over one trace and rank them.
 
-    Each specification is simulated with each seed and billed line by line. Exit 1 when an objective is given
-    and no candidate meets it; the report is then written all the same.
+    Each specification is simulated with each seed and billed line by line. Exit 1 when no candidate meets
+    the objective given with --slo, or the best is above --budget; the report is written all the same.
     """
     check_folder(output)
     report = api.compare(
@@ -52,12 +59,15 @@ def compare_verb(
         profiles=profiles,
         slo=objective(slo),
         seeds=seeds,
+        measured=measured,
         out_dir=output,
         say=console.progress,
     )
     table = terminal_table(report, console.width, ascii_only=console.ascii_only)
     console.result(to_json(report), f"{table}\n{output / 'index.html'}")
-    if slo:
+    if budget is not None:
+        require_budget(report, budget)
+    elif slo:
         require_objective(report)
 
 

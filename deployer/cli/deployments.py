@@ -14,6 +14,7 @@ from deployer.cli.options import (
     DURATION,
     INPUT,
     OUTPUT,
+    deployment_names,
     force_option,
     output_option,
     verb,
@@ -95,7 +96,7 @@ def deploy_verb(console: Console, source: Path) -> None:
     "deployer status digits --json",
     "deployer status digits || echo degraded",
 )
-@click.argument("name")
+@click.argument("name", shell_complete=deployment_names)
 @click.pass_obj
 def status_verb(console: Console, name: str) -> None:
     """Ask the servers of a deployment how they are.
@@ -117,7 +118,7 @@ def status_verb(console: Console, name: str) -> None:
     "deployer invoke digits --data image.npy --accept application/json",
     "deployer invoke digits --data sample.json --json | jq .content",
 )
-@click.argument("name")
+@click.argument("name", shell_complete=deployment_names)
 @click.option("--data", type=INPUT, required=True, help="Request body: .json, .csv or .npy.")
 @click.option("--accept", help="Content type wanted for the answer.")
 @click.option("--timeout", "timeout_s", type=DURATION, default="60s", show_default=True)
@@ -146,7 +147,7 @@ def invoke_verb(
     "deployer logs digits --lines 20",
     "deployer logs digits --json",
 )
-@click.argument("name")
+@click.argument("name", shell_complete=deployment_names)
 @click.option("--lines", type=click.IntRange(1, 100_000), default=100, show_default=True)
 @click.pass_obj
 def logs_verb(console: Console, name: str, lines: int) -> None:
@@ -161,7 +162,7 @@ def logs_verb(console: Console, name: str, lines: int) -> None:
     "deployer destroy digits --yes    # in scripts",
     "deployer destroy digits --yes --json",
 )
-@click.argument("name")
+@click.argument("name", shell_complete=deployment_names)
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @click.pass_obj
 def destroy_verb(console: Console, name: str, yes: bool) -> None:

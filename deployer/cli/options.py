@@ -12,7 +12,7 @@ import click
 from deployer.cli.console import Console
 from deployer.errors import DeployerError, InputError
 from deployer.spec.deployment import Slo
-from deployer.units import parse_duration
+from deployer.units import parse_duration, parse_money
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 INPUT = click.Path(exists=True, dir_okay=False, path_type=Path)
@@ -107,6 +107,7 @@ NUMBER = _Parsed("number", _positive)
 DURATION = _Parsed("duration", _positive_duration)
 SIZES = _Parsed("sizes", _sizes)
 OBJECTIVE = _Parsed("objective", _objective)
+MONEY = _Parsed("usd", parse_money)
 PORT = click.IntRange(1, 65535)
 
 
@@ -145,3 +146,10 @@ def output_option(text: str, *, required: bool = True) -> Callable[[_F], _F]:
 def force_option(command: _F) -> _F:
     """Add --force, for outputs that cannot be made again."""
     return click.option("--force", is_flag=True, help="Replace an existing file.")(command)
+
+
+def deployment_names(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
+    """Complete the name of a deployment in the shell."""
+    from deployer.deployments.state import Store
+
+    return [name for name in Store().names() if name.startswith(incomplete)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from types import SimpleNamespace
 
 import numpy as np
@@ -142,6 +143,14 @@ def test_what_is_not_http_is_no_answer(web: SimpleNamespace) -> None:
         run = load.loadtest(url, even(10, 0.2), [BODY])
     assert run.successes == 0
     assert set(run.status.tolist()) == {NO_ANSWER}
+
+
+def test_a_notebook_whose_loop_runs_already_can_load_too(web: SimpleNamespace) -> None:
+    async def cell(url: str) -> int:
+        return load.loadtest(url, even(50, 0.5), [BODY]).successes
+
+    with web.server(web.Behaviour()) as url:
+        assert asyncio.run(cell(url)) == 25
 
 
 def test_nothing_listening_is_told_before_anything_is_sent() -> None:

@@ -14,6 +14,7 @@ from click.testing import CliRunner, Result
 from deployer import errors
 from deployer.cli import main as cli_main
 from deployer.cli.main import VERBS, cli
+from deployer.cli.options import Verb
 
 
 def run(*words: str, env: dict[str, str] | None = None) -> Result:
@@ -64,6 +65,16 @@ def test_every_verb_has_help_with_examples_first(name: str) -> None:
     assert all(f"deployer {name}" in example for example in examples)
     assert all(flag in options for flag in ("--json", "--quiet", "--debug"))
     assert run("help", name).stdout == done.stdout
+
+
+@pytest.mark.parametrize("name", VERBS)
+def test_the_examples_use_options_that_exist(name: str) -> None:
+    command = cli.get_command(click.Context(cli), name)
+    assert isinstance(command, Verb)
+    known = {flag for parameter in command.params for flag in parameter.opts}
+    for example in command.examples:
+        ours = example.partition("|")[0].partition("    #")[0]
+        assert {word for word in ours.split() if word.startswith("-")} <= known
 
 
 def test_exit_codes_are_explained() -> None:

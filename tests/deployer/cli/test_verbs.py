@@ -127,6 +127,15 @@ def test_compare_exits_1_when_nobody_meets_the_objective(inputs: SimpleNamespace
     assert done.stderr.count("error: ") == 1
 
 
+@pytest.mark.report
+@pytest.mark.parametrize(("budget", "code"), [("0.0000001", 1), ("1000", 0)])
+def test_compare_holds_the_best_to_a_budget(
+    inputs: SimpleNamespace, budget: str, code: int
+) -> None:
+    words = ("compare", inputs.spec, "--trace", inputs.trace, "--profile", inputs.profile)
+    assert run(*words, "--slo", "p99=1s", "--budget", budget, "-o", "report").exit_code == code
+
+
 def test_prices_prints_a_table_and_json() -> None:
     assert "0.102" in good("prices", "--item", "ml.c5.large", "--region", "us-east-1").stdout
     (price,) = as_json("prices", "--item", "ml.c5.large", "--region", "us-east-1")
