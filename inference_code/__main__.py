@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from inference_code.contract import DEFAULT_PORT, MODEL_DIR, PORT_ENV
-from inference_code.engine.settings import Settings, read_settings
+from inference_code.engine.settings import CacheLimits, Settings, read_settings
 from inference_code.errors import StartupError
 
 _SERVING = ("workers", "threads", "max_batch", "max_wait_ms", "queue_limit", "max_body_bytes",
@@ -23,7 +23,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     overrides = {k: getattr(options, k) for k in _SERVING if getattr(options, k, None) is not None}
     try:
-        settings = read_settings(options.model_dir, overrides)
+        cache = CacheLimits(
+            round(getattr(options, "cache_mb", 0.0) * 2**20), getattr(options, "cache_ttl_s", 60.0)
+        )
+        settings = read_settings(options.model_dir, overrides, cache)
         code: int = options.run(settings, options)
     except StartupError as error:
         sys.stderr.write(f"error: {' '.join(str(error).split())}\n")
@@ -35,10 +38,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _serve(settings: Settings, options: argparse.Namespace) -> int:
     # Imported here: check and bench need no event loop.
-    from inference_code.server.run import serve
+    from inference_code.server.run import Sight, serve
 
     port = options.port if options.port is not None else _port_from_environment()
-    return serve(settings, options.host, port)
+    sight = Sight(options.access_log, options.emf_s)
+    return serve(settings, options.host, port, sight)
 
 
 def _check(settings: Settings, options: argparse.Namespace) -> int:
@@ -73,6 +77,14 @@ def _parser() -> argparse.ArgumentParser:
     serve.add_argument("--max-body-bytes", type=int, metavar="N")
     serve.add_argument("--request-timeout-s", type=float, metavar="S")
     serve.add_argument("--drain-s", type=float, metavar="S", help="time from SIGTERM to exit")
+    serve.add_argument(
+        "--cache-mb", type=float, default=0.0, metavar="MB", help="keep answers by payload digest"
+    )
+    serve.add_argument("--cache-ttl-s", type=float, default=60.0, metavar="S", help="for how long")
+    serve.add_argument("--access-log", action="store_true", help="log every request, as JSON")
+    serve.add_argument(
+        "--emf-s", type=float, default=0.0, metavar="S", help="CloudWatch metrics every S seconds"
+    )
     serve.set_defaults(run=_serve)
     check = commands.add_parser("check", parents=[shared], help="run the samples, print JSON")
     check.set_defaults(run=_check)

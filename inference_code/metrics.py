@@ -112,6 +112,28 @@ def prometheus(metrics: Iterable[Metric]) -> str:
     return "".join(f"{line}\n" for metric in metrics for line in metric.lines())
 
 
+def emf(
+    namespace: str,
+    dimensions: Mapping[str, str],
+    values: Mapping[str, tuple[float, str]],
+    now: float,
+) -> dict[str, object]:
+    """Return a CloudWatch embedded-metric-format record: a log line that CloudWatch turns into metrics.
+
+    ``values`` maps a name to its value and CloudWatch unit; ``now`` is Unix time in seconds.
+    """
+    directive = {
+        "Namespace": namespace,
+        "Dimensions": [list(dimensions)],
+        "Metrics": [{"Name": name, "Unit": unit} for name, (_, unit) in values.items()],
+    }
+    return {
+        "_aws": {"Timestamp": int(now * 1000), "CloudWatchMetrics": [directive]},
+        **dimensions,
+        **{name: value for name, (value, _) in values.items()},
+    }
+
+
 def _head(name: str, help_text: str, kind: str) -> tuple[str, str]:
     return f"# HELP {name} {help_text}", f"# TYPE {name} {kind}"
 

@@ -82,6 +82,44 @@ def write(outputs: Mapping[str, Array], form: Form, kind: str, request_id: str =
     return npy.write(array) if kind == NPY_TYPE else csvtext.write(array)
 
 
+def request_schema(specs: Sequence[TensorSpec]) -> dict[str, Any]:
+    """Return the JSON schema of a request, as far as JSON schema can say it."""
+    whole = {spec.name: _schema(spec.dtype, spec.shape) for spec in specs}
+    rows = {spec.name: _schema(spec.dtype, spec.shape[1:]) for spec in specs}
+    by_name = _object(whole)
+    forms = [{"instances": _list(_object(rows))}, {"inputs": by_name}]
+    if len(specs) == 1:
+        (name,) = whole
+        forms = [{"instances": _list(rows[name])}, {"inputs": whole[name]}, {"inputs": by_name}]
+    return {"anyOf": [{**_object(form), "additionalProperties": True} for form in forms]}
+
+
+def answer_schema(specs: Sequence[TensorSpec]) -> dict[str, Any]:
+    """Return the JSON schema of an answer."""
+    whole = {spec.name: _schema(spec.dtype, spec.shape, nullable=True) for spec in specs}
+    outputs = next(iter(whole.values())) if len(specs) == 1 else _object(whole)
+    return {"anyOf": [_object({"predictions": {"type": "array"}}), _object({"outputs": outputs})]}
+
+
+def _schema(dtype: str, shape: Sequence[int | None], nullable: bool = False) -> dict[str, Any]:
+    kind = {"str": "string", "bool": "boolean"}.get(
+        dtype, "number" if "float" in dtype else "integer"
+    )
+    schema: dict[str, Any] = {"type": [kind, "null"] if nullable else kind}
+    for size in reversed(shape):
+        limits = {} if size is None else {"minItems": size, "maxItems": size}
+        schema = {"type": "array", "items": schema, **limits}
+    return schema
+
+
+def _list(items: dict[str, Any]) -> dict[str, Any]:
+    return {"type": "array", "items": items, "minItems": 1}
+
+
+def _object(properties: dict[str, Any]) -> dict[str, Any]:
+    return {"type": "object", "properties": properties, "required": sorted(properties)}
+
+
 def _only(specs: Sequence[TensorSpec], kind: str) -> TensorSpec:
     if len(specs) != 1:
         names = ", ".join(spec.name for spec in specs)

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import os
 import time
 from collections import deque
 from collections.abc import Callable
+from typing import Any
 
 from inference_code import policy
+from inference_code.cache import Cache, digest
 from inference_code.codecs import jsontext
 from inference_code.contract import JSON_TYPE
 from inference_code.engine import frames
 from inference_code.engine.arena import Arena, Slot
 from inference_code.engine.log import log
-from inference_code.engine.pool import AHEAD, Job, Ready, WorkerHandle
+from inference_code.engine.measures import EngineMetrics
+from inference_code.engine.pool import AHEAD, Job, Ready, WorkerHandle, resident_bytes
 from inference_code.engine.settings import Settings
 from inference_code.errors import (
     DeadlineExceeded,
@@ -24,7 +28,6 @@ from inference_code.errors import (
     RequestError,
     StartupError,
 )
-from inference_code.metrics import SIZE_BUCKETS, Counter, Gauge, Histogram
 
 Done = Callable[[int, bytes, bytes], None]
 
@@ -35,37 +38,6 @@ _STOP_S = 1.0
 _JSON = JSON_TYPE.encode()
 
 
-class EngineMetrics:
-    """What the engine counts."""
-
-    def __init__(self, engine: Engine) -> None:
-        self.queue_time = Histogram("inference_queue_seconds", "From arrival to its batch's start.")
-        self.predict_time = Histogram("inference_predict_seconds", "Time of predict(), per batch.")
-        self.batch_size = Histogram("inference_batch_size", "Requests per batch.", SIZE_BUCKETS)
-        self.shed = Counter("inference_shed_total", "Requests refused, by reason.", "reason")
-        self.restarts = Counter("inference_worker_restarts_total", "Worker processes replaced.")
-        self.busy = Counter("inference_seconds_total", "Seconds of worker time, by step.", "step")
-        self.length = Counter("inference_length_total", "Sum of lengths (tokens) predicted.")
-        self.depth = Gauge(
-            "inference_queue_depth", "Requests waiting.", lambda: {"": float(engine.waiting)}
-        )
-        self.workers = Gauge(
-            "inference_workers_ready", "Workers ready.", lambda: {"": float(engine.ready_workers)}
-        )
-        self.bodies = Gauge(
-            "inference_shared_bodies",
-            "Large bodies in shared memory.",
-            lambda: {"": float(engine.arena.in_use)},
-        )
-        self.warm_up = Gauge(
-            "inference_start_seconds", "Start time by step.", lambda: engine.steps, "step"
-        )
-
-    def all(self) -> tuple[Counter | Gauge | Histogram, ...]:
-        """Return every metric, in the order of the page."""
-        return tuple(vars(self).values())
-
-
 class Engine:
     """Takes requests and calls back with answers. All methods run on the event loop's thread."""
 
@@ -74,7 +46,10 @@ class Engine:
         self.arena = Arena(settings.serving.max_body_bytes)
         self.metrics = EngineMetrics(self)
         self.steps: dict[str, float] = {}
+        self.interface: dict[str, Any] = {}
         self.failed: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        limits = settings.cache
+        self._cache = Cache(limits.max_bytes, limits.ttl_s) if limits.max_bytes else None
         self._workers: list[WorkerHandle] = []
         self._backlog: deque[Job] = deque()
         self._jobs: dict[int, Job] = {}
@@ -117,6 +92,42 @@ class Engine:
         return sum(worker.ready is not None for worker in self._workers)
 
     @property
+    def cache_bytes(self) -> int:
+        """How much the answer cache holds."""
+        return self._cache.bytes if self._cache is not None else 0
+
+    @property
+    def shared_bodies(self) -> int:
+        """How many large bodies lie in shared memory."""
+        return self.arena.in_use
+
+    def memory_bytes(self) -> dict[str, float]:
+        """Return the resident memory of each process, in bytes."""
+        found = {"front": resident_bytes(os.getpid())}
+        for worker in self._workers:
+            found[f"worker {worker.number}"] = resident_bytes(worker.pid)
+        return found
+
+    def stats(self) -> dict[str, Any]:
+        """Return what a person wants to know about this server."""
+        metrics = self.metrics
+        return {
+            "model": self.settings.name,
+            "unhealthy": self.unhealthy() or None,
+            "start_s": {step: round(seconds, 3) for step, seconds in self.steps.items()},
+            "workers": [worker.stats() for worker in self._workers],
+            "restarts": metrics.restarts.total(),
+            "waiting": self.waiting,
+            "unanswered": self.unanswered,
+            "max_batch": self._max_batch,
+            "full_batch_ms": round(self._batch_s * 1000, 3),
+            "mean_batch": round(metrics.batch_size.sum / max(1, metrics.batch_size.count), 2),
+            "queue_ms_p99_below": _milliseconds(metrics.queue_time.quantile(0.99)),
+            "shed": dict(metrics.shed.values),
+            "cache": {"bytes": self.cache_bytes, **metrics.cache.values},
+        }
+
+    @property
     def waiting(self) -> int:
         """How many admitted requests no worker can be computing yet."""
         return max(0, len(self._jobs) - self._max_batch * max(1, self.ready_workers))
@@ -134,18 +145,26 @@ class Engine:
 
     def submit(
         self, body: bytes | Slot, headers: bytes, timeout_s: float | None, done: Done
-    ) -> Job:
+    ) -> Job | None:
         """Admit a request; ``done(status, content_type, body)`` is called once with its answer.
 
-        ``headers`` is content type, NUL, accept. Raises Overloaded or Draining instead of queueing what
-        could not be answered in time.
+        ``headers`` is content type, NUL, accept. Returns None when the cache answers, or will.
+        Raises Overloaded or Draining instead of queueing what could not be answered in time.
         """
-        serving = self.settings.serving
-        limit_s = serving.request_timeout_s
+        key = b""
+        if self._cache is not None:
+            key = digest(headers, body.view if isinstance(body, Slot) else body)
+            if self._cached(self._cache, key, timeout_s, done):
+                if isinstance(body, Slot):
+                    body.release()
+                return None
+        limit_s = self.settings.serving.request_timeout_s
         if timeout_s is not None and timeout_s < limit_s:
             limit_s = timeout_s
         self._admit(limit_s)
         now = time.monotonic()
+        if self._cache is not None and timeout_s is None:
+            done = self._flight(self._cache, key, done)
         job = Job(next(self._ids), body, headers, now, now + limit_s, done)
         self._jobs[job.id] = job
         if self._backlog or not self._dispatch(job):
@@ -154,7 +173,8 @@ class Engine:
 
     def cancel(self, job: Job) -> None:
         """Forget a request whose caller has gone; it is not computed if it has not begun."""
-        if self._jobs.pop(job.id, None) is None:
+        # With a cache, others may be waiting for the same answer, and the next will ask for it.
+        if self._cache is not None or self._jobs.pop(job.id, None) is None:
             return
         if job.worker is None:
             job.free()
@@ -164,6 +184,7 @@ class Engine:
         self._ever_ready = True
         self._deaths = 0
         self._max_batch = ready.max_batch
+        self.interface = ready.interface
         self.steps = {**ready.steps, "ready": time.monotonic() - worker.started_s}
         log("worker ready", worker=worker.number, pid=worker.pid, steps_s=self.steps)
         self._feed()
@@ -203,6 +224,30 @@ class Engine:
         delay_s = min(10.0, 0.1 * 2 ** min(self._deaths - 1, 7)) if self._deaths > 1 else 0.0
         asyncio.get_running_loop().call_later(delay_s, self._replace)
         self._feed()
+
+    def _cached(self, cache: Cache, key: bytes, timeout_s: float | None, done: Done) -> bool:
+        """Answer from the cache, or wait for the same request under way; return False to compute."""
+        known = cache.get(key, time.monotonic())
+        if known is not None:
+            self.metrics.cache.add(1, "hit")
+            done(200, *known)
+            return True
+        # A request with a deadline of its own flies alone: it must not share another's.
+        if timeout_s is None and cache.join(key, done):
+            self.metrics.cache.add(1, "joined")
+            return True
+        self.metrics.cache.add(1, "miss")
+        return False
+
+    def _flight(self, cache: Cache, key: bytes, done: Done) -> Done:
+        cache.begin(key)
+
+        def land(status: int, content_type: bytes, body: bytes) -> None:
+            waiting = cache.land(key, status, content_type, body, time.monotonic())
+            for each in (done, *waiting):
+                each(status, content_type, body)
+
+        return land
 
     def _admit(self, limit_s: float) -> None:
         serving = self.settings.serving
@@ -315,3 +360,7 @@ class Engine:
             worker.kill()
         elif not worker.jobs and now - worker.probed_s > 2 * _TICK_S and silent_s == 0.0:
             worker.probe(now)
+
+
+def _milliseconds(seconds: float | None) -> float | None:
+    return None if seconds is None else round(seconds * 1000, 3)

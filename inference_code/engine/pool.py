@@ -94,11 +94,12 @@ class Owner(Protocol):
 
 @dataclass(frozen=True)
 class Ready:
-    """What a worker says of itself once warm; ``steps`` are seconds."""
+    """What a worker says of itself once warm; ``steps`` are seconds, ``interface`` is JSON schemas."""
 
     max_batch: int
     steps: dict[str, float]
     pid: int
+    interface: dict[str, Any]
 
 
 class WorkerHandle(asyncio.Protocol):
@@ -187,6 +188,16 @@ class WorkerHandle(asyncio.Protocol):
         """End the process at once; ``on_death`` follows."""
         self._process.kill()
 
+    def stats(self) -> dict[str, Any]:
+        """Return what a person wants to know about this worker."""
+        return {
+            "number": self.number,
+            "pid": self.pid,
+            "ready": self.ready is not None,
+            "requests": len(self.jobs),
+            "memory_mb": round(resident_bytes(self.pid) / 2**20, 1),
+        }
+
     @property
     def pid(self) -> int:
         """The process id."""
@@ -224,3 +235,12 @@ def _spawn(
         stdout=sys.stderr,
         env={**environment, "TOKENIZERS_PARALLELISM": "false", **os.environ},
     )
+
+
+def resident_bytes(pid: int) -> float:
+    """Return the resident memory of a process; 0 when it is gone."""
+    try:
+        with open(f"/proc/{pid}/statm", encoding="ascii") as file:
+            return float(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except OSError:
+        return 0.0

@@ -185,7 +185,12 @@ def main(arguments: dict[str, Any]) -> None:
     except StartupError as error:
         channel.send(frames.pack_answer(0, frames.FAILED, b"", str(error).encode()))
         sys.exit(2)
-    hello = {"max_batch": model.max_batch, "steps": model.steps, "pid": os.getpid()}
+    hello = {
+        "max_batch": model.max_batch,
+        "steps": model.steps,
+        "pid": os.getpid(),
+        "interface": model.interface(),
+    }
     # What lives now lives for good: the collector need not walk it in the middle of a request.
     gc.collect()
     gc.freeze()

@@ -51,6 +51,15 @@ class ServedModel:
         """Answer each sample alone and in a full batch; raise HandlerInvalid when one fails."""
         self._timed("warm_up", self._answer_samples)
 
+    def interface(self) -> dict[str, Any]:
+        """Return the JSON schemas of request and answer, and an example, for the OpenAPI document."""
+        described = dict(self.handler.describe())
+        for sample in self.samples:
+            if sample.content_type == JSON_TYPE:
+                described["example"] = jsontext.read(sample.body)
+                break
+        return described
+
     def decode(self, body: Body, content_type: str, accept: str) -> Any:
         """Return the handler's item; raise RequestError."""
         try:

@@ -28,6 +28,14 @@ class Sample:
 
 
 @dataclass(frozen=True)
+class CacheLimits:
+    """How much the answer cache may hold, and for how long; 0 bytes means no cache."""
+
+    max_bytes: int = 0
+    ttl_s: float = 60.0
+
+
+@dataclass(frozen=True)
 class Settings:
     """A model folder, read. ``manifest`` is None for a plain SageMaker folder, which is served too."""
 
@@ -35,6 +43,7 @@ class Settings:
     serving: ServingConfig
     manifest: Manifest | None
     samples: tuple[Sample, ...]
+    cache: CacheLimits = CacheLimits()
 
     @property
     def name(self) -> str:
@@ -47,7 +56,9 @@ class Settings:
         return self.model_dir / self.manifest.model if self.manifest else None
 
 
-def read_settings(model_dir: Path, overrides: Mapping[str, Any] | None = None) -> Settings:
+def read_settings(
+    model_dir: Path, overrides: Mapping[str, Any] | None = None, cache: CacheLimits | None = None
+) -> Settings:
     """Read ``model_dir``; ``overrides`` replace fields of ``manifest.serving``.
 
     Raises StartupError when the folder, its manifest or an override is wrong.
@@ -67,7 +78,7 @@ def read_settings(model_dir: Path, overrides: Mapping[str, Any] | None = None) -
         raise StartupError(
             f"{model_dir} lacks {manifest.model!r}, which its manifest names as model"
         )
-    return Settings(model_dir, serving, manifest, _samples(model_dir))
+    return Settings(model_dir, serving, manifest, _samples(model_dir), cache or CacheLimits())
 
 
 def _manifest(model_dir: Path) -> Manifest | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -82,6 +82,10 @@ class Handler(ABC, Generic[Item, Output]):
     def examples(self) -> Sequence[tuple[bytes, str]]:
         """Return bodies with their content types, for warm-up when the bundle carries no samples."""
         return ()
+
+    def describe(self) -> Mapping[str, Any]:
+        """Return JSON schemas under "request" and "answer", for the OpenAPI document."""
+        return {}
 
     @property
     def knows_length(self) -> bool:

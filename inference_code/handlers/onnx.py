@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -69,6 +69,13 @@ class Handler(Base[tensors.Inputs, Answer]):
         """Return one request of zeros."""
         zeros = example(self._specs)
         return [(jsontext.write({"inputs": zeros}), JSON_TYPE)]
+
+    def describe(self) -> Mapping[str, Any]:
+        """Return schemas made of the model's names, shapes and types."""
+        return {
+            "request": tensors.request_schema(self._specs),
+            "answer": tensors.answer_schema(self.model.outputs),
+        }
 
     def _split(
         self, items: Sequence[tensors.Inputs], rows: Sequence[int], outputs: Sequence[Array]

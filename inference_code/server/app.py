@@ -18,6 +18,7 @@ from inference_code.contract import (
 )
 from inference_code.engine.arena import LARGE_BYTES, Slot
 from inference_code.engine.engine import Engine
+from inference_code.engine.log import log
 from inference_code.errors import (
     BadRequest,
     MethodNotAllowed,
@@ -26,12 +27,16 @@ from inference_code.errors import (
     UnsupportedMediaType,
 )
 from inference_code.metrics import TEXT_TYPE, Counter, Gauge, Histogram, prometheus
-from inference_code.server.connection import Connection, Exchange
+from inference_code.server import openapi, tracing
+from inference_code.server.connection import Connection
+from inference_code.server.exchange import Exchange
 
 #: The caller's remaining time in milliseconds; a request that cannot make it is not computed.
 DEADLINE_HEADER = b"x-deadline-ms"
 _ID_HEADER = REQUEST_ID_HEADER.lower().encode()
 _SAFE_ID = re.compile(rb"[!-~]{1,128}")
+STATS_ROUTE = "/stats"
+OPENAPI_ROUTE = "/openapi.json"
 _JSON = JSON_TYPE.encode()
 #: Small, so that most of a large body is read into its own place and not copied there.
 _SCRATCH_BYTES = 32 * 1024
@@ -40,8 +45,10 @@ _SCRATCH_BYTES = 32 * 1024
 class Application:
     """Routes requests to the engine and answers the rest itself."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, access_log: bool = False) -> None:
+        """Route to ``engine``; ``access_log`` logs every request, not only those that fail here."""
         self.engine = engine
+        self.access_log = access_log
         self.max_body_bytes = engine.settings.serving.max_body_bytes
         self.draining = False
         self.scratch = memoryview(bytearray(_SCRATCH_BYTES))
@@ -51,12 +58,15 @@ class Application:
         self.open = Gauge(
             "inference_connections", "Connections.", lambda: {"": float(len(self.connections))}
         )
+        self._start_s = time.monotonic()
         self._ids = itertools.count(1)
         self._id_prefix = os.urandom(6).hex()
         self._routes: dict[str, tuple[bytes, Callable[[Exchange], None]]] = {
             PING_ROUTE: (b"GET", self._ping),
             INVOCATIONS_ROUTE: (b"POST", self._invoke),
             METRICS_ROUTE: (b"GET", self._metrics),
+            STATS_ROUTE: (b"GET", self._stats),
+            OPENAPI_ROUTE: (b"GET", self._openapi),
         }
 
     def slot(self, target: bytes, length: int) -> Slot | None:
@@ -117,7 +127,9 @@ class Application:
         def done(status: int, content_type: bytes, body: bytes) -> None:
             self.latency.observe(time.monotonic() - exchange.started_s)
             self.requests.add(1, status)
-            exchange.answer(status, content_type, body)
+            if status >= 500 or self.access_log:
+                self._log(exchange, status)
+            exchange.answer(status, content_type, body, tracing.response_headers(headers))
 
         exchange.job = self.engine.submit(
             exchange.body, key, None if deadline is None else _seconds(deadline), done
@@ -131,9 +143,38 @@ class Application:
         else:
             exchange.answer(200, b"", b"")
 
+    def _stats(self, exchange: Exchange) -> None:
+        stats = {
+            "uptime_s": round(time.monotonic() - self._start_s, 1),
+            "draining": self.draining,
+            "answers": {str(code): n for code, n in self.requests.values.items()},
+            "latency_ms_p50_below": _milliseconds(self.latency.quantile(0.5)),
+            "latency_ms_p99_below": _milliseconds(self.latency.quantile(0.99)),
+            "connections": len(self.connections),
+            **self.engine.stats(),
+        }
+        exchange.answer(200, _JSON, jsontext.write(stats))
+
+    def _openapi(self, exchange: Exchange) -> None:
+        document = openapi.document(self.engine.settings.name, self.engine.interface)
+        exchange.answer(200, _JSON, jsontext.write(document))
+
     def _metrics(self, exchange: Exchange) -> None:
         metrics = (self.requests, self.latency, self.open, *self.engine.metrics.all())
         exchange.answer(200, TEXT_TYPE.encode(), prometheus(metrics).encode())
+
+    def _log(self, exchange: Exchange, status: int, message: str | None = None) -> None:
+        parent = tracing.traceparent(exchange.headers)
+        log(
+            "request",
+            status=status,
+            request_id=exchange.request_id.decode("latin-1"),
+            path=exchange.target[:200].decode("latin-1"),
+            bytes=len(exchange.body),
+            ms=round((time.monotonic() - exchange.started_s) * 1000, 3),
+            **({"trace_id": tracing.trace_id(parent)} if parent else {}),
+            **({"message": message} if message else {}),
+        )
 
     def _fail(self, exchange: Exchange, error: RequestError) -> None:
         if isinstance(exchange.body, Slot):
@@ -144,7 +185,10 @@ class Application:
             "message": error.message,
             "request_id": exchange.request_id.decode("latin-1"),
         }
-        extra = b"allow: %b\r\n" % exchange.allow if exchange.allow else b""
+        if self.access_log:
+            self._log(exchange, error.status, error.message)
+        extra = tracing.response_headers(exchange.headers)
+        extra += b"allow: %b\r\n" % exchange.allow if exchange.allow else b""
         if error.retry_after_s is not None:
             extra += b"retry-after: %d\r\n" % max(1, round(error.retry_after_s))
         exchange.answer(error.status, _JSON, jsontext.write(content), extra)
@@ -154,3 +198,7 @@ def _seconds(header: bytes) -> float:
     if not header.isdigit() or len(header) > 9:
         raise BadRequest("X-Deadline-Ms must be a whole number of milliseconds")
     return int(header) / 1000.0
+
+
+def _milliseconds(seconds: float | None) -> float | None:
+    return None if seconds is None else round(seconds * 1000, 3)

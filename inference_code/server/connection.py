@@ -11,8 +11,7 @@ import asyncio
 import socket
 import time
 from collections import deque
-from http import HTTPStatus
-from typing import Any, Protocol, cast
+from typing import Protocol, cast
 
 import httptools
 
@@ -24,6 +23,7 @@ from inference_code.errors import (
     RequestError,
     RequestTimeout,
 )
+from inference_code.server.exchange import Exchange
 
 MAX_HEAD_BYTES = 16 * 1024
 MAX_HEADERS = 100
@@ -37,9 +37,6 @@ WRITE_TIMEOUT_S = 30.0
 #: After an early refusal the rest of the body is read and dropped this long, so that the client sees it.
 LINGER_S = 2.0
 
-_STATUS_LINES = {
-    status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode() for status in HTTPStatus
-}
 _PART_BYTES = 512 * 1024
 _NEVER = float("inf")
 
@@ -63,57 +60,6 @@ class App(Protocol):
 
     def abandoned(self, exchange: Exchange) -> None:
         """The client has gone before its answer was ready."""
-
-
-class Exchange:
-    """One request and its answer."""
-
-    __slots__ = (
-        "allow",
-        "body",
-        "close",
-        "connection",
-        "headers",
-        "job",
-        "method",
-        "output",
-        "request_id",
-        "started_s",
-        "target",
-    )
-
-    def __init__(
-        self, connection: Connection, method: bytes, target: bytes, headers: dict[bytes, bytes]
-    ) -> None:
-        self.connection = connection
-        self.method = method
-        self.target = target
-        self.headers = headers
-        self.body: bytes | Slot = b""
-        self.close = False
-        self.allow = b""
-        self.started_s = time.monotonic()
-        self.request_id = b""
-        self.job: Any = None
-        self.output: tuple[bytes, bytes] | None = None
-
-    def answer(self, status: int, content_type: bytes, body: bytes, extra: bytes = b"") -> None:
-        """Send the answer, or keep it until those before it on this connection are sent.
-
-        ``extra`` are further header lines, each ending in CR LF.
-        """
-        head = b"".join(
-            (
-                _STATUS_LINES[status],
-                b"content-type: " + content_type + b"\r\n" if content_type else b"",
-                b"content-length: %d\r\nx-request-id: %b\r\n" % (len(body), self.request_id),
-                extra,
-                b"connection: close\r\n\r\n" if self.close else b"\r\n",
-            )
-        )
-        self.job = None
-        self.output = (head, body)
-        self.connection.flush()
 
 
 class Connection(asyncio.BufferedProtocol):

@@ -6,6 +6,7 @@ import asyncio
 import signal
 import socket
 import time
+from dataclasses import dataclass
 
 import uvloop
 
@@ -14,6 +15,7 @@ from inference_code.engine.log import log
 from inference_code.engine.settings import Settings
 from inference_code.errors import StartupError
 from inference_code.server.app import Application
+from inference_code.server.reporting import report
 
 #: The longest time for which a draining server still takes connections: a load balancer must notice.
 LAME_DUCK_S = 5.0
@@ -21,11 +23,19 @@ _BACKLOG = 2048
 _SWEEP_S = 0.5
 
 
-def serve(settings: Settings, host: str, port: int) -> int:
+@dataclass(frozen=True)
+class Sight:
+    """What the server tells of itself: every request as a log line, CloudWatch records per ``emf_s``."""
+
+    access_log: bool = False
+    emf_s: float = 0.0
+
+
+def serve(settings: Settings, host: str, port: int, sight: Sight | None = None) -> int:
     """Serve until SIGTERM or SIGINT; return the exit code. Raises StartupError when it cannot start."""
     sock = bind(host, port)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        return runner.run(_serve(settings, sock))
+        return runner.run(_serve(settings, sock, sight or Sight()))
 
 
 def bind(host: str, port: int) -> socket.socket:
@@ -45,17 +55,19 @@ def bind(host: str, port: int) -> socket.socket:
     return sock
 
 
-async def _serve(settings: Settings, sock: socket.socket) -> int:
+async def _serve(settings: Settings, sock: socket.socket, sight: Sight) -> int:
     loop = asyncio.get_running_loop()
     stop: asyncio.Future[signal.Signals] = loop.create_future()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, _once, stop, number)
     engine = Engine(settings)
-    app = Application(engine)
+    app = Application(engine, sight.access_log)
     server = await loop.create_server(app.connection, sock=sock)
     host, port = sock.getsockname()[:2]
     log("listening", model=settings.name, url=f"http://{host}:{port}")
-    sweeper = loop.create_task(_sweep(app))
+    tasks = [loop.create_task(_sweep(app))]
+    if sight.emf_s:
+        tasks.append(loop.create_task(report(app, sight.emf_s)))
     try:
         await engine.start()
         await asyncio.wait((stop, engine.failed), return_when=asyncio.FIRST_COMPLETED)
@@ -64,7 +76,8 @@ async def _serve(settings: Settings, sock: socket.socket) -> int:
         await _drain(app, server, stop.result())
         return 0 if stop.result() == signal.SIGTERM else 130
     finally:
-        sweeper.cancel()
+        for task in tasks:
+            task.cancel()
         server.close()
         await engine.close()
 

@@ -24,7 +24,9 @@ def body(first, count=150_000):
 
 
 def ask(server, first, **headers):
-    return server.ask("POST", "/invocations", body(first), Content_Type="application/x-npy", **headers)
+    return server.ask(
+        "POST", "/invocations", body(first), Content_Type="application/x-npy", **headers
+    )
 
 
 def shared(server):
@@ -41,7 +43,9 @@ def test_concurrent_large_bodies_get_their_own_answers_and_leave_nothing(server)
 def test_one_connection_carries_large_and_small_bodies_in_turn(server):
     small = body(5, 10)
     large = body(7)
-    head = b"POST /invocations HTTP/1.1\r\ncontent-type: application/x-npy\r\ncontent-length: %d\r\n"
+    head = (
+        b"POST /invocations HTTP/1.1\r\ncontent-type: application/x-npy\r\ncontent-length: %d\r\n"
+    )
     data = head % len(large) + b"\r\n" + large + head % len(small) + b"\r\n" + small
     data += head % len(large) + b"connection: close\r\n\r\n" + large
     with socket.create_connection(("127.0.0.1", server.port), timeout=10) as sock:
@@ -55,7 +59,9 @@ def test_one_connection_carries_large_and_small_bodies_in_turn(server):
 
 def test_an_upload_that_breaks_off_gives_its_memory_back(server):
     with socket.create_connection(("127.0.0.1", server.port)) as sock:
-        sock.sendall(b"POST /invocations HTTP/1.1\r\ncontent-length: 600000\r\n\r\n" + b"x" * 300_000)
+        sock.sendall(
+            b"POST /invocations HTTP/1.1\r\ncontent-length: 600000\r\n\r\n" + b"x" * 300_000
+        )
         while shared(server) != 1:
             pass
     while shared(server) != 0:

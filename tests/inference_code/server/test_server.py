@@ -287,3 +287,76 @@ def test_the_port_comes_from_sagemakers_variable(command, model_dir, monkeypatch
         monkeypatch.setenv("SAGEMAKER_BIND_TO_PORT", str(taken.getsockname()[1]))
         result = command("serve", "--model-dir", str(model_dir()), "--host", "127.0.0.1")
         assert str(taken.getsockname()[1]) in result.stderr
+
+
+def test_the_cache_computes_a_payload_once(moody):
+    server = moody("--cache-mb", "1")
+    with ThreadPoolExecutor(8) as threads:
+        together = list(threads.map(server.invoke, [{"s": 0.3}] * 8))
+    assert [reply.status for reply in together] == [200] * 8
+    assert server.invoke({"s": 0.3}).body == together[0].body
+    assert server.metric('inference_cache_total{result="miss"}') == 1
+    assert server.metric('inference_cache_total{result="hit"}') >= 1
+    assert server.metric("inference_batch_size_count") == 1
+
+
+def test_the_cache_is_off_by_default(moody):
+    server = moody()
+    for _ in range(2):
+        server.invoke({})
+    assert server.metric("inference_batch_size_count") == 2
+
+
+def test_stats_tell_people_what_goes_on(doubler):
+    doubler.invoke({"x": 1})
+    stats = doubler.ask("GET", "/stats").json()
+    assert stats["model"] == "model"
+    assert stats["unhealthy"] is None
+    assert stats["answers"] == {"200": 1}
+    assert stats["workers"][0]["ready"] is True
+    assert stats["workers"][0]["memory_mb"] > 5
+    assert set(stats["start_s"]) == {"import", "load", "warm_up", "ready"}
+
+
+def test_the_openapi_document_carries_the_sample(start, model_dir):
+    server = start(model_dir(samples={"a.json": b'{"x": 4}'})).wait_until_ready()
+    document = server.ask("GET", "/openapi.json").json()
+    body = document["paths"]["/invocations"]["post"]["requestBody"]
+    assert body["content"]["application/json"]["example"] == {"x": 4}
+    assert "503" in document["paths"]["/invocations"]["post"]["responses"]
+
+
+def test_metrics_are_prometheus_text(doubler):
+    doubler.invoke({"x": 1})
+    reply = doubler.ask("GET", "/metrics")
+    assert reply.headers["content-type"].startswith("text/plain; version=0.0.4")
+    assert doubler.metric('inference_requests_total{code="200"}') == 1
+    assert doubler.metric("inference_request_seconds_count") == 1
+    assert doubler.metric("inference_queue_seconds_count") == 1
+    assert doubler.metric('inference_memory_bytes{process="front"}') > 1e6
+
+
+def test_requests_are_logged_as_json_with_their_trace(start, model_dir):
+    server = start(model_dir(), "--access-log").wait_until_ready()
+    parent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+    reply = server.invoke({"x": 1}, X_Request_Id="r1", Traceparent=parent)
+    assert reply.headers["traceparent"] == parent
+    events = [json.loads(line) for line in server.log.read_text().splitlines()]
+    (event,) = [event for event in events if event["event"] == "request"]
+    assert (event["request_id"], event["status"]) == ("r1", 200)
+    assert event["trace_id"] == "4bf92f3577b34da6a3ce929d0e0e4736"
+
+
+def test_cloudwatch_records_count_what_happened(start, model_dir):
+    server = start(model_dir(), "--emf-s", "0.3").wait_until_ready()
+    server.invoke({"x": 1})
+    end = time.monotonic() + 5
+    answers = 0
+    while answers < 1 and time.monotonic() < end:
+        time.sleep(0.1)
+        records = [json.loads(line) for line in server.log.read_text().splitlines()]
+        answers = sum(record["Answers"] for record in records if "_aws" in record)
+    assert answers == 1
+    record = next(record for record in records if "_aws" in record)
+    (directive,) = record["_aws"]["CloudWatchMetrics"]
+    assert {metric["Name"] for metric in directive["Metrics"]} <= record.keys()

@@ -1,0 +1,71 @@
+"""One request and its answer."""
+
+from __future__ import annotations
+
+import time
+from http import HTTPStatus
+from typing import Any, Protocol
+
+from inference_code.engine.arena import Slot
+
+_STATUS_LINES = {
+    status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode() for status in HTTPStatus
+}
+
+
+class Flushing(Protocol):
+    """The connection that an exchange came on."""
+
+    def flush(self) -> None:
+        """Send the answers that are due."""
+
+
+class Exchange:
+    """One request and its answer."""
+
+    __slots__ = (
+        "allow",
+        "body",
+        "close",
+        "connection",
+        "headers",
+        "job",
+        "method",
+        "output",
+        "request_id",
+        "started_s",
+        "target",
+    )
+
+    def __init__(
+        self, connection: Flushing, method: bytes, target: bytes, headers: dict[bytes, bytes]
+    ) -> None:
+        self.connection = connection
+        self.method = method
+        self.target = target
+        self.headers = headers
+        self.body: bytes | Slot = b""
+        self.close = False
+        self.allow = b""
+        self.started_s = time.monotonic()
+        self.request_id = b""
+        self.job: Any = None
+        self.output: tuple[bytes, bytes] | None = None
+
+    def answer(self, status: int, content_type: bytes, body: bytes, extra: bytes = b"") -> None:
+        """Send the answer, or keep it until those before it on this connection are sent.
+
+        ``extra`` are further header lines, each ending in CR LF.
+        """
+        head = b"".join(
+            (
+                _STATUS_LINES[status],
+                b"content-type: " + content_type + b"\r\n" if content_type else b"",
+                b"content-length: %d\r\nx-request-id: %b\r\n" % (len(body), self.request_id),
+                extra,
+                b"connection: close\r\n\r\n" if self.close else b"\r\n",
+            )
+        )
+        self.job = None
+        self.output = (head, body)
+        self.connection.flush()
