@@ -10,12 +10,13 @@ from matplotlib.figure import Figure
 from deployer.report import findings
 from deployer.report.content import Content
 from deployer.report.escape import visible
-from deployer.report.plots import cost_latency, cost_load, day, latency, money
+from deployer.report.ladder import Ladder
+from deployer.report.plots import cost_latency, cost_load, day, ladder, latency, money
 from deployer.report.plots.canvas import NARROW_PX, WIDE_PX
 from deployer.report.plots.svg import drawing, to_svg
-from deployer.report.table import Row
 
 Draw = Callable[[float], Figure]
+Key = tuple[tuple[int, str], ...]
 
 _HOW = {
     "cost-latency": "Line: candidates that no other beats in both cost and p99; those that leave more than "
@@ -23,6 +24,8 @@ _HOW = {
     "cost-load": "● meets the objective at that load, ✖ misses it. Bold: cheapest that meets it somewhere.",
     "day": "Above: requests per second, in red from the bottom those refused or failed. "
     "Below: instances; the line is paid for, the filled part serves. Both from zero, to one scale for all.",
+    "ladder": "Right and low is better: faster, with less lost. The area of a mark is the size of the model; "
+    "bars are intervals. Above the line too much is lost.",
     "latency": "Share of the successful requests by latency, logarithmic; to the same scale for all. "
     "The upright line is the objective.",
     "money": "USD per 1,000 successful requests, by what is paid for.",
@@ -37,7 +40,7 @@ class Plot:
     how: str = ""
     wide: str = ""
     narrow: str = ""
-    key: tuple[Row, ...] = ()
+    key: Key = ()
 
 
 def plots(page: Content) -> tuple[Plot, ...]:
@@ -52,8 +55,21 @@ def spread(page: Content) -> Plot:
         return _plot(page.spread.name, page.spread.text, page)
 
 
+def ladder_plot(page: Ladder) -> Plot:
+    """Return the rungs of a ladder by speed and drop."""
+    drawn = ladder.drawable(page.rungs)
+    draw = _if(drawn, lambda w: ladder.draw(drawn, page.max_drop, page.metric, w))
+    with drawing():
+        return _both("ladder", page.finding, draw, tuple((r.key, r.name) for r in drawn))
+
+
 def _plot(slug: str, text: str, page: Content) -> Plot:
     draw, key = _picture(slug, page)
+    return _both(slug, text, draw, key)
+
+
+def _both(slug: str, text: str, draw: Draw | None, key: Key) -> Plot:
+    """Draw for both widths; without data the sentence stands alone."""
     if draw is None:
         return Plot(text)
     label = visible(text)
@@ -62,16 +78,16 @@ def _plot(slug: str, text: str, page: Content) -> Plot:
     return Plot(text, _HOW[slug], wide, narrow, key)
 
 
-def _picture(slug: str, page: Content) -> tuple[Draw | None, tuple[Row, ...]]:
+def _picture(slug: str, page: Content) -> tuple[Draw | None, Key]:
     """Return how to draw a finding, None without data, and the rows that it shows by number alone."""
     match slug:
         case "cost-latency":
             points = findings.points(page.shown)
             objective = page.slo.p99_ms
-            return _if(points, lambda w: cost_latency.draw(points, objective, w)), _rows(points)
+            return _if(points, lambda w: cost_latency.draw(points, objective, w)), _key(points)
         case "cost-load":
             curves = findings.curves(page.shown, page.load_curves)
-            return _if(curves, lambda w: cost_load.draw(curves, w)), _rows(curves)
+            return _if(curves, lambda w: cost_load.draw(curves, w)), _key(curves)
         case "latency":
             spreads = findings.latencies(page.rows)
             objective = page.slo.p99_ms
@@ -88,5 +104,5 @@ def _if(data: Sequence[object], draw: Draw) -> Draw | None:
     return draw if data else None
 
 
-def _rows(drawn: Sequence[findings.Point] | Sequence[findings.Curve]) -> tuple[Row, ...]:
-    return tuple(each.row for each in drawn)
+def _key(drawn: Sequence[findings.Point] | Sequence[findings.Curve]) -> Key:
+    return tuple((each.row.key, each.row.title) for each in drawn)

@@ -59,6 +59,16 @@ class Fact:
     text: str
     where: tuple[Row, ...] = ()
 
+    @property
+    def numbers(self) -> str:
+        """The numbers of the rows, runs of them shortened: ``candidates 1–3, 5``."""
+        keys = [row.key for row in self.where]
+        starts = [k for k in keys if k - 1 not in keys]
+        ends = [k for k in keys if k + 1 not in keys]
+        spans = [f"{a}" if a == b else f"{a}–{b}" for a, b in zip(starts, ends, strict=True)]
+        noun = "candidate" if len(keys) == 1 else "candidates"
+        return f"{noun} {', '.join(spans)}" if keys else ""
+
 
 @dataclass(frozen=True)
 class Content:

@@ -8,8 +8,10 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from deployer.errors import EnvironmentProblem
+from deployer.report import ladder
 from deployer.report.content import Content
 from deployer.report.escape import visible
+from deployer.report.ladder import Ladder
 from deployer.report.palette import COLOURS
 from deployer.report.table import SAID, milliseconds
 
@@ -19,17 +21,29 @@ if TYPE_CHECKING:
 
 def render(page: Content) -> str:
     """Return index.html. Raises EnvironmentProblem where the ``report`` extra is not installed."""
-    environment = _environment()
-    style = environment.get_template("page.css.jinja").render(colours=COLOURS)
-    return environment.get_template("page.html.jinja").render(
+    charts = _charts()
+    return _fill(
+        "page.html.jinja",
         page=page,
-        plots=_charts().plots(page),
-        spread=_charts().spread(page),
+        plots=charts.plots(page),
+        spread=charts.spread(page),
         caption=_caption(page),
         said=SAID,
-        style=style,
-        policy=_policy(style),
     )
+
+
+def render_ladder(page: Ladder) -> str:
+    """Return the page of a quantization ladder. Raises EnvironmentProblem as ``render``."""
+    columns = [page.metric, "drop", "size MB", "latency ms", "times as fast"]
+    columns += ["USD per 1,000 ok"] * any(rung.usd for rung in page.rungs)
+    plot = _charts().ladder_plot(page)
+    return _fill("ladder.html.jinja", page=page, plot=plot, columns=columns, said=ladder.SAID)
+
+
+def _fill(template: str, **values: object) -> str:
+    environment = _environment()
+    style = environment.get_template("page.css.jinja").render(colours=COLOURS)
+    return environment.get_template(template).render(style=style, policy=_policy(style), **values)
 
 
 def _caption(page: Content) -> str:

@@ -1,4 +1,4 @@
-"""Write index.html, report.md, report.json and report.csv into a folder: all four or none."""
+"""Write index.html, report.md, report.json and report.csv into a folder, all four or none; and ladders."""
 
 from __future__ import annotations
 
@@ -10,11 +10,13 @@ from collections.abc import Mapping
 from datetime import date
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 from deployer.cost.report import CostReport
 from deployer.errors import EnvironmentProblem
 from deployer.report import markdown, rows, webpage
 from deployer.report.content import content
+from deployer.report.ladder import ladder, to_markdown
 
 
 def write(
@@ -37,6 +39,25 @@ def write(
         "report.json": rows.dumps(report),
         "report.csv": rows.candidates_csv(report),
     }
+    _install_or_say(texts, folder)
+    return {kind: folder / name for kind, name in zip(_KINDS, texts, strict=True)}
+
+
+_KINDS = ("html", "markdown", "json", "csv")
+
+
+def write_ladder(document: Mapping[str, Any], folder: Path) -> dict[str, Path]:
+    """Write ladder.html and ladder.md of a parsed ladder.json, and return their paths by kind.
+
+    Both or none, as ``write``. Raises EnvironmentProblem as ``write``.
+    """
+    page = ladder(document)
+    texts = {"ladder.html": webpage.render_ladder(page), "ladder.md": to_markdown(page)}
+    _install_or_say(texts, folder)
+    return {"html": folder / "ladder.html", "markdown": folder / "ladder.md"}
+
+
+def _install_or_say(texts: Mapping[str, str], folder: Path) -> None:
     try:
         _install(texts, folder)
     except OSError as error:
@@ -44,10 +65,6 @@ def write(
             f"cannot write the report to {str(folder)!r}: {error.strerror or error}",
             hint="name a folder that you may write to: -o DIR",
         ) from error
-    return {kind: folder / name for kind, name in zip(_KINDS, texts, strict=True)}
-
-
-_KINDS = ("html", "markdown", "json", "csv")
 
 
 def _install(texts: Mapping[str, str], folder: Path) -> None:

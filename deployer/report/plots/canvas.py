@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
+from deployer.report.escape import visible
 from deployer.report.palette import light
 from deployer.report.plots.labels import Box
 
@@ -43,9 +44,9 @@ class Canvas:
         return axes
 
     def text(self, x: float, y: float, text: str, **style: Any) -> None:
-        """Write at a pixel, vertically centred."""
+        """Write at a pixel, vertically centred; nothing invisible gets into the picture."""
         given = {"fontsize": SMALL, "color": light("ink"), "va": "center_baseline", **style}
-        self.figure.text(x / self.width, y / self.height, text, **given)
+        self.figure.text(x / self.width, y / self.height, visible(text), **given)
 
     def line(self, xs: Sequence[float], ys: Sequence[float], **style: Any) -> None:
         """Draw through pixels."""

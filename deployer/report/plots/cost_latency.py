@@ -113,7 +113,13 @@ def _marks(axes: Any, points: Sequence[Point], board: Board) -> None:
             linestyle="none",
             zorder=4,
         )
-        board.taken.append(Box.around(*_pixel(axes, across, up), 6.0))
+        x, y = _pixel(axes, across, up)
+        board.taken.append(Box.around(x, y, 6.0))
+        board.soft.append(
+            Box(
+                x - 3, _pixel(axes, across, up - half)[1], x + 3, _pixel(axes, across, up + half)[1]
+            )
+        )
 
 
 def _name(canvas: Canvas, axes: Any, point: Point, board: Board, narrow: bool) -> None:

@@ -106,10 +106,10 @@ def test_each_candidate_is_named_in_the_wide_plot_and_numbered_in_the_narrow(
     plot = drawn[0]
     said = [text.text for text in texts(plot.wide)]
     numbers = [text.text for text in texts(plot.narrow)]
-    for row in plot.key:
-        assert f"{row.key}  {row.title}" in said
-        assert str(row.key) in numbers
-    assert [row.key for row in plot.key] == [1, 2, 3, 5, 6, 7]
+    for key, title in plot.key:
+        assert f"{key}  {title}" in said
+        assert str(key) in numbers
+    assert [key for key, _ in plot.key] == [1, 2, 3, 5, 6, 7]
 
 
 def test_plots_take_every_colour_from_the_page(drawn: list[Plot]) -> None:
