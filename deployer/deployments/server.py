@@ -15,7 +15,7 @@ import subprocess
 import time
 import uuid
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from deployer import processes
@@ -46,24 +46,39 @@ def start(
     options: Sequence[str] = (),
     env: Mapping[str, str] | None = None,
 ) -> Server:
-    """Start a server in a session of its own, which outlives this process; its output goes to ``log``."""
+    """Start a server in a session of its own, which outlives this process; its output goes to ``log``.
+
+    An interruption while it starts leaves nothing running.
+    """
     log.parent.mkdir(parents=True, exist_ok=True)
     arguments = ["--host", host, *options]
     if PORT_ENV not in (env or {}):
         arguments += ["--port", str(port)]
     token = uuid.uuid4().hex
-    with log.open("ab") as output:
-        process = subprocess.Popen(
-            processes.command(model_dir, "serve", arguments),
-            cwd=processes.working_dir(model_dir),
-            env=processes.environment(model_dir, {**(env or {}), _MARK_ENV: token}),
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=output,
-            start_new_session=True,
-        )
-    _children[process.pid] = process
-    return Server(port, process.pid, identity(process.pid) or "ended at once", token, digest)
+    try:
+        with log.open("ab") as output:
+            process = subprocess.Popen(
+                processes.command(model_dir, "serve", arguments),
+                cwd=processes.working_dir(model_dir),
+                env=processes.environment(model_dir, {**(env or {}), _MARK_ENV: token}),
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
+            )
+        _children[process.pid] = process
+        return Server(port, process.pid, identity(process.pid) or "ended at once", token, digest)
+    except KeyboardInterrupt:
+        _kill_late_comer(token)
+        raise
+
+
+def _kill_late_comer(token: str) -> None:
+    """Kill a process that was being started, which may yet be about to carry its token."""
+    deadline = time.monotonic() + 0.5
+    while time.monotonic() < deadline:
+        _kill(_marked(token))
+        time.sleep(_POLL_S)
 
 
 def identity(pid: int) -> str | None:
@@ -145,9 +160,7 @@ def stop(server: Server, grace_s: float) -> bool:
     ask_to_end(server, signal.SIGINT)
     _wait_gone(server, grace_s)
     left = members(server)
-    for pid in left:
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGKILL)
+    _kill(left)
     _wait_gone(server, 5)
     return not left
 
@@ -161,13 +174,23 @@ def ask_to_end(server: Server, how: signal.Signals) -> None:
 
 def members(server: Server) -> tuple[int, ...]:
     """Return the numbers of all live processes that the server consists of: itself and its workers."""
-    mark = f"{_MARK_ENV}={server.token}".encode()
+    return _marked(server.token)
+
+
+def _marked(token: str) -> tuple[int, ...]:
+    mark = f"{_MARK_ENV}={token}".encode()
     found = []
     for environ in Path("/proc").glob("[0-9]*/environ"):
         with contextlib.suppress(OSError):  # ended meanwhile, or another user's
             if mark in environ.read_bytes().split(b"\0"):
                 found.append(int(environ.parent.name))
     return tuple(sorted(found))
+
+
+def _kill(pids: Iterable[int]) -> None:
+    for pid in pids:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
 
 
 def _wait_gone(server: Server, limit_s: float) -> None:
