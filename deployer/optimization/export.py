@@ -22,7 +22,7 @@ import onnx
 import torch
 
 from deployer.errors import ConditionFailed, InputError
-from deployer.optimization import graph
+from deployer.optimization import graph, huggingface
 from deployer.optimization.data import check
 from deployer.optimization.onnxfile import external_files, save
 from deployer.optimization.session import Array, Arrays, Session, rows
@@ -48,7 +48,8 @@ def export(
 ) -> Variant:
     """Write ``model`` as ONNX to ``out`` and return its Variant.
 
-    ``model`` is a module, or a file: .onnx, TorchScript (.pt, .ts), ExportedProgram (.pt2). ``example`` holds real
+    ``model`` is a module, or a file: .onnx, TorchScript (.pt, .ts), ExportedProgram (.pt2), or a Hugging Face folder,
+    whose lengths (axis 1) are free unless ``dynamic_axes`` says otherwise. ``example`` holds real
     inputs by name in the order in which the model takes them; axis 0 is the batch and always free, others
     named in ``dynamic_axes`` are free too. The export is run against its source at batch 1, 2 and 5.
     Raises InputError for what cannot be exported and ConditionFailed, with the largest difference,
@@ -57,6 +58,8 @@ def export(
     if not example or any(array.ndim == 0 or len(array) == 0 for array in example.values()):
         raise InputError("export: needs an example with at least one row for each input")
     source = load(model) if isinstance(model, Path) else model
+    if dynamic_axes is None and isinstance(model, Path) and model.is_dir():
+        dynamic_axes = dict.fromkeys(example, (1,))
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=".export-") as folder:
         draft = Path(folder) / out.name
@@ -71,10 +74,12 @@ def export(
 
 
 def load(path: Path) -> Any:
-    """Return what the file holds: an onnx.ModelProto, a ScriptModule or an ExportedProgram.
+    """Return what the path holds: an onnx.ModelProto, a ScriptModule, an ExportedProgram, or a folder's module.
 
     Raises InputError for a missing file, an unknown kind, and a pickle that would run code.
     """
+    if path.is_dir():
+        return huggingface.load(path)
     if not path.is_file():
         raise InputError(f"no model file at {str(path)!r}")
     readers: dict[str, Callable[[Path], Any]] = {

@@ -36,7 +36,7 @@ def mix(judge: Judge, rung: Rung, say: Callable[[str], None]) -> RungResult:
     if best is None:
         reason = f"{limit} of {total} layers in FP32 do not suffice"
         return RungResult(name, rung.precision, "refused", reason)
-    final = judge.time(best)
+    final = judge.time([best])[0]
     layers = ", ".join(final.fp32_layers)
     count = len(final.fp32_layers)
     return replace(final, reason=f"{final.reason}; {count} of {total} layers stay FP32: {layers}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
@@ -14,7 +13,7 @@ from deployer.optimization.metrics import Metric
 from deployer.optimization.quantize import Rung
 from deployer.optimization.report import RungResult, Status
 from deployer.optimization.session import Array, Arrays, Session, rows
-from deployer.optimization.timing import Speedup, compare
+from deployer.optimization.timing import Speedup, clock_for, compare
 from deployer.optimization.variant import Variant, describe
 
 UsdPerThousand = Callable[[float], Decimal]
@@ -45,11 +44,6 @@ class Judge:
     recorded: Mapping[str, Speedup] | None
     usd_per_thousand: UsdPerThousand | None
 
-    def try_rung(self, rung: Rung) -> RungResult:
-        """Build one rung and judge it. A rung that cannot be built or run is ``failed`` with the reason."""
-        result = self.score(rung, rung.name)
-        return self.time(result) if result.accuracy and result.accuracy.passed else result
-
     def score(self, rung: Rung, name: str, exclude: frozenset[str] = frozenset()) -> RungResult:
         """Build a rung, with the layers ``exclude`` in FP32, and put it through the accuracy gate alone."""
         blank = RungResult(
@@ -75,25 +69,29 @@ class Judge:
         score = self.metric.score(outputs, self.reference, self.labels)
         return replace(
             blank,
-            status="refused",
+            status="refused",  # until it is timed
             reason=verdict.reason,
             variant=variant.scored(score),
             accuracy=verdict,
         )
 
-    def time(self, result: RungResult) -> RungResult:
-        """Put a rung that is accurate enough through the gates of latency and cost."""
-        if result.variant is None:
-            return result
-        speedup = self._speedup(result.name, Session(result.variant.path, self.threads))
+    def time(self, results: Sequence[RungResult]) -> list[RungResult]:
+        """Put the rungs that passed the accuracy gate through those of latency and cost; the others pass by."""
+        able = {
+            r.name: r.variant for r in results if r.variant and r.accuracy and r.accuracy.passed
+        }
+        measured = self._speedups(able)
+        return [self._gates(r, measured[r.name]) if r.name in measured else r for r in results]
+
+    def _gates(self, result: RungResult, speedup: Speedup) -> RungResult:
         latency = latency_gate(speedup)
         status: Status = "kept" if latency.passed else "refused"
         result = replace(result, speedup=speedup, reason=latency.reason, status=status)
         cost = self.usd_per_thousand
         if cost is None:
             return result
-        candidate_usd = cost(seconds_per_item(speedup.candidate_ms))
-        judged = cost_gate(candidate_usd, cost(seconds_per_item(speedup.fp32_ms)))
+        candidate_usd = cost(self.seconds_per_item(speedup.candidate_ms))
+        judged = cost_gate(candidate_usd, cost(self.seconds_per_item(speedup.fp32_ms)))
         result = replace(result, usd_per_thousand=candidate_usd)
         if latency.passed and not judged.passed:
             return replace(result, status="refused", reason=judged.reason)
@@ -109,12 +107,28 @@ class Judge:
             seed=self.seed,
         )
 
-    def _speedup(self, name: str, session: Session) -> Speedup:
-        if self.recorded is None:
-            return compare(self.session, session, self.cases, clock=time.perf_counter)
-        if name not in self.recorded:
+    def seconds_per_item(self, ms_by_case: Mapping[str, float]) -> float:
+        """Return seconds per inference in the timed case that serves most of them per second."""
+        return min(ms / 1000 / _rows(self.cases[case]) for case, ms in ms_by_case.items())
+
+    def _speedups(self, variants: Mapping[str, Variant]) -> dict[str, Speedup]:
+        if self.recorded is not None:
+            return {name: self._recorded(name, self.recorded) for name in variants}
+        if not variants:
+            return {}
+        sessions = {name: Session(v.path, self.threads) for name, v in variants.items()}
+        return compare(self.session, sessions, self.cases, clock=clock_for(self.threads))
+
+    def _recorded(self, name: str, recorded: Mapping[str, Speedup]) -> Speedup:
+        if name not in recorded:
             raise InputError(f"the recorded latencies have no rung {name!r}")
-        return self.recorded[name]
+        found = recorded[name]
+        if set(found.candidate_ms) != set(self.cases):
+            raise InputError(
+                f"the recorded latencies of {name!r} are of {', '.join(found.candidate_ms)}; "
+                f"this climb times {', '.join(self.cases)}"
+            )
+        return found
 
 
 def timing_cases(
@@ -128,11 +142,10 @@ def timing_cases(
     }
 
 
-def seconds_per_item(ms_by_case: Mapping[str, float]) -> float:
-    """Return seconds per inference at the batch size that serves most per second."""
-    return min(ms / 1000 / int(case.split()[1].rstrip(",")) for case, ms in ms_by_case.items())
-
-
 def _line(error: Exception) -> str:
     lines = str(error).strip().splitlines()
     return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
+
+
+def _rows(feeds: Arrays) -> int:
+    return len(next(iter(feeds.values())))

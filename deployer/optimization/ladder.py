@@ -12,14 +12,14 @@ from pathlib import Path
 from deployer.errors import ConditionFailed, InputError
 from deployer.optimization import data, fallback, hardware, metrics, output, quantize, records
 from deployer.optimization.alternatives import rungs as alternative_rungs
-from deployer.optimization.judge import Judge, UsdPerThousand, seconds_per_item, timing_cases
+from deployer.optimization.judge import Judge, UsdPerThousand, timing_cases
 from deployer.optimization.report import LadderReport, RungResult
 from deployer.optimization.session import Arrays, Session
 from deployer.optimization.timing import Speedup
 from deployer.optimization.variant import Variant, adopt
 
 NEAR = 0.97
-"""A rung within 3% of the fastest counts as equally fast: that is what timing can tell. Then the smaller wins."""
+"""A rung within 3% of the fastest, or whose interval reaches it, counts as equally fast: timing tells no more."""
 
 
 def climb(
@@ -33,6 +33,7 @@ def climb(
     seed: int = 0,
     threads: int = 1,
     batch_sizes: Sequence[int] = (1, 8),
+    timing_inputs: Mapping[str, Arrays] | None = None,
     rungs: Sequence[str] | None = None,
     alternatives: Mapping[str, Path] | None = None,
     usd_per_thousand: UsdPerThousand | None = None,
@@ -43,8 +44,9 @@ def climb(
     """Try every rung on the ONNX file ``model``; write ``best.onnx``, ``ladder.json`` and the rungs to ``out``.
 
     ``calibration`` and ``evaluation`` map input names to arrays (rows first); the evaluation set also holds
-    ``label`` or ``target`` where the metric needs one. ``max_drop`` is in the metric's unit. ``alternatives`` names
-    other ONNX files for the same inputs (smaller, pruned, distilled) that are tried as they are and in int8.
+    ``label`` or ``target`` where the metric needs one. ``max_drop`` is in the metric's unit. Timed are the first
+    evaluation rows at ``batch_sizes``, or the named ``timing_inputs`` in their place. ``alternatives`` names other
+    ONNX files for the same inputs (smaller, pruned, distilled) that are tried as they are and in int8.
     ``usd_per_thousand`` maps seconds per inference (at the best batch size) to USD. ``latencies`` is a
     ``latencies.json`` of an earlier climb, used instead of the clock. FP32 stays where no rung passes every gate.
 
@@ -67,6 +69,7 @@ def climb(
             seed=seed,
             threads=threads,
             batch_sizes=batch_sizes,
+            timing_inputs=timing_inputs,
             usd_per_thousand=usd_per_thousand,
             recorded=records.load(latencies) if latencies else None,
         )
@@ -93,6 +96,7 @@ def _judge(
     seed: int,
     threads: int,
     batch_sizes: Sequence[int],
+    timing_inputs: Mapping[str, Arrays] | None,
     usd_per_thousand: UsdPerThousand | None,
     recorded: Mapping[str, Speedup] | None,
 ) -> Judge:
@@ -102,6 +106,12 @@ def _judge(
     if metric.needs_labels and answers is None:
         raise InputError(f"evaluation: {metric.name} needs an array 'label' or 'target'")
     samples = data.check(calibration, session.inputs, "calibration")
+    cases = timing_cases(feeds, batch_sizes, session.fixed_batch)
+    if timing_inputs:
+        cases = {
+            name: data.check(arrays, session.inputs, f"timing_inputs {name!r}")
+            for name, arrays in timing_inputs.items()
+        }
     batch = max(batch_sizes)
     reference = session.outputs_for(feeds, batch)
     fp32 = adopt(model, folder / "fp32.onnx").scored(metric.score(reference, reference, answers))
@@ -118,7 +128,7 @@ def _judge(
         seed=seed,
         threads=threads,
         batch=batch,
-        cases=timing_cases(feeds, batch_sizes, session.fixed_batch),
+        cases=cases,
         fp32=fp32,
         session=session,
         reference=reference,
@@ -130,12 +140,17 @@ def _judge(
 def _climb(
     judge: Judge, chosen: Sequence[quantize.Rung], say: Callable[[str], None]
 ) -> list[RungResult]:
-    results = []
+    scored = []
     for number, rung in enumerate(chosen, 1):
         say(f"rung {number} of {len(chosen)}: {rung.name}")
-        result = judge.try_rung(rung)
-        say(f"  {result.status}: {result.reason}")
-        results.append(result)
+        result = judge.score(rung, rung.name)
+        say(f"  {result.reason}")
+        scored.append(result)
+    right = sum(1 for r in scored if r.accuracy and r.accuracy.passed)
+    say(f"timing {right} rungs against fp32, in turn")
+    results = judge.time(scored)
+    for result in results:
+        say(f"  {result.name}: {result.status}, {result.reason}")
     if not any(_is_quantized(r) and r.status == "kept" for r in results):
         results += _fall_back(judge, chosen, results, say)
     return results
@@ -190,7 +205,7 @@ def _baseline(judge: Judge, results: list[RungResult]) -> RungResult:
     if timed is None:
         return own
     cost = judge.usd_per_thousand
-    usd = cost(seconds_per_item(timed.fp32_ms)) if cost else None
+    usd = cost(judge.seconds_per_item(timed.fp32_ms)) if cost else None
     same = Speedup(1.0, 1.0, 1.0, timed.fp32_ms, timed.fp32_ms)
     return replace(own, speedup=same, usd_per_thousand=usd)
 
@@ -200,12 +215,16 @@ def _pick(results: list[RungResult]) -> RungResult | None:
 
     Fixed scales win over dynamic ones, whose answers depend on their batchmates; then the smaller file.
     """
-    timed = [(r.speedup.median, r) for r in results if r.speedup and r.variant]
+    timed = [(r.speedup, r.variant, r) for r in results if r.speedup and r.variant]
     if not timed:
         return None
-    fastest = max(speed for speed, _ in timed)
-    near = [r for speed, r in timed if speed >= NEAR * fastest]
-    return min(near, key=lambda r: (r.dynamic_scales, r.variant.size_bytes if r.variant else 0))
+    fastest = max(speedup.median for speedup, _, _ in timed)
+    near = [
+        (r.dynamic_scales, variant.size_bytes, r.name, r)
+        for speedup, variant, r in timed
+        if speedup.median >= NEAR * fastest or speedup.high >= fastest
+    ]
+    return min(near, key=lambda item: item[:3])[3]
 
 
 def _conclusion(best: RungResult | None, nearest: RungResult | None, fp32: Variant) -> str:

@@ -200,12 +200,13 @@ def _weights(bits: int) -> Build:
 def _quiet() -> Iterator[None]:
     """Keep the quantizers' advice to developers off the user's screen, and off stdout above all."""
     root = logging.getLogger()
-    level, handlers = root.level, list(root.handlers)
-    root.setLevel(logging.ERROR)
+    level, handlers, disabled = root.level, list(root.handlers), root.manager.disable
+    logging.disable(logging.WARNING)
     try:
         with redirect_stdout(io.StringIO()), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
     finally:
+        logging.disable(disabled)
         root.setLevel(level)
         root.handlers[:] = handlers

@@ -1,13 +1,14 @@
-"""Time a candidate against FP32 on this machine: alternating pairs, median ratio, its interval.
+"""Time candidates against FP32 on this machine: taking turns, median ratio, its interval.
 
-A machine's speed drifts; FP32 and candidate take turns within milliseconds, so the drift falls on both and
-the ratio stays true where two separate averages would not.
+A machine's speed drifts; FP32 and the candidates take turns within milliseconds, so the drift falls on all and
+the ratios stay true where separate averages would not.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
 
@@ -19,6 +20,7 @@ from deployer.stats import Floats
 MIN_ROUNDS = 15
 MAX_ROUNDS = 61
 CONFIDENCE = 0.95
+_FP32 = ""  # no rung has an empty name
 
 
 @dataclass(frozen=True)
@@ -34,29 +36,39 @@ class Speedup:
 
 def compare(
     fp32: Session,
-    candidate: Session,
+    candidates: Mapping[str, Session],
     cases: Mapping[str, Arrays],
     *,
     clock: Callable[[], float],
-    budget_s: float = 10.0,
-) -> Speedup:
-    """Run both sessions in turn over every case until ``budget_s`` is spent (15 rounds at least, 61 at most).
+    budget_s: float = 30.0,
+) -> dict[str, Speedup]:
+    """Run FP32 and all candidates in turn over every case until ``budget_s`` is spent (15 to 61 rounds).
 
-    ``clock`` returns seconds. One round gives one ratio: the geometric mean over the cases.
+    ``clock`` returns seconds. One round gives each candidate one ratio: the geometric mean over the cases. All take
+    part in the same rounds, so that two candidates can be compared with one another as well.
     """
-    for session in (fp32, candidate, fp32, candidate):  # first calls allocate and pack
+    sessions = {_FP32: fp32, **candidates}
+    for session in (*sessions.values(), *sessions.values()):  # first calls allocate and pack
         for feeds in cases.values():
             session.run(feeds)
-    before: list[list[float]] = []
-    after: list[list[float]] = []
-    start = clock()
-    while len(before) < MIN_ROUNDS or (len(before) < MAX_ROUNDS and clock() - start < budget_s):
-        # Who goes first changes each round: the second finds warmer caches.
-        order = (fp32, candidate) if len(before) % 2 else (candidate, fp32)
-        timed = {id(session): _round(session, cases, clock) for session in order}
-        before.append(timed[id(fp32)])
-        after.append(timed[id(candidate)])
-    return speedup(list(cases), np.array(before), np.array(after))
+    rounds: list[dict[str, list[float]]] = []
+    end = time.monotonic() + budget_s
+    while len(rounds) < MIN_ROUNDS or (len(rounds) < MAX_ROUNDS and time.monotonic() < end):
+        # Who goes first changes each round: the one after a large model finds colder caches.
+        shift = len(rounds) % len(sessions)
+        order = [*list(sessions)[shift:], *list(sessions)[:shift]]
+        rounds.append(_round(sessions, order, cases, clock))
+    times = {name: np.array([item[name] for item in rounds]) for name in sessions}
+    return {name: speedup(list(cases), times[_FP32], times[name]) for name in candidates}
+
+
+def clock_for(threads: int) -> Callable[[], float]:
+    """Return the clock that tells the model's own time.
+
+    One thread is timed by its CPU time, which other processes on the machine cannot stretch; several threads wait
+    for one another, which only the wall clock sees.
+    """
+    return time.thread_time if threads == 1 else time.perf_counter
 
 
 def speedup(cases: list[str], fp32_s: Floats, candidate_s: Floats) -> Speedup:
@@ -81,13 +93,17 @@ def median_interval(ordered: Floats) -> tuple[float, float]:
 
 
 def _round(
-    session: Session, cases: Mapping[str, Arrays], clock: Callable[[], float]
-) -> list[float]:
-    times = []
+    sessions: Mapping[str, Session],
+    order: Sequence[str],
+    cases: Mapping[str, Arrays],
+    clock: Callable[[], float],
+) -> dict[str, list[float]]:
+    times: dict[str, list[float]] = {name: [] for name in sessions}
     for feeds in cases.values():
-        start = clock()
-        session.run(feeds)
-        times.append(clock() - start)
+        for name in order:
+            start = clock()
+            sessions[name].run(feeds)
+            times[name].append(clock() - start)
     return times
 
 

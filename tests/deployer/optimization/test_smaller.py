@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,7 @@ from deployer.optimization.distill import distill
 from deployer.optimization.export import export
 from deployer.optimization.prune import prune
 from deployer.optimization.session import Session
-from deployer.optimization.timing import compare
+from deployer.optimization.timing import clock_for, compare
 
 datasets = pytest.importorskip("sklearn.datasets")
 pytestmark = pytest.mark.optimize
@@ -74,7 +73,7 @@ def speed(teacher: Any, student: Any, rows: dict[str, np.ndarray], folder: Path)
     ]
     cases = {f"batch {size}": {"image": rows["image"][:size]} for size in (1, 8)}
     fp32, small = (Session(path) for path in paths)
-    return compare(fp32, small, cases, clock=time.perf_counter, budget_s=1).median
+    return compare(fp32, {"small": small}, cases, clock=clock_for(1), budget_s=1)["small"].median
 
 
 def test_pruned_digits_are_faster_at_no_more_than_a_point_lost(
