@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from deployer.report.bills import BillText
 from deployer.report.columns import elide
-from deployer.report.content import BillText, Content, Fact
+from deployer.report.content import Content
 from deployer.report.escape import identifier, markdown, markdown_name, visible
+from deployer.report.facts import Fact
 from deployer.report.table import Row
 
 LIMIT = 60_000

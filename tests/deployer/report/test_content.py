@@ -9,7 +9,8 @@ from decimal import Decimal
 import pytest
 
 from deployer.cost.report import CostReport
-from deployer.report.content import Check, content
+from deployer.report.checks import Check
+from deployer.report.content import content
 from deployer.spec.deployment import Slo
 
 
