@@ -28,6 +28,7 @@ class Batcher(Generic[T]):
         self._max_wait_s = max_wait_s
         self._by_length = by_length
         self._queue: list[Waiting[T]] = []
+        self._suspects = 0
 
     def __len__(self) -> int:
         return len(self._queue)
@@ -35,6 +36,7 @@ class Batcher(Generic[T]):
     def add(self, waiting: Waiting[T]) -> None:
         """Put a request at the end."""
         self._queue.append(waiting)
+        self._suspects += waiting.alone
 
     def wait_s(self, now: float) -> float:
         """Return how long ``take`` may keep the oldest request back, in seconds."""
@@ -48,12 +50,16 @@ class Batcher(Generic[T]):
         if not queue:
             return []
         if queue[0].alone:
+            self._suspects -= 1
             return [queue.pop(0)]
         size = policy.batch_size(
             len(queue), now - queue[0].arrived_s, self._max_batch, self._max_wait_s
         )
         if size == 0:
             return []
+        if not self._suspects and (size == len(queue) or not self._by_length):
+            self._queue = queue[size:]
+            return queue[:size]
         chosen = self._nearest(size) if self._by_length and size < len(queue) else range(size)
         batch = [queue[index] for index in chosen if not queue[index].alone]
         taken = {id(waiting) for waiting in batch}

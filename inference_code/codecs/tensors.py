@@ -13,9 +13,8 @@ CSV is one example per line, npy is one array; both need a model with one input.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from math import prod
-from typing import Any, Literal, TypeGuard
+from typing import Any, Literal, NamedTuple, TypeGuard
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,8 +46,7 @@ _DTYPES = {name: np.dtype(name) for name in V2_TYPES.values() if name != "str"}
 V2_NAMES = {numpy_name: v2_name for v2_name, numpy_name in V2_TYPES.items()}
 
 
-@dataclass(frozen=True, slots=True)
-class Inputs:
+class Inputs(NamedTuple):
     """The arrays of one request by input name, and the form to answer in."""
 
     arrays: dict[str, Array]

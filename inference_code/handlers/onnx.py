@@ -43,7 +43,11 @@ class Handler(Base[tensors.Inputs, Answer]):
     def decode(self, body: Body, content_type: str) -> tensors.Inputs:
         """Return the arrays of one request, checked against the model's names, shapes and types."""
         inputs = tensors.read(body, media.media_type(content_type), self._specs)
-        if self.batches and len({len(array) for array in inputs.arrays.values()}) > 1:
+        if (
+            len(inputs.arrays) > 1
+            and self.batches
+            and len({len(array) for array in inputs.arrays.values()}) > 1
+        ):
             raise BadRequest("the inputs must have the same number of rows")
         return inputs
 

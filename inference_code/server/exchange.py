@@ -57,14 +57,13 @@ class Exchange:
 
         ``extra`` are further header lines, each ending in CR LF.
         """
-        head = b"".join(
-            (
-                _STATUS_LINES[status],
-                b"content-type: " + content_type + b"\r\n" if content_type else b"",
-                b"content-length: %d\r\nx-request-id: %b\r\n" % (len(body), self.request_id),
-                extra,
-                b"connection: close\r\n\r\n" if self.close else b"\r\n",
-            )
+        head = b"%b%b\r\nx-request-id: %b\r\ncontent-length: %d\r\n%b%b" % (
+            _STATUS_LINES[status] + (b"content-type: " if content_type else b"cache-control: "),
+            content_type or b"no-store",
+            self.request_id,
+            len(body),
+            extra,
+            b"connection: close\r\n\r\n" if self.close else b"\r\n",
         )
         self.job = None
         self.output = (head, body)

@@ -1,0 +1,185 @@
+"""Our server and its peers, in turn, on one core; the load on another. See README.md."""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import json
+import os
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+import numpy as np
+import psutil
+
+HERE = Path(__file__).parent
+ROOT = HERE.parents[2]
+NEEDS = {"ours": "uvloop", "fastapi": "fastapi", "uvicorn": "uvicorn"}
+
+
+def tiny(folder: Path) -> tuple[Path, Path]:
+    """Make a 64-128-10 network and 64 JSON bodies; return model folder and bodies."""
+    import onnx
+    from onnx import TensorProto, helper, numpy_helper
+
+    rng = np.random.default_rng(0)
+    sizes = {"a": (64, 128), "b": (128,), "c": (128, 10), "d": (10,)}
+    weights = [
+        numpy_helper.from_array(rng.normal(size=s).astype("f4") / 8, n) for n, s in sizes.items()
+    ]
+    steps = [("MatMul", "x", "a", "h"), ("Add", "h", "b", "i"), ("Relu", "i", "", "j"),
+             ("MatMul", "j", "c", "k"), ("Add", "k", "d", "y")]  # fmt: skip
+    nodes = [
+        helper.make_node(op, [n for n in (left, right) if n], [out])
+        for op, left, right, out in steps
+    ]
+    x = helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", 64])
+    y = helper.make_tensor_value_info("y", TensorProto.FLOAT, ["n", 10])
+    graph = helper.make_graph(nodes, "tiny", [x], [y], weights)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)])
+    model.ir_version = 9
+    (folder / "model").mkdir()
+    (folder / "bodies").mkdir()
+    onnx.save(model, str(folder / "model" / "tiny.onnx"))
+    for number in range(64):
+        row = [round(float(value), 4) for value in rng.normal(size=64)]
+        (folder / "bodies" / f"{number:02}.json").write_text(json.dumps({"instances": [row]}))
+    return folder / "model", folder / "bodies"
+
+
+def command(name: str, port: int, options: argparse.Namespace) -> list[str]:
+    """Return how a server is started."""
+    if name == "ours":
+        return [sys.executable, "-m", "inference_code", "serve", "--host", "127.0.0.1", "--port", str(port),
+                "--model-dir", str(options.model_dir), "--max-batch", str(options.max_batch)]  # fmt: skip
+    script = str(HERE / "peers.py")
+    return [sys.executable, script, name, str(port), str(options.model_dir), str(options.max_batch)]
+
+
+def pinned(arguments: list[str], core: int) -> list[str]:
+    """Return a command that runs on one core."""
+    return ["taskset", "-c", str(core), *arguments]
+
+
+def output(arguments: list[str], core: int) -> dict[str, float]:
+    """Run a command on a core; return the JSON that it prints."""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        pinned(arguments, core), capture_output=True, text=True, check=True, env=environment
+    )
+    return json.loads(done.stdout)
+
+
+def wait_until_ready(port: int, body: Path, content_type: str) -> float:
+    """Return the seconds until the first answered request."""
+    start = time.perf_counter()
+    while time.perf_counter() - start < 60:
+        request = urllib.request.Request(
+            f"http://127.0.0.1:{port}/invocations",
+            body.read_bytes(),
+            {"Content-Type": content_type},
+        )
+        try:
+            with urllib.request.urlopen(request, timeout=10):
+                return time.perf_counter() - start
+        except (urllib.error.URLError, ConnectionError):
+            time.sleep(0.005)
+    raise SystemExit("the server does not answer")
+
+
+def measure(name: str, options: argparse.Namespace) -> list[dict[str, object]]:
+    """Start one server, load it at each number of connections, stop it."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    server = subprocess.Popen(
+        pinned(command(name, port, options), options.cores[0]),
+        env=environment,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        body = next(iter(sorted(options.bodies.iterdir())))
+        cold_s = wait_until_ready(port, body, options.content_type)
+        return [
+            point(name, port, count, cold_s, server.pid, options) for count in options.connections
+        ]
+    finally:
+        server.terminate()
+        server.wait(40)
+
+
+def point(
+    name: str, port: int, connections: int, cold_s: float, pid: int, options: argparse.Namespace
+) -> dict[str, object]:
+    """Return one measurement, with the bare loop's rate beside it."""
+    script = [sys.executable, str(HERE / "peers.py"), "loop", str(options.model_dir),
+              str(options.max_batch), str(options.bodies), "0.8"]  # fmt: skip
+    bare = output(script, options.cores[0])["rps"]
+    family = [psutil.Process(pid), *psutil.Process(pid).children(recursive=True)]
+    before = sum(sum(p.cpu_times()[:2]) for p in family)
+    arguments = [sys.executable, str(HERE / "generator.py"), str(port), str(options.bodies),
+                 options.content_type, str(connections), str(options.seconds)]  # fmt: skip
+    found = output(arguments, options.cores[1])
+    cpu_s = sum(sum(p.cpu_times()[:2]) for p in family) - before
+    answered = found["rps"] * (options.seconds + 1.0)
+    return {
+        "server": name,
+        "connections": connections,
+        **found,
+        "bare_rps": bare,
+        "ratio": round(found["rps"] / bare, 4),
+        "cpu_us": round(1e6 * cpu_s / max(1.0, answered), 1),
+        "cold_s": round(cold_s, 3),
+        "pss_mb": round(sum(p.memory_full_info().pss for p in family) / 2**20, 1),
+    }
+
+
+def table(points: list[dict[str, object]]) -> str:
+    """Return the medians over rounds, best first."""
+    columns = ("rps", "ratio", "p50_ms", "p99_ms", "cpu_us", "cold_s", "pss_mb")
+    lines = [f"{'server':10} {'conns':>5} " + " ".join(f"{c:>9}" for c in columns)]
+    keys = sorted({(p["connections"], p["server"]) for p in points})
+    for connections, name in keys:
+        same = [p for p in points if (p["connections"], p["server"]) == (connections, name)]
+        medians = [statistics.median(float(p.get(c, 0)) for p in same) for c in columns]
+        lines.append(f"{name:10} {connections:5} " + " ".join(f"{m:9.3f}" for m in medians))
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Measure in alternating rounds; print each point as JSON, then the medians."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--servers", default=",".join(NEEDS))
+    parser.add_argument("--model-dir", type=Path)
+    parser.add_argument("--bodies", type=Path, help="a folder with one request body per file")
+    parser.add_argument("--content-type", default="application/json")
+    parser.add_argument("--max-batch", type=int, default=32)
+    parser.add_argument(
+        "--connections", type=lambda s: [int(n) for n in s.split(",")], default=[1, 64]
+    )
+    parser.add_argument("--seconds", type=float, default=5.0)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--cores", type=lambda s: [int(n) for n in s.split(",")], default=[0, 1])
+    options = parser.parse_args()
+    names = [n for n in options.servers.split(",") if importlib.util.find_spec(NEEDS[n])]
+    points: list[dict[str, object]] = []
+    with tempfile.TemporaryDirectory() as folder:
+        if options.model_dir is None:
+            options.model_dir, options.bodies = tiny(Path(folder))
+        for turn in range(options.rounds):
+            for name in names if turn % 2 == 0 else reversed(names):
+                for found in measure(name, options):
+                    points.append({**found, "round": turn})
+                    print(json.dumps(points[-1]), file=sys.stderr, flush=True)
+    print(table(points))
+
+
+if __name__ == "__main__":
+    main()
