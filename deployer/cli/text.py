@@ -187,15 +187,16 @@ def plan(value: DeployPlan, source: Path) -> str:
 
 
 def _step(step: Step, plan: DeployPlan) -> str:
-    new = plan.bundle_digest[:12]
-    words = {
-        "start": f"server on port {step.port}  bundle {new}",
-        "replace": f"server on port {step.port}  bundle {new}, was "
-        f"{getattr(step, 'old_digest', '')[:12]}; the port is silent while it starts",
-        "stop": f"server on port {step.port}  drained, then stopped",
-        "keep": f"server on port {step.port}",
-    }
-    return words[step.action]
+    words = f"server on port {step.port}"
+    match step.action:
+        case "start":
+            return f"{words}  bundle {plan.bundle_digest[:12]}"
+        case "replace":
+            return f"{words}  bundle {plan.bundle_digest[:12]}; the port is silent while it starts"
+        case "stop":
+            return f"{words}  drained, then stopped"
+        case _:
+            return words
 
 
 def deployment(value: Deployment) -> str:

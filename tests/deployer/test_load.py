@@ -50,7 +50,7 @@ def test_a_stalled_server_cannot_hide_the_wait_of_what_fell_due_meanwhile(
         run = load.loadtest(url, even(100, 2), [BODY])
     assert run.successes == 200
     assert np.count_nonzero(run.latency_s > 0.45) >= 45
-    assert run.latency_s.max() == pytest.approx(1.0, abs=0.1)
+    assert 0.95 < run.latency_s.max() < 1.5
     # One connection at a time, timed from sending, would have seen one slow request in 200.
     assert np.percentile(run.latency_s, 75) > 0.2
 
@@ -74,9 +74,11 @@ def test_percentiles_equal_the_delays_that_were_injected(web: SimpleNamespace) -
     with web.server(behaviour) as url:
         run = load.loadtest(url, even(400, 3), [BODY])
     summary = run.latency()
-    assert summary.p50 == pytest.approx(20, abs=8)
-    assert summary.p99 == pytest.approx(120, abs=15)
-    assert np.count_nonzero(run.latency_s >= 0.12) == pytest.approx(120, abs=12)
+    assert summary.p50 is not None
+    assert summary.p99 is not None
+    assert 20 <= summary.p50 < 40  # the server waits this long at least; a busy machine adds some
+    assert 120 <= summary.p99 < 160
+    assert 120 <= np.count_nonzero(run.latency_s >= 0.12) < 150
 
 
 def test_two_thousand_requests_a_second_are_sustained(web: SimpleNamespace) -> None:
