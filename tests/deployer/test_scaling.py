@@ -92,6 +92,12 @@ def test_an_empty_queue_may_take_the_last_instance_when_the_bound_is_zero() -> N
     assert follow([0.1] * 60, 1, rule)[-1] == 1
 
 
+def test_a_scale_out_remembers_its_base_and_begins_its_cooldown() -> None:
+    state = Alarms(high=2, low=0, base=9, out_until_s=0.0, in_until_s=0.0)
+    capacity, state = scaling.track(180.0, Observation(250.0, 2.0, 2, 2), RULE, state)
+    assert (capacity, state.base, state.out_until_s) == (5, 2, 480.0)
+
+
 def test_within_the_cooldown_only_a_larger_step_from_the_old_base_goes_further() -> None:
     state = Alarms(high=3, low=0, base=2, out_until_s=400.0, in_until_s=0.0)
     # the cooldown began with 2 -> 5 (+3); all five now see 150: +3 again is not larger

@@ -155,6 +155,18 @@ def test_scale_in_answers_what_is_in_flight_and_bills_until_then(
     assert steps_of(run)[-1][1:] == (1.0, 1.0)
 
 
+def test_a_retired_instance_stops_with_its_last_batch(
+    make_profile: Callable[..., Profile], make_spec: Callable[..., DeploymentSpec]
+) -> None:
+    times = {1: ServiceTime("deterministic", 4000.0), 4: ServiceTime("deterministic", 4000.0)}
+    profile = make_profile(service_time_ms=times, max_batch=4)
+    policy = Scheduled((Period(0.0, 2), Period(60.0, 1)))
+    spec = make_spec(target=Ec2Fleet("c5.large"), scaling=policy)
+    run = simulate(TrafficTrace("burst", np.full(10, 57.0), 300.0), profile, spec, seed=1)
+    # five requests each: one alone until 61, the other four until 65
+    assert steps_of(run) == [(0.0, 2.0, 2.0), (60.0, 2.0, 1.0), (65.0, 1.0, 1.0)]
+
+
 def test_more_instances_than_wanted_may_drain_at_once(
     make_profile: Callable[..., Profile], make_spec: Callable[..., DeploymentSpec]
 ) -> None:

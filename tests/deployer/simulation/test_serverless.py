@@ -61,10 +61,10 @@ def test_provisioned_containers_are_warm_from_the_start_and_for_ever(play: Play)
 
 
 def test_the_last_used_container_serves_next_so_that_the_others_expire(play: Play) -> None:
-    # two containers; one request every 30 s keeps only one of them warm
-    warm = [float(t) for t in range(30, 300, 30)]
-    run = play([0.0, 0.0, *warm, 290.0, 290.0])
-    assert run.latency_s[-2:].tolist() == [1.0, 6.0]
+    # both are warm; the one that ended at 31.2 serves at 60, so the one that ended at 31 is gone at 91.1
+    run = play([0.0, 0.5, 30.0, 30.2, 60.0, 91.1, 91.1])
+    assert run.latency_s[2:5].tolist() == pytest.approx([1.0, 1.0, 1.0])
+    assert run.latency_s[-2:].tolist() == pytest.approx([1.0, 6.0])
 
 
 def test_the_bill_counts_work_and_cold_starts_but_no_throttled_request(play: Play) -> None:

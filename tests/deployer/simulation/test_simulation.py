@@ -157,6 +157,16 @@ def test_a_part_full_batch_waits_as_long_as_the_profile_says(
     assert run.done_s.tolist() == pytest.approx([0.13, 0.13, 0.74])
 
 
+def test_no_rounding_of_its_timer_keeps_a_batch_waiting(
+    make_profile: Callable[..., Profile], make_spec: Callable[..., DeploymentSpec]
+) -> None:
+    times = {1: ServiceTime("deterministic", 10.0), 2: ServiceTime("deterministic", 10.0)}
+    profile = make_profile(service_time_ms=times, max_batch=2, max_wait_ms=30.0)
+    lone = np.arange(2000) + np.random.default_rng(1).random(2000) / 2
+    run = simulate(TrafficTrace("lone", lone, 2001.0), profile, make_spec(), 0)
+    assert run.latency_s == pytest.approx(np.full(2000, 0.040))
+
+
 def test_a_request_that_would_wait_past_the_deadline_is_refused(
     make_profile: Callable[..., Profile], make_spec: Callable[..., DeploymentSpec]
 ) -> None:
