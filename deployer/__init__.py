@@ -52,8 +52,6 @@ if TYPE_CHECKING:
         SageMakerServerless,
     )
 
-__version__ = "0.1.0"
-
 _HOMES = {
     "AllAtOnce": ("deployer.spec.rollout", "AllAtOnce"),
     "Canary": ("deployer.spec.rollout", "Canary"),
@@ -142,6 +140,10 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        from importlib.metadata import version  # costs a third of the import, so only when asked
+
+        return version("deployer")
     try:
         module, attribute = _HOMES[name]
     except KeyError:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import shlex
 from collections.abc import Sequence
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -139,7 +140,7 @@ def compare(
     the specifications share. ``measured`` load tests say how far the simulator is off on this machine.
     With ``out_dir`` the report is written there: index.html, report.md, report.json, report.csv.
     """
-    from deployer import __version__, comparison, runs
+    from deployer import comparison, runs
     from deployer.cost import compare as stage
     from deployer.pricing import snapshot
 
@@ -159,7 +160,7 @@ def compare(
         measured=[comparison.measured_summary(run) for run in load_tests],
         calibration=comparison.calibration(load_tests, question.profiles),
         commands=_next_commands(specs, trace, profiles, out_dir),
-        tool_version=__version__,
+        tool_version=version("deployer"),
         rerun=question.changed,
     )
     if out_dir is not None:
