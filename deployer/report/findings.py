@@ -103,7 +103,12 @@ def cost_latency(rows: Sequence[Row]) -> str:
     if not drawn:
         return "No candidate has both a known cost and a p99, so there is nothing to draw."
     front = sorted((p for p in drawn if p.front), key=lambda p: p.usd_per_thousand)
-    text = f"{len(front)} of {len(drawn)} candidates on the front, where nothing is both cheaper and faster"
+    verb = (
+        "candidate is"
+        if len(drawn) == 1
+        else ("candidates is" if len(front) == 1 else "candidates are")
+    )
+    text = f"{len(front)} of {len(drawn)} {verb} on the front, where nothing is both cheaper and faster"
     if len(front) > 1:
         text += f", from {_priced(front[0])} to {_priced(front[-1])}"
     elif front:

@@ -55,6 +55,17 @@ class Canvas:
         self.figure.add_artist(Line2D(across, up, transform=self.figure.transFigure, **given))
 
 
+def lead(canvas: Canvas, point: tuple[float, float], box: Box, beside: float = 10.0) -> None:
+    """Draw a line from a point to its label, unless the label stands ``beside`` pixels next to it."""
+    x, y = point
+    middle = (box.y0 + box.y1) / 2
+    near = min(max(x, box.x0 - 3), box.x1 + 3)
+    if abs(near - x) <= beside and abs(middle - y) <= 2:
+        return
+    edge = middle if near != x else (box.y0 if y < box.y0 else box.y1)
+    canvas.line([x, near], [y, edge], color=light("soft"), linewidth=0.75)
+
+
 def ruled(axis: Any, ticks: Sequence[float]) -> None:
     """Put rules and plain decimal labels at ``ticks`` of one axis."""
     axis.set_major_locator(FixedLocator(list(ticks)))
@@ -78,11 +89,15 @@ def even_ticks(high: float, most: int = 5) -> list[float]:
 
 
 def log_ticks(low: float, high: float, most: int = 7) -> list[float]:
-    """Return ticks between ``low`` and ``high``: 1, 2, 5 times powers of ten, the powers alone when many."""
+    """Return ticks between two ends: 1, 2, 5 times powers of ten, more where those are few, or fewer.
+
+    At least four and at most ``most`` where some series of round numbers allows that.
+    """
     exponents = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
-    for steps in ((1, 2, 5), (1, 3), (1,)):
+    found = []
+    for steps in ((1, 2, 5), (1, 2, 3, 4, 5, 6, 8), (1, 3), (1,)):
         ticks = [round(m * 10.0**e, 12) for e in exponents for m in steps]
-        kept = [t for t in ticks if low <= t <= high]
-        if len(kept) <= most:
-            break
-    return kept
+        found.append([t for t in ticks if low <= t <= high])
+    good = [ticks for ticks in found if 4 <= len(ticks) <= most]
+    few = [ticks for ticks in found if len(ticks) <= most]
+    return good[0] if good else max(few or found[-1:], key=len)

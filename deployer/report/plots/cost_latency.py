@@ -17,6 +17,7 @@ from deployer.report.plots.canvas import (
     Canvas,
     even_ticks,
     is_narrow,
+    lead,
     log_ticks,
     ruled,
 )
@@ -40,7 +41,8 @@ def draw(points: Sequence[Point], objective_ms: float | None, width: float) -> F
         _objective(canvas, axes, objective_ms, board)
     _front(axes, points, board)
     _marks(axes, points, board)
-    for point in sorted(points, key=lambda p: (p.usd_per_thousand, p.p99_ms)):
+    # From the right, where the labels go: so the points further left find theirs beyond, by a line.
+    for point in sorted(points, key=lambda p: (-p.p99_ms, p.usd_per_thousand)):
         _name(canvas, axes, point, board, narrow)
     return canvas.figure
 
@@ -128,9 +130,6 @@ def _name(canvas: Canvas, axes: Any, point: Point, board: Board, narrow: bool) -
         text = shorten(f"{text}  {visible(point.row.title)}", SIZE, _LONGEST_PX)
     x, y = _pixel(axes, point.p99_ms, point.usd_per_thousand)
     box = board.place(x, y, width_px(text, SIZE), SIZE * LEADING)
-    near = min(max(x, box.x0), box.x1), (box.y0 + box.y1) / 2
-    if abs(near[0] - x) > 12 or (near[0] == x and abs(near[1] - y) > SIZE * LEADING):
-        away = 4.0 if near[0] > x else -4.0
-        canvas.line([x, near[0] - away], [y, near[1]], color=light("soft"), linewidth=0.75)
+    lead(canvas, (x, y), box)
     weight = "bold" if point.row.candidate.verdict == "best" else "normal"
     canvas.text(box.x0, (box.y0 + box.y1) / 2, text, fontsize=SIZE, fontweight=weight)

