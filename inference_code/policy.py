@@ -35,7 +35,10 @@ def predicted_wait_s(queued: int, busy: int, workers: int, max_batch: int, batch
 
 
 def admit(queued: int, queue_limit: int, wait_s: float, deadline_s: float) -> bool:
-    """Return whether to accept a request: the queue has room and the predicted wait is within the deadline."""
+    """Return whether to accept a request: the queue has room and the predicted wait is within the deadline.
+
+    ``wait_s`` is the time to the answer: the predicted wait plus the request's own batch.
+    """
     return queued < queue_limit and wait_s <= deadline_s
 
 

@@ -259,7 +259,10 @@ class Engine:
         waiting = len(self._jobs) - self._max_batch * workers
         if waiting >= 0:
             busy = min(workers, len(self._jobs))
-            wait_s = policy.predicted_wait_s(waiting, busy, workers, self._max_batch, self._batch_s)
+            # The answer comes after the wait and this request's own batch.
+            wait_s = self._batch_s + policy.predicted_wait_s(
+                waiting, busy, workers, self._max_batch, self._batch_s
+            )
         if policy.admit(max(0, waiting), serving.queue_limit, wait_s, limit_s):
             return
         reason = "queue full" if waiting >= serving.queue_limit else "too slow"

@@ -360,3 +360,16 @@ def test_cloudwatch_records_count_what_happened(start, model_dir):
     record = next(record for record in records if "_aws" in record)
     (directive,) = record["_aws"]["CloudWatchMetrics"]
     assert {metric["Name"] for metric in directive["Metrics"]} <= record.keys()
+
+
+def test_what_could_not_be_answered_in_time_is_shed_not_queued(moody):
+    server = moody("--max-batch", "1", "--request-timeout-s", "1", "--queue-limit", "100")
+    assert server.invoke({"s": 0.3}).status == 200
+    with ThreadPoolExecutor(12) as threads:
+        replies = list(threads.map(server.invoke, [{"s": 0.3}] * 12))
+    statuses = [reply.status for reply in replies]
+    assert statuses.count(504) == 0
+    assert 2 <= statuses.count(200) <= 4
+    shed = [reply for reply in replies if reply.status == 503]
+    assert all("too slow" in reply.json()["message"] for reply in shed)
+    assert all(int(reply.headers["retry-after"]) >= 1 for reply in shed)
