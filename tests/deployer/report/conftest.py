@@ -197,7 +197,7 @@ class Made:
             reason=self.reason,
             usd_per_thousand=cost,
             usd_interval=Decimal(self.interval) if self.interval else None,
-            usd_per_month=self.bill.usd * 730 / 24,
+            usd_per_month=self.bill.usd * 730 * 3600 / Decimal(str(self.run.duration_s)),
             bill=self.bill,
             latency_ms=self.run.latency(),
             slo_attainment=share,

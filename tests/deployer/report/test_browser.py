@@ -204,16 +204,32 @@ def test_style_sheet_is_applied_and_follows_the_screen_into_the_dark(
     assert grounds == ["rgb(255, 255, 255)", "rgb(20, 23, 28)"]
 
 
-@pytest.mark.parametrize("width", [1280, 390])
-def test_first_table_needs_no_scrolling(
-    browser: Browser, pages: dict[str, Path], width: int
-) -> None:
+@pytest.mark.parametrize("width", [1600, 1280, 1024, 900, 768, 390])
+def test_no_table_needs_scrolling(browser: Browser, pages: dict[str, Path], width: int) -> None:
     browser.open(pages["plain"], width)
     boxes = browser.value(
         "[...document.querySelectorAll('section .scroll')].map(e => [e.scrollWidth, e.clientWidth])"
     )
     assert boxes
     assert all(inner <= outer for inner, outer in boxes)
+
+
+def test_printed_page_is_light_wide_and_fits_the_paper(
+    browser: Browser, pages: dict[str, Path]
+) -> None:
+    browser.open(pages["plain"], 718, dark=True)
+    dark = [{"name": "prefers-color-scheme", "value": "dark"}]
+    browser.ask("Emulation.setEmulatedMedia", media="print", features=dark)
+    try:
+        assert (
+            browser.value("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
+        )
+        assert (
+            browser.value("getComputedStyle(document.querySelector('svg.wide')).display") == "block"
+        )
+        assert browser.value("document.documentElement.scrollWidth") <= 718
+    finally:
+        browser.ask("Emulation.setEmulatedMedia", media="")
 
 
 @pytest.mark.parametrize("width", [1280, 390])

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -98,3 +100,41 @@ def test_equal_reports_give_equal_bytes(report: CostReport, tmp_path: Path) -> N
 
 def test_hostile_names_are_written(hostile: CostReport, tmp_path: Path) -> None:
     assert set(write(hostile, tmp_path / "report")) == {"html", "markdown", "json", "csv"}
+
+
+@pytest.mark.parametrize("package", ["jinja2", "matplotlib"])
+def test_missing_package_is_named_with_the_way_to_get_it(
+    report: CostReport, tmp_path: Path, package: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in [
+        m for m in sys.modules if m.startswith(("deployer.report.charts", "deployer.report.plots"))
+    ]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.delattr("deployer.report.charts", raising=False)
+    for name in [m for m in sys.modules if m.partition(".")[0] == package]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(
+        EnvironmentProblem, match=f"needs {package}, which is not installed"
+    ) as caught:
+        write(report, tmp_path / "report")
+    assert caught.value.hint == "pip install 'deployer[report]'"
+    assert _names(tmp_path) == []
+
+
+def test_table_json_and_markdown_need_no_extra() -> None:
+    code = (
+        "import sys\n"
+        "import deployer.report.markdown, deployer.report.rows, deployer.report.terminal\n"
+        "import deployer.report.write\n"
+        "print([m for m in ('jinja2', 'markupsafe', 'matplotlib') if m in sys.modules])\n"
+    )
+    root = str(Path(__file__).parents[3])
+    run = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, "PYTHONPATH": root},
+        capture_output=True,
+        check=True,
+        timeout=60,
+    )
+    assert run.stdout.decode().strip() == "[]"
