@@ -6,6 +6,7 @@ RequestError
 ├── MethodNotAllowed      405
 ├── NotAcceptable         406  the answer cannot be written in the type asked for
 ├── RequestTimeout        408  the client was too slow to send its request
+├── Conflict              409  the model is loaded already
 ├── PayloadTooLarge       413
 ├── UnsupportedMediaType  415
 ├── TooManyRequests       429  this client is over its own limit
@@ -13,7 +14,8 @@ RequestError
 ├── HandlerFailed         500  the handler raised; only its own request fails
 ├── Overloaded            503  the queue is full or too slow: try again later
 ├── Draining              503  the server is shutting down
-└── DeadlineExceeded      504  the deadline passed before the answer was ready
+├── DeadlineExceeded      504  the deadline passed before the answer was ready
+└── InsufficientMemory    507  no memory for one more model
 
 StartupError is raised before serving, never for a request.
 └── HandlerInvalid        the handler or the model cannot be served
@@ -65,6 +67,12 @@ class RequestTimeout(RequestError):
     status = 408
 
 
+class Conflict(RequestError):
+    """The model is loaded already."""
+
+    status = 409
+
+
 class PayloadTooLarge(RequestError):
     """The body is longer than the server takes."""
 
@@ -111,6 +119,12 @@ class DeadlineExceeded(RequestError):
     """The deadline passed before the answer was ready."""
 
     status = 504
+
+
+class InsufficientMemory(RequestError):
+    """There is no memory for one more model."""
+
+    status = 507
 
 
 class StartupError(Exception):

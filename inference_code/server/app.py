@@ -7,6 +7,7 @@ import os
 import re
 import time
 from collections.abc import Callable
+from functools import partial
 
 from inference_code.codecs import jsontext
 from inference_code.contract import (
@@ -84,26 +85,37 @@ class Application:
         self._identify(exchange)
         path = exchange.target.partition(b"?")[0].decode("latin-1")
         try:
-            route = self._routes.get(path)
-            if route is None:
-                raise NotFound(f"no such route; there are {', '.join(self._routes)}")
-            method, answer = route
-            if exchange.method != method:
-                exchange.allow = method
-                raise MethodNotAllowed(f"{path} takes {method.decode()}")
-            answer(exchange)
+            self.route(exchange, path)
         except RequestError as error:
-            self._fail(exchange, error)
+            self.fail(exchange, error)
+
+    def route(self, exchange: Exchange, path: str) -> None:
+        """Find who answers ``path``; raise NotFound or MethodNotAllowed."""
+        route = self._routes.get(path)
+        if route is None:
+            raise NotFound(f"no such route; there are {', '.join(self._routes)}")
+        method, answer = route
+        if exchange.method != method:
+            exchange.allow = method
+            raise MethodNotAllowed(f"{path} takes {method.decode()}")
+        answer(exchange)
+
+    def unhealthy(self) -> str:
+        """Return why no inference can run, or "" when one can."""
+        return self.engine.unhealthy()
+
+    async def close(self) -> None:
+        """Stop what the application itself has started."""
 
     def refuse(self, exchange: Exchange, error: RequestError) -> None:
         """Answer a request that could not be read to its end."""
         self._identify(exchange)
-        self._fail(exchange, error)
+        self.fail(exchange, error)
 
     def abandoned(self, exchange: Exchange) -> None:
         """Stop work for a client that has gone."""
-        if exchange.job is not None:
-            self.engine.cancel(exchange.job)
+        if exchange.cancel is not None:
+            exchange.cancel()
             self.requests.add(1, 499)
 
     def _identify(self, exchange: Exchange) -> None:
@@ -116,6 +128,10 @@ class Application:
             exchange.close = True
 
     def _invoke(self, exchange: Exchange) -> None:
+        self.invoke(exchange, self.engine)
+
+    def invoke(self, exchange: Exchange, engine: Engine) -> None:
+        """Hand a request to ``engine``; it answers when it can."""
         headers = exchange.headers
         if b"content-encoding" in headers:
             raise UnsupportedMediaType("send the body as it is: Content-Encoding is not read")
@@ -131,12 +147,12 @@ class Application:
                 self._log(exchange, status)
             exchange.answer(status, content_type, body, tracing.response_headers(headers))
 
-        exchange.job = self.engine.submit(
-            exchange.body, key, None if deadline is None else _seconds(deadline), done
-        )
+        timeout_s = None if deadline is None else _seconds(deadline)
+        job = engine.submit(exchange.body, key, timeout_s, done)
+        exchange.cancel = None if job is None else partial(engine.cancel, job)
 
     def _ping(self, exchange: Exchange) -> None:
-        reason = "draining" if self.draining else self.engine.unhealthy()
+        reason = "draining" if self.draining else self.unhealthy()
         if reason:
             body = jsontext.write({"status": "unhealthy", "reason": reason})
             exchange.answer(503, _JSON, body)
@@ -176,7 +192,8 @@ class Application:
             **({"message": message} if message else {}),
         )
 
-    def _fail(self, exchange: Exchange, error: RequestError) -> None:
+    def fail(self, exchange: Exchange, error: RequestError) -> None:
+        """Answer with an error."""
         if isinstance(exchange.body, Slot):
             exchange.body.release()
         self.requests.add(1, error.status)

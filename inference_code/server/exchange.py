@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from http import HTTPStatus
-from typing import Any, Protocol
+from typing import Protocol
 
 from inference_code.engine.arena import Slot
 
@@ -26,10 +27,10 @@ class Exchange:
     __slots__ = (
         "allow",
         "body",
+        "cancel",
         "close",
         "connection",
         "headers",
-        "job",
         "method",
         "output",
         "request_id",
@@ -49,7 +50,7 @@ class Exchange:
         self.allow = b""
         self.started_s = time.monotonic()
         self.request_id = b""
-        self.job: Any = None
+        self.cancel: Callable[[], None] | None = None
         self.output: tuple[bytes, bytes] | None = None
 
     def answer(self, status: int, content_type: bytes, body: bytes, extra: bytes = b"") -> None:
@@ -65,6 +66,6 @@ class Exchange:
             extra,
             b"connection: close\r\n\r\n" if self.close else b"\r\n",
         )
-        self.job = None
+        self.cancel = None
         self.output = (head, body)
         self.connection.flush()

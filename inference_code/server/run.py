@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import socket
 import time
@@ -15,6 +16,7 @@ from inference_code.engine.log import log
 from inference_code.engine.settings import Settings
 from inference_code.errors import StartupError
 from inference_code.server.app import Application
+from inference_code.server.models import MULTI_MODEL_ENV, MultiModelApplication
 from inference_code.server.reporting import report
 
 #: The longest time for which a draining server still takes connections: a load balancer must notice.
@@ -61,7 +63,8 @@ async def _serve(settings: Settings, sock: socket.socket, sight: Sight) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, _once, stop, number)
     engine = Engine(settings)
-    app = Application(engine, sight.access_log)
+    many = os.environ.get(MULTI_MODEL_ENV, "").lower() == "true"
+    app = (MultiModelApplication if many else Application)(engine, sight.access_log)
     server = await loop.create_server(app.connection, sock=sock)
     host, port = sock.getsockname()[:2]
     log("listening", model=settings.name, url=f"http://{host}:{port}")
@@ -69,7 +72,8 @@ async def _serve(settings: Settings, sock: socket.socket, sight: Sight) -> int:
     if sight.emf_s:
         tasks.append(loop.create_task(report(app, sight.emf_s)))
     try:
-        await engine.start()
+        if not many:
+            await engine.start()
         await asyncio.wait((stop, engine.failed), return_when=asyncio.FIRST_COMPLETED)
         if engine.failed.done():
             raise StartupError(engine.failed.result())
@@ -79,6 +83,7 @@ async def _serve(settings: Settings, sock: socket.socket, sight: Sight) -> int:
         for task in tasks:
             task.cancel()
         server.close()
+        await app.close()
         await engine.close()
 
 
