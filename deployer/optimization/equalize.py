@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
 from deployer.optimization import graph
-from deployer.optimization.onnxfile import save
+from deployer.optimization.onnxfile import copied, save
 from deployer.optimization.session import Array, Arrays, Session
 
 BATCH = 8
@@ -51,7 +51,7 @@ def ranges(
     """Run the calibration rows and return the range of each named activation, by its last axis."""
     wanted = sorted(set(activations))
     found: dict[str, Range] = {}
-    probe = onnx.ModelProto.FromString(model.SerializeToString())
+    probe = copied(model)
     inner = {item.name for item in probe.graph.output}
     probe.graph.output.extend(
         helper.make_empty_tensor_value_info(name) for name in wanted if name not in inner

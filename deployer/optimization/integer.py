@@ -18,7 +18,7 @@ from onnx import helper, numpy_helper
 
 from deployer.optimization import graph
 from deployer.optimization.equalize import Range, equalize, ranges
-from deployer.optimization.onnxfile import save
+from deployer.optimization.onnxfile import copied, save
 from deployer.optimization.session import Array, Arrays, Session
 from deployer.optimization.tables import shrink_tables
 
@@ -71,7 +71,7 @@ def quantize(
     exclude: frozenset[str] = frozenset(),
 ) -> onnx.ModelProto:
     """Return a copy of ``model`` with its layers and tables in int8."""
-    made = onnx.ModelProto.FromString(model.SerializeToString())
+    made = copied(model)
     after = equalize(made, found, strength)
     shrink_tables(made)
     _quantize_layers(made, after if static else None, 63 if reduce_range else 127, exclude)

@@ -194,7 +194,11 @@ def _conclude(judge: Judge, results: list[RungResult], machine: Mapping[str, str
         best_quantized=quantized.variant if quantized else None,
         conclusion=_conclusion(best, quantized, judge.fp32),
         rungs=(_baseline(judge, results), *results),
-        details={"evaluation_rows": len(judge.reference), "cases": list(judge.cases)},
+        details={
+            "evaluation_rows": len(judge.reference),
+            "cases": list(judge.cases),
+            "clock": "thread CPU time" if judge.threads == 1 else "wall",
+        },
     )
 
 

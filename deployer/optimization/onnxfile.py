@@ -8,17 +8,24 @@ import onnx
 
 from deployer.errors import InputError
 
-_PROTO_LIMIT = 2**31 - 1
-"""Protobuf's own bound on one message; above it weights move to a file beside the model."""
+_WEIGHTS_LIMIT = 2**31 - 2**24
+"""Protobuf holds less than 2 GiB in one message; with more weights than this they move to a file beside the model."""
 
 
 def save(model: onnx.ModelProto, path: Path) -> None:
     """Write the model without the traces of the machine that exported it: equal inputs give equal bytes."""
     strip(model)
-    if model.ByteSize() > _PROTO_LIMIT:
+    if sum(len(item.raw_data) for item in model.graph.initializer) > _WEIGHTS_LIMIT:
         onnx.save(model, str(path), save_as_external_data=True, location=path.name + ".data")
         return
     path.write_bytes(model.SerializeToString(deterministic=True))
+
+
+def copied(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Return a copy; unlike a round trip through bytes it knows no limit of 2 GiB."""
+    copy = onnx.ModelProto()
+    copy.CopyFrom(model)
+    return copy
 
 
 def strip(model: onnx.ModelProto) -> None:

@@ -22,7 +22,7 @@ from onnxruntime.quantization.calibrate import CalibrationMethod
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
 from deployer.optimization import graph, integer
-from deployer.optimization.onnxfile import save
+from deployer.optimization.onnxfile import external_files, save
 from deployer.optimization.session import Array, Arrays
 from deployer.optimization.tables import shrink_tables
 
@@ -70,10 +70,16 @@ class _Rows:
 
 
 def prepare(source: Path, target: Path) -> None:
-    """Write ``source`` with shapes inferred and constants folded, as every quantizer wants it."""
-    with _quiet():
-        quant_pre_process(str(source), str(target), skip_symbolic_shape=True)
-    model = onnx.load(str(target))
+    """Write ``source`` with constants folded and every node named, as the quantizers want it.
+
+    A model with external data is too large for ONNX Runtime's preparation and keeps its graph as it is.
+    """
+    if external_files(source):
+        model = onnx.load(str(source))
+    else:
+        with _quiet():
+            quant_pre_process(str(source), str(target), skip_symbolic_shape=True)
+        model = onnx.load(str(target))
     # Shapes noted by the exporter outlive the transposing of weights and then contradict it.
     del model.graph.value_info[:]
     graph.name_nodes(model)
@@ -112,6 +118,8 @@ def rungs(*, reduce_range: bool) -> tuple[Rung, ...]:
 
 
 def _optimized(source: Path, calibration: Arrays, target: Path, exclude: frozenset[str]) -> None:
+    if external_files(source):
+        raise ValueError("the graph of a model with external data is left as it is")
     shutil.copyfile(source, target)
 
 
@@ -131,6 +139,7 @@ def _dynamic(per_channel: bool, reduce_range: bool) -> Build:
                 reduce_range=reduce_range,
                 weight_type=quantization.QuantType.QInt8,
                 nodes_to_exclude=sorted(exclude),
+                use_external_data_format=bool(external_files(source)),
             )
 
     return build

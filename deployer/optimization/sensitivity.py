@@ -12,7 +12,7 @@ from onnx import helper, numpy_helper
 from deployer.optimization import graph
 from deployer.optimization.equalize import Range, ranges
 from deployer.optimization.integer import distance
-from deployer.optimization.onnxfile import save
+from deployer.optimization.onnxfile import copied, save
 from deployer.optimization.session import Array, Arrays, Session
 
 ROWS = 32
@@ -41,7 +41,7 @@ def rank(source: Path, calibration: Arrays) -> list[tuple[str, float]]:
 
 
 def _one_in_int8(model: onnx.ModelProto, node: onnx.NodeProto, found: Range) -> onnx.ModelProto:
-    made = onnx.ModelProto.FromString(model.SerializeToString())
+    made = copied(model)
     chosen = next(item for item in made.graph.node if item.name == node.name)
     weight = numpy_helper.to_array(graph.weights(made)[node.input[1]])
     chosen.input[1] = graph.add_constant(made, f"{node.name}.rounded", _rounded(weight, node))
