@@ -178,8 +178,8 @@ def measure(
 ) -> Profile:
     """Time an unpacked bundle on this machine: its own serving code, in a process of its own.
 
-    Each batch size runs for ``seconds``; sizes above the bundle's ``max_batch`` never occur and are left
-    out. ``threads`` None takes the bundle's. Raises InputError when the handler or a sample fails.
+    Each batch size runs for ``seconds``. 1 and the bundle's ``max_batch`` are always timed, sizes above it
+    never occur and are left out. ``threads`` None takes the bundle's. Raises InputError when the handler or a sample fails.
     """
     if not batch_sizes or min(batch_sizes) < 1:
         raise InputError(f"batch sizes must be at least 1, not {list(batch_sizes)!r}")
@@ -188,7 +188,8 @@ def measure(
     if threads is not None and threads < 1:
         raise InputError(f"threads must be at least 1, not {threads!r}")
     manifest = manifest or processes.manifest(model_dir)
-    sizes = sorted({1, *(size for size in batch_sizes if size <= manifest.serving.max_batch)})
+    largest = manifest.serving.max_batch
+    sizes = sorted({1, largest, *(size for size in batch_sizes if size <= largest)})
     options = ["--batch-sizes", ",".join(map(str, sizes)), "--seconds", f"{seconds:g}"]
     if threads is not None:
         options += ["--threads", str(threads)]
