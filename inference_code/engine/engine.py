@@ -35,6 +35,8 @@ Done = Callable[[int, bytes, bytes], None]
 STALL_S = 1.0
 _TICK_S = 0.25
 _STOP_S = 1.0
+#: A server that was never ready gives up after this many deaths; one that was keeps trying.
+_FALSE_STARTS = 3
 _JSON = JSON_TYPE.encode()
 
 
@@ -213,11 +215,11 @@ class Engine:
         self._workers.remove(worker)
         if self._closing:
             return
-        if worker.failure and not self._ever_ready:
-            if not self.failed.done():
-                self.failed.set_result(worker.failure)
-            return
         self._deaths += 1
+        if not self._ever_ready and (worker.failure or self._deaths >= _FALSE_STARTS):
+            if not self.failed.done():
+                self.failed.set_result(worker.failure or f"the model's process died: {reason}")
+            return
         self.metrics.restarts.add()
         log("worker died", worker=worker.number, reason=reason, unanswered=len(worker.jobs))
         self._reclaim(worker)

@@ -81,3 +81,12 @@ def test_a_manifest_with_an_unknown_key_names_it(command, model_dir):
     result = command("check", "--model-dir", str(folder))
     assert result.returncode == 2
     assert "'wrkers'" in result.stderr
+
+
+def test_a_model_that_kills_its_process_at_start_is_given_up(command, model_dir):
+    folder = model_dir(
+        "import os\ndef model_fn(d): os.kill(os.getpid(), 9)\ndef predict_fn(d, m): return d"
+    )
+    result = command("serve", "--model-dir", str(folder), "--host", "127.0.0.1", "--port", "0")
+    assert result.returncode == 2
+    assert "error: the model's process died: killed by signal 9" in result.stderr
