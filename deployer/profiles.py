@@ -179,7 +179,8 @@ def measure(
     """Time an unpacked bundle on this machine: its own serving code, in a process of its own.
 
     Each batch size runs for ``seconds``. 1 and the bundle's ``max_batch`` are always timed, sizes above it
-    never occur and are left out. ``threads`` None takes the bundle's. Raises InputError when the handler or a sample fails.
+    never occur and are left out. ``threads`` None takes the bundle's. Raises InputError when the handler
+    or a sample fails.
     """
     if not batch_sizes or min(batch_sizes) < 1:
         raise InputError(f"batch sizes must be at least 1, not {list(batch_sizes)!r}")

@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 import shlex
 from collections.abc import Sequence
+from datetime import date
+from decimal import Decimal
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -131,6 +133,7 @@ def compare(
     seeds: Sequence[int] = (0, 1, 2),
     measured: Sequence[Run | Path] = (),
     name: str | None = None,
+    budget: Decimal | None = None,
     out_dir: Path | None = None,
     say: Say = silent,
 ) -> CostReport:
@@ -138,6 +141,7 @@ def compare(
 
     A specification is matched to a profile by its bundle's digest. ``slo`` None takes the objective that
     the specifications share. ``measured`` load tests say how far the simulator is off on this machine.
+    ``budget`` in USD per thousand adds its verdict to the page.
     With ``out_dir`` the report is written there: index.html, report.md, report.json, report.csv.
     """
     from deployer import comparison, runs
@@ -167,7 +171,7 @@ def compare(
         say(f"write the report to {out_dir}")
         from deployer.report.write import write
 
-        write(report, out_dir)
+        write(report, out_dir, today=date.today(), budget_usd_per_thousand=budget)
     return report
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -43,11 +44,12 @@ def optimize(
     """Climb the quantization ladder; keep what passes the accuracy, latency and cost gates.
 
     ``calibration`` and ``evaluation`` are .npz files or mappings from the model's input names to arrays;
-    ``evaluation`` also holds ``label`` where the metric needs it. Writes ``out/best.onnx``.
+    ``evaluation`` also holds ``label`` where the metric needs it. Writes ``out/best.onnx``, ``ladder.json``
+    and, with the extra ``report``, ``ladder.html`` and ``ladder.md``.
     """
     from deployer.optimization import data, ladder
 
-    return ladder.climb(
+    report = ladder.climb(
         model,
         calibration=data.load_npz(calibration) if isinstance(calibration, Path) else calibration,
         evaluation=data.load_npz(evaluation) if isinstance(evaluation, Path) else evaluation,
@@ -57,6 +59,17 @@ def optimize(
         progress=say,
         **options,
     )
+    _write_page(report, out, say)
+    return report
+
+
+def _write_page(report: LadderReport, out: Path, say: Say) -> None:
+    from deployer.report.write import write_ladder
+
+    if any(importlib.util.find_spec(name) is None for name in ("jinja2", "matplotlib")):
+        say("no page of the ladder: it needs `pip install 'deployer[report]'`")
+        return
+    write_ladder(report.to_json(), out)
 
 
 def package(

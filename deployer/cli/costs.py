@@ -60,6 +60,7 @@ def compare_verb(
         slo=objective(slo),
         seeds=seeds,
         measured=measured,
+        budget=budget,
         out_dir=output,
         say=console.progress,
     )

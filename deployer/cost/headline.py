@@ -122,7 +122,10 @@ def _cost(c: Candidate) -> str:
     if c.usd_per_thousand is None:
         return "unknown cost"
     text = f"USD {format_usd(c.usd_per_thousand)}"
-    return text if not c.usd_interval else f"{text} ± {format_usd(c.usd_interval, 1)}"
+    if c.usd_interval is None or not c.usd_per_thousand:
+        return text
+    percent = float(c.usd_interval / c.usd_per_thousand * 100)
+    return f"{text} (± {percent:.1g}%)" if percent >= 0.01 else f"{text} (± <0.01%)"
 
 
 def _latency(c: Candidate, slo: Slo) -> str:

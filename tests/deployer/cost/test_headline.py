@@ -46,7 +46,7 @@ def test_cost_carries_its_interval(
     runs = tuple(make_run(duration_s=3600.0, refused=n) for n in (0, 50, 100))
     (found,) = ranked([make_entry("a", runs=runs)], book)
     first, _ = headline([found], SLO)
-    assert "Run a: USD 0.0030 ± 0.00001 per thousand" in first
+    assert "Run a: USD 0.0030 (± 0.3%) per thousand" in first
 
 
 def test_two_within_error_are_tied(
