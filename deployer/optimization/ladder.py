@@ -73,13 +73,12 @@ def climb(
             usd_per_thousand=usd_per_thousand,
             recorded=records.load(latencies) if latencies else None,
         )
-        others = alternative_rungs(
-            alternatives or {}, judge.session.inputs, reduce_range=reduce_range
-        )
+        inputs = judge.session.inputs
+        others = alternative_rungs(alternatives or {}, inputs, reduce_range=reduce_range)
         say(f"fp32: {metric} {judge.fp32.score:.4f}, {judge.fp32.size_bytes / 1e6:.1f} MB")
         results = _climb(judge, (*chosen, *others), say)
-        report = _conclude(judge, results, machine)
-        report = output.publish(report, records.dumps(results), folder, out)
+        found = _conclude(judge, results, machine)
+        report = output.publish(found, records.dumps(results), folder, out)
     say(report.conclusion)
     _require(report, require_speedup)
     return report
