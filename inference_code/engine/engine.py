@@ -141,7 +141,7 @@ class Engine:
         now = time.monotonic()
         # A model that is slow by nature is not wedged: its own warm-up is the measure.
         limit = STALL_S + 3 * max(self._batch_s, self.steps["warm_up"])
-        if all(w.silent_s(now) > limit for w in self._workers if w.ready is not None):
+        if all(w.stuck_s(now) > limit for w in self._workers if w.ready is not None):
             return "no worker moves"
         return ""
 
@@ -359,6 +359,7 @@ class Engine:
     def _watch(self, worker: WorkerHandle, now: float) -> None:
         if worker.ready is None:
             return
+        worker.stuck_s(now)
         silent_s = worker.silent_s(now)
         if silent_s > self.settings.serving.request_timeout_s:
             log("worker wedged", worker=worker.number, silent_s=round(silent_s, 1))

@@ -112,6 +112,8 @@ class WorkerHandle(asyncio.Protocol):
         self.jobs: dict[int, Job] = {}
         self.started_s = time.monotonic()
         self.probed_s = 0.0
+        self._ticks = 0
+        self._worked_s = 0.0
         self._owner = owner
         self._outbox: list[bytes] = []
         self._splitter = frames.Splitter()
@@ -179,6 +181,15 @@ class WorkerHandle(asyncio.Protocol):
             return now - max(beat, owed_since)
         return max(0.0, now - self.probed_s) if self.probed_s > beat else 0.0
 
+    def stuck_s(self, now: float) -> float:
+        """Return for how long it has neither moved nor used the processor: a long inference is not stuck."""
+        silent_s = self.silent_s(now)
+        if silent_s > 0.0:
+            ticks = _processor_ticks(self.pid)
+            if ticks > self._ticks:
+                self._ticks, self._worked_s = ticks, now
+        return min(silent_s, now - self._worked_s)
+
     def stop(self) -> None:
         """Hang up; the process then ends by itself."""
         if self._transport is not None:
@@ -244,3 +255,13 @@ def resident_bytes(pid: int) -> float:
             return float(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
     except OSError:
         return 0.0
+
+
+def _processor_ticks(pid: int) -> int:
+    """Return the processor time a process has used, in clock ticks; 0 when it is gone."""
+    try:
+        with open(f"/proc/{pid}/stat", encoding="latin-1") as file:
+            fields = file.read().rpartition(")")[2].split()
+    except OSError:
+        return 0
+    return int(fields[11]) + int(fields[12])

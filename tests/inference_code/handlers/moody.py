@@ -20,5 +20,8 @@ class Moody(Handler):
                     os.kill(os.getpid(), signal.SIGSTOP)
                 case "raise":
                     raise RuntimeError("a secret of the model")
+            end = time.monotonic() + item.get("spin", 0)
+            while time.monotonic() < end:
+                pass
             time.sleep(item.get("s", 0))
         return [{"batch": len(items), "pid": os.getpid()} for _ in items]

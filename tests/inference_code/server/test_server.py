@@ -260,6 +260,15 @@ def test_a_wedged_worker_turns_ping_within_two_seconds_and_is_replaced(moody):
     assert server.invoke({}).status == 200
 
 
+def test_a_long_inference_is_not_taken_for_a_wedged_one(moody):
+    server = moody()
+    waiting = in_background(server.invoke, {"spin": 3.0})
+    for _ in range(12):
+        time.sleep(0.2)
+        assert server.ask("GET", "/ping").status == 200
+    assert waiting().status == 200
+
+
 def test_several_workers_share_the_load(moody):
     server = moody("--workers", "2", "--max-batch", "1")
     end = time.monotonic() + 10
