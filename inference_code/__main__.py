@@ -17,12 +17,19 @@ from inference_code.errors import StartupError
 _SERVING = ("workers", "threads", "max_batch", "max_wait_ms", "queue_limit", "max_body_bytes",
             "request_timeout_s", "drain_s")  # fmt: skip
 
+#: SageMaker's toolkit reads these; each sets a field of the serving configuration.
+_VARIABLES = {
+    "SAGEMAKER_MODEL_SERVER_WORKERS": ("workers", 1),
+    "SAGEMAKER_MAX_PAYLOAD_IN_MB": ("max_body_bytes", 2**20),
+}
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; return the exit code: 0, 1 (a check failed), 2 (could not), 130 (interrupted)."""
     options = _parser().parse_args(arguments)
-    overrides = {k: getattr(options, k) for k in _SERVING if getattr(options, k, None) is not None}
+    given = {k: getattr(options, k) for k in _SERVING if getattr(options, k, None) is not None}
     try:
+        overrides = {**_from_environment(), **given}
         cache = CacheLimits(
             round(getattr(options, "cache_mb", 0.0) * 2**20), getattr(options, "cache_ttl_s", 60.0)
         )
@@ -100,6 +107,19 @@ def _sizes(text: str) -> tuple[int, ...]:
     if min(sizes) < 1:
         raise ValueError("batch sizes start at 1")
     return sizes
+
+
+def _from_environment() -> dict[str, int]:
+    """Return what SageMaker's own variables ask for; the command line goes before them."""
+    found = {}
+    for name, (key, factor) in _VARIABLES.items():
+        text = os.environ.get(name)
+        if text is None:
+            continue
+        if not text.isdigit():
+            raise StartupError(f"{name} is {text!r}, not a whole number")
+        found[key] = int(text) * factor
+    return found
 
 
 def _port_from_environment() -> int:

@@ -90,3 +90,14 @@ def test_a_model_that_kills_its_process_at_start_is_given_up(command, model_dir)
     result = command("serve", "--model-dir", str(folder), "--host", "127.0.0.1", "--port", "0")
     assert result.returncode == 2
     assert "error: the model's process died: killed by signal 9" in result.stderr
+
+
+def test_sagemakers_own_variables_are_read_and_checked(command, model_dir, monkeypatch):
+    monkeypatch.setenv("SAGEMAKER_MODEL_SERVER_WORKERS", "3")
+    folder = model_dir(samples={"a.json": b'{"x": 4}'})
+    bench = command("bench", "--model-dir", str(folder), "--seconds", "0.01")
+    assert json.loads(bench.stdout)["workers"] == 3
+    monkeypatch.setenv("SAGEMAKER_MODEL_SERVER_WORKERS", "many")
+    result = command("serve", "--model-dir", str(folder))
+    assert result.returncode == 2
+    assert result.stderr == "error: SAGEMAKER_MODEL_SERVER_WORKERS is 'many', not a whole number\n"
