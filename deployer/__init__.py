@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     )
     from deployer.conformance import check
     from deployer.errors import DeployerError
+    from deployer.image.build import build as build_image
     from deployer.report.terminal import terminal_table as format_report
     from deployer.spec.deployment import DeploymentSpec, Slo
     from deployer.spec.rollout import AllAtOnce, Canary, Linear, Rolling
@@ -54,6 +55,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "AllAtOnce": ("deployer.spec.rollout", "AllAtOnce"),
+    "build_image": ("deployer.image.build", "build"),
     "Canary": ("deployer.spec.rollout", "Canary"),
     "check": ("deployer.conformance", "check"),
     "compare": ("deployer.api", "compare"),
@@ -114,6 +116,7 @@ __all__ = [
     "Slo",
     "Step",
     "TargetTracking",
+    "build_image",
     "check",
     "compare",
     "deploy",

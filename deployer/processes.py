@@ -59,11 +59,33 @@ def call(
     Raises InputError with the process's last words when it fails: the handler or the model is wrong.
     Raises EnvironmentProblem when it takes longer than ``timeout_s``.
     """
+    words = command(model_dir, verb, options)
     try:
-        done = subprocess.run(
-            command(model_dir, verb, options),
+        return answer_of(
+            words,
+            verb,
+            timeout_s=timeout_s,
             cwd=working_dir(model_dir),
             env=environment(model_dir),
+        )
+    except OSError as error:
+        raise InputError(f"cannot run the code of {str(model_dir)!r}: {error}") from error
+
+
+def answer_of(
+    words: Sequence[str],
+    verb: str,
+    *,
+    timeout_s: float,
+    cwd: Path | None = None,
+    env: Mapping[str, str] | None = None,
+) -> dict[str, Any]:
+    """Run a command that stands for a verb of the serving code, as ``call`` does."""
+    try:
+        done = subprocess.run(
+            words,
+            cwd=cwd,
+            env=env,
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
@@ -76,8 +98,6 @@ def call(
             f"`inference_code {verb}` did not end within {timeout_s:g} s",
             hint="the handler may hang: run `deployer check BUNDLE`",
         ) from error
-    except OSError as error:
-        raise InputError(f"cannot run the code of {str(model_dir)!r}: {error}") from error
     return _answer(verb, done)
 
 

@@ -9,6 +9,7 @@ import click
 from deployer import api, conformance
 from deployer.cli import text
 from deployer.cli.console import Console
+from deployer.cli.images import TOOL
 from deployer.cli.options import (
     ANY_INPUT,
     DURATION,
@@ -157,19 +158,26 @@ def package_verb(
     "check",
     "deployer check dist/digits-3f9a1c2b77d0.tar.gz",
     "deployer check dist/digits-3f9a1c2b77d0.tar.gz --startup 180s    # as serverless demands",
+    "deployer check dist/digits-3f9a1c2b77d0.tar.gz --image digits:1.0",
     "deployer check dist/digits-3f9a1c2b77d0.tar.gz --json > conformance.json",
 )
 @click.argument("bundle", type=INPUT)
+@click.option("--image", help="Play them against a container of this image.")
+@click.option("--tool", type=TOOL, help="Runs the image; default: the first of these that works.")
 @click.option("--startup", "startup_s", type=DURATION, default="480s", show_default=True,
               help="Limit to the first healthy /ping.")  # fmt: skip
 @click.pass_obj
-def check_verb(console: Console, bundle: Path, startup_s: float) -> None:
+def check_verb(
+    console: Console, bundle: Path, image: str | None, tool: str | None, startup_s: float
+) -> None:
     """Play SageMaker's container rules against a bundle's server.
 
-    Verifies every digest, starts the real server as the platform would, and plays each rule. Exit 1 when a
-    rule is broken.
+    Verifies every digest, starts the real server as the platform would, and plays each rule; with --image in
+    a container, the bundle read-only at /opt/ml/model. Exit 1 when a rule is broken.
     """
-    report = conformance.check(bundle, startup_s=startup_s, say=console.progress)
+    report = conformance.check(
+        bundle, image=image, tool=tool, startup_s=startup_s, say=console.progress
+    )
     console.result(report.to_json(), text.conformance(report, ascii_only=console.ascii_only))
     report.require()
 

@@ -50,17 +50,37 @@ def start(
 
     An interruption while it starts leaves nothing running.
     """
-    log.parent.mkdir(parents=True, exist_ok=True)
     arguments = ["--host", host, *options]
     if PORT_ENV not in (env or {}):
         arguments += ["--port", str(port)]
+    return launch(
+        processes.command(model_dir, "serve", arguments),
+        port,
+        log=log,
+        digest=digest,
+        env=processes.environment(model_dir, env),
+        cwd=processes.working_dir(model_dir),
+    )
+
+
+def launch(
+    command: Sequence[str],
+    port: int,
+    *,
+    log: Path,
+    digest: str,
+    env: Mapping[str, str],
+    cwd: Path | None = None,
+) -> Server:
+    """Start any command that serves on ``port``, as ``start`` does; ``env`` is its whole environment."""
+    log.parent.mkdir(parents=True, exist_ok=True)
     token = uuid.uuid4().hex
     try:
         with log.open("ab") as output:
             process = subprocess.Popen(
-                processes.command(model_dir, "serve", arguments),
-                cwd=processes.working_dir(model_dir),
-                env=processes.environment(model_dir, {**(env or {}), _MARK_ENV: token}),
+                command,
+                cwd=cwd,
+                env={**env, _MARK_ENV: token},
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
@@ -178,7 +198,12 @@ def members(server: Server) -> tuple[int, ...]:
 
 
 def _marked(token: str) -> tuple[int, ...]:
-    mark = f"{_MARK_ENV}={token}".encode()
+    return carrying(_MARK_ENV, token)
+
+
+def carrying(variable: str, value: str) -> tuple[int, ...]:
+    """Return the numbers of all live processes that were started with this variable of environment."""
+    mark = f"{variable}={value}".encode()
     found = []
     for environ in Path("/proc").glob("[0-9]*/environ"):
         with contextlib.suppress(OSError):  # ended meanwhile, or another user's

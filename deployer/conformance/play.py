@@ -1,35 +1,29 @@
-"""Play SageMaker's rules for a container against the real server process of a bundle.
-
-The rules are those of the hosting contract: how the platform starts, asks, feeds and stops a container.
-They are played on this machine, on 127.0.0.1, with the serving code that the bundle carries; what a
-registry or an IAM role may refuse is not covered. Multi-model hosting is not played.
-"""
+"""The rules, in the order in which the platform would meet them, and how each is played."""
 
 from __future__ import annotations
 
-import signal
 import socket
 import tempfile
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
 
-from deployer import processes
 from deployer.bundle import archive
 from deployer.clients.base import Answer, Body
 from deployer.clients.http import HttpInvoker
+from deployer.conformance.report import ConformanceReport, Outcome, RuleResult
+from deployer.conformance.site import Process, Site
 from deployer.deployments import server as servers
 from deployer.deployments.state import Server
-from deployer.errors import ConditionFailed, DeployerError
+from deployer.errors import DeployerError
+from deployer.image import tools
+from deployer.image.container import Container, Rule
 from inference_code.contract import (
     CONTENT_TYPES,
     CUSTOM_ATTRIBUTES_HEADER,
     INVOCATIONS_ROUTE,
     JSON_TYPE,
     PING_ROUTE,
-    PORT_ENV,
     SAMPLES_PATH,
     Manifest,
 )
@@ -41,68 +35,23 @@ STOP_S = 30.0
 _PING_BYTES = 1024
 _INFERENCE_ID = "X-Amzn-SageMaker-Inference-Id"
 
-Outcome = Literal["passed", "broken", "not played"]
-
-
-@dataclass(frozen=True)
-class RuleResult:
-    """One rule: what was seen, and what to change when it is broken."""
-
-    rule: str
-    outcome: Outcome
-    seen: str
-    fix: str
-
-
-@dataclass(frozen=True)
-class ConformanceReport:
-    """Every rule with its outcome, in the order in which the platform would meet them."""
-
-    name: str
-    digest: str
-    rules: tuple[RuleResult, ...]
-
-    @property
-    def broken(self) -> tuple[RuleResult, ...]:
-        """The rules that do not hold."""
-        return tuple(rule for rule in self.rules if rule.outcome == "broken")
-
-    @property
-    def ok(self) -> bool:
-        """Whether no rule is broken."""
-        return not self.broken
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the report as a JSON document."""
-        return {
-            "name": self.name,
-            "bundle_digest": self.digest,
-            "ok": self.ok,
-            "rules": [asdict(rule) for rule in self.rules],
-        }
-
-    def require(self) -> ConformanceReport:
-        """Return the report itself. Raises ConditionFailed naming each broken rule."""
-        if self.broken:
-            words = "; ".join(f"{rule.rule}: {rule.seen}" for rule in self.broken)
-            raise ConditionFailed(
-                f"{self.name} breaks {len(self.broken)} of {len(self.rules)} rules: {words}",
-                hint=self.broken[0].fix,
-            )
-        return self
-
 
 def check(
     bundle: Path,
     *,
+    image: str | None = None,
+    tool: str | None = None,
     startup_s: float = servers.STARTUP_S,
     say: Callable[[str], None] = lambda line: None,
 ) -> ConformanceReport:
     """Verify a bundle, start its server as SageMaker would, and play every rule against it.
 
     ``startup_s`` is the platform's limit to the first healthy /ping: 480 for real-time endpoints, 180 for
-    serverless. Raises the bundle's own error when the archive cannot be trusted.
+    serverless. With ``image`` a container of it serves the bundle, run by ``tool`` (docker, finch, podman or
+    buildah; the first that works unless named). Raises the bundle's own error when the archive cannot be
+    trusted, InputError when there is no such image, EnvironmentProblem without a working tool.
     """
+    site: Site = Process() if image is None else Container(image, tools.pick(tool))
     with tempfile.TemporaryDirectory(prefix="deployer-check-") as folder:
         model_dir = Path(folder) / "model"
         manifest = archive.unpack(bundle, model_dir)
@@ -110,7 +59,8 @@ def check(
         before = _listing(model_dir)
         _set_writable(model_dir, False)
         try:
-            play = _Play(model_dir, manifest, Path(folder) / "server.log", startup_s, before, say)
+            log = Path(folder) / "server.log"
+            play = _Play(site, model_dir, manifest, log, startup_s, before, say)
             return ConformanceReport(manifest.name, manifest.digest, play.run())
         finally:
             _set_writable(model_dir, True)
@@ -129,6 +79,7 @@ class _Play:
 
     def __init__(
         self,
+        site: Site,
         model_dir: Path,
         manifest: Manifest,
         log: Path,
@@ -136,6 +87,7 @@ class _Play:
         before: Mapping[str, tuple[int, int]],
         say: Callable[[str], None],
     ) -> None:
+        self._site = site
         self._model_dir, self._manifest, self._log = model_dir, manifest, log
         self._startup_s, self._before, self._say = startup_s, before, say
         self._samples = _samples(model_dir)
@@ -145,7 +97,8 @@ class _Play:
 
     def run(self) -> tuple[RuleResult, ...]:
         """Play every rule; the server is gone afterwards, whatever happened."""
-        rules: tuple[tuple[str, Callable[[], str], str], ...] = (
+        rules: tuple[Rule, ...] = (
+            *self._site.rules(self._manifest),
             ("handler loads and answers its samples", self._handler, "see the handler's own error"),
             ("serves with argument `serve` on $SAGEMAKER_BIND_TO_PORT", self._starts,
              "the container is run as `serve`; read its last words in what was seen"),
@@ -174,7 +127,7 @@ class _Play:
             return tuple(self._judge(*rule) for rule in rules)
         finally:
             if self._server is not None:
-                servers.stop(self._server, 0)
+                self._site.stop(self._server)
 
     def _judge(self, name: str, rule: Callable[[], str], fix: str) -> RuleResult:
         outcome: Outcome = "passed"
@@ -190,25 +143,21 @@ class _Play:
         return RuleResult(name, outcome, seen, fix)
 
     def _handler(self) -> str:
-        report = processes.call(self._model_dir, "check", timeout_s=self._startup_s)
+        report = self._site.check(self._model_dir, self._startup_s)
         if not report.get("ok"):
             raise _BrokenError("; ".join(map(str, report.get("problems", ["no reason given"]))))
         return f"{len(self._samples)} samples"
 
     def _starts(self) -> str:
-        self._server = servers.start(
-            self._model_dir,
-            self._port,
-            log=self._log,
-            digest=self._manifest.digest,
-            env={PORT_ENV: str(self._port)},
+        self._server = self._site.start(
+            self._model_dir, self._port, log=self._log, digest=self._manifest.digest
         )
         try:
             seconds = servers.wait_ready(
                 self._server, self._log, limit_s=self._startup_s, say=self._say
             )
         except DeployerError as error:
-            servers.stop(self._server, 0)
+            self._site.stop(self._server)
             self._server = None
             raise _BrokenError(error.message) from error
         return f"healthy after {seconds:.1f} s of {self._startup_s:.0f} s"
@@ -292,7 +241,7 @@ class _Play:
         with socket.create_connection((servers.HOST, self._port), timeout=STOP_S) as connection:
             connection.sendall(head + body.content[:half])
             time.sleep(0.2)
-            servers.ask_to_end(server, signal.SIGTERM)
+            self._site.ask_to_end(server)
             time.sleep(0.2)
             status = _finish(connection, body.content[half:])
         while servers.runs(server) and time.monotonic() - begun < STOP_S:
