@@ -23,7 +23,7 @@ def offer(now_s: float, request: int, slot: int, world: World) -> bool:
     queued, busy = replicas.queued[slot], replicas.busy[slot]
     full_batch_s = serving.laws.mean_s[serving.max_batch]
     wait_s = predicted_wait_s(queued, busy, serving.workers, serving.max_batch, full_batch_s)
-    if not admit(queued, serving.queue_limit, wait_s, serving.deadline_s):
+    if not admit(queued, serving.queue_limit, wait_s + full_batch_s, serving.deadline_s):
         return False
     if queued == 0:
         replicas.head[slot] = request
