@@ -170,7 +170,7 @@ def test_a_retired_instance_stops_with_its_last_batch(
 def test_more_instances_than_wanted_may_drain_at_once(
     make_profile: Callable[..., Profile], make_spec: Callable[..., DeploymentSpec]
 ) -> None:
-    profile = make_profile(service_time_ms={1: ServiceTime("deterministic", 50_000.0)})
+    profile = make_profile(service_time_ms={1: ServiceTime("deterministic", 35_000.0)})
     flips = tuple(Period(60.0 * i, 4 if i % 2 else 1) for i in range(1, 40))
     spec = make_spec(
         target=Ec2Fleet("c5.large", instances=4, startup_s=1.0), scaling=Scheduled(flips)
