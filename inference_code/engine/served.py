@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 from inference_code.codecs import jsontext
 from inference_code.contract import JSON_TYPE
+from inference_code.engine.log import emit
 from inference_code.engine.settings import Sample, Settings
 from inference_code.errors import BadRequest, HandlerFailed, HandlerInvalid, RequestError
 from inference_code.handler.base import Body, Context, Handler
@@ -39,7 +40,7 @@ class ServedModel:
         except HandlerInvalid:
             raise
         except Exception as error:
-            traceback.print_exc(file=sys.stderr)
+            _tell(error)
             raise HandlerInvalid(f"load() fails: {type(error).__name__}: {error}") from error
         self.max_batch = settings.serving.max_batch if self.handler.batches else 1
         self.samples = settings.samples or tuple(
@@ -146,5 +147,9 @@ def _one_each(outputs: Sequence[Any], items: Sequence[Any]) -> list[Any]:
 
 def _failed(step: str, error: Exception) -> HandlerFailed:
     # The trace goes to the log, not to the caller: it may show internals.
-    traceback.print_exception(error, file=sys.stderr)
+    _tell(error)
     return HandlerFailed(f"the model's {step} step failed; the server's log says why")
+
+
+def _tell(error: Exception) -> None:
+    emit("".join(traceback.format_exception(error)), sys.stderr)

@@ -69,6 +69,7 @@ class Connection(asyncio.BufferedProtocol):
         "_app",
         "_body",
         "_body_start_s",
+        "_ended",
         "_fed",
         "_head_bytes",
         "_head_count",
@@ -105,6 +106,7 @@ class Connection(asyncio.BufferedProtocol):
         self._method = b""
         self._keep_alive = True
         self._lingering = False
+        self._ended = False
         self._paused = False
         self.deadline_s = _NEVER
 
@@ -159,7 +161,8 @@ class Connection(asyncio.BufferedProtocol):
                 self._refuse(_head_too_large())
 
     def eof_received(self) -> bool:
-        """Keep a half-closed connection open while an answer is owed."""
+        """Keep a half-closed connection open while an answer is owed, and no longer."""
+        self._ended = True
         return bool(self._pending)
 
     def pause_writing(self) -> None:
@@ -257,7 +260,7 @@ class Connection(asyncio.BufferedProtocol):
         while self._pending and (output := self._pending[0].output) is not None:
             exchange = self._pending.popleft()
             self._write(*output)
-            if exchange.close:
+            if exchange.close or (self._ended and not self._pending):
                 self._close()
                 return
         if not self._pending and not self._in_head:

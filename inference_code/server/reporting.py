@@ -7,6 +7,7 @@ import sys
 import time
 
 from inference_code.codecs import jsontext
+from inference_code.engine.log import emit
 from inference_code.metrics import emf
 from inference_code.server.app import Application
 
@@ -28,8 +29,7 @@ async def report(app: Application, period_s: float = PERIOD_S) -> None:
         }
         dimensions = {"Model": app.engine.settings.name}
         record = emf(NAMESPACE, dimensions, {**change, **levels}, time.time())
-        sys.stdout.write(jsontext.write(record).decode() + "\n")
-        sys.stdout.flush()
+        emit(jsontext.write(record).decode() + "\n", sys.stdout)
         before = now
 
 

@@ -1,14 +1,20 @@
 """Clients that are slow, many, or gone: none may hold the server."""
 
 import contextlib
+import http.client
+import os
 import resource
 import socket
+import subprocess
+import sys
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
 pytestmark = pytest.mark.serve
+ROOT = Path(__file__).parents[3]
 
 
 def connect(server):
@@ -110,3 +116,56 @@ def test_a_stop_while_the_model_loads_is_prompt(start, model_dir):
     time.sleep(0.3)
     server.terminate()
     assert server.process.wait(5) == 0
+
+
+def test_a_half_closed_client_gets_its_answer_and_then_the_end(start, model_dir):
+    server = start(model_dir()).wait_until_ready()
+    with connect(server) as sock:
+        sock.settimeout(5)
+        sock.sendall(b'POST /invocations HTTP/1.1\r\ncontent-length: 7\r\n\r\n{"x":4}')
+        sock.shutdown(socket.SHUT_WR)
+        got = b""
+        while part := sock.recv(4096):
+            got += part
+    assert got.startswith(b"HTTP/1.1 200 ")
+    assert b'"answer":8' in got
+
+
+@pytest.mark.parametrize("log", ["pipe", "full"])
+def test_a_log_that_takes_nothing_harms_no_request(model_dir, log):
+    reading, writing = os.pipe()
+    free = socket.create_server(("127.0.0.1", 0))
+    port = free.getsockname()[1]
+    free.close()
+    arguments = ["serve", "--model-dir", str(model_dir("moody")), "--host", "127.0.0.1"]
+    with open("/dev/full", "wb") as full:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "inference_code", *arguments, "--port", str(port)],
+            stderr=writing if log == "pipe" else full,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+        )
+    try:
+        ask(port, "GET", "/ping", until=200)
+        for _ in range(150):  # each leaves a traceback and a line in the log, together over 64 KiB
+            assert ask(port, "POST", "/invocations", b'{"do": "raise"}') == 500
+        assert ask(port, "POST", "/invocations", b"{}") == 200
+        assert ask(port, "GET", "/ping") == 200
+    finally:
+        process.kill()
+        process.wait()
+        os.close(reading)
+        os.close(writing)
+
+
+def ask(port, method, path, body=None, until=0):
+    end = time.monotonic() + 20
+    while time.monotonic() < end:
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+        with contextlib.closing(connection), contextlib.suppress(ConnectionRefusedError):
+            connection.request(method, path, body)
+            answer = connection.getresponse()
+            answer.read()
+            if answer.status == until or not until:
+                return answer.status
+        time.sleep(0.05)
+    raise AssertionError(f"{path} did not answer {until}")
