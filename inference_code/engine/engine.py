@@ -58,6 +58,7 @@ class Engine:
         self._ids = itertools.count(1)
         self._numbers = itertools.count(1)
         self._batch_s = 0.0
+        self._slowest_s = 0.0
         self._deaths = 0
         self._ever_ready = False
         self._closing = False
@@ -139,8 +140,8 @@ class Engine:
         if not self.ready_workers:
             return "starting" if not self._ever_ready else "no worker is ready"
         now = time.monotonic()
-        # A model that is slow by nature is not wedged: its own warm-up is the measure.
-        limit = STALL_S + 3 * max(self._batch_s, self.steps["warm_up"])
+        # A model that waits by nature (for a disk, say) is not wedged: its own inferences are the measure.
+        limit = max(STALL_S, 3 * max(self._batch_s, self._slowest_s))
         if all(w.stuck_s(now) > limit for w in self._workers if w.ready is not None):
             return "no worker moves"
         return ""
@@ -186,6 +187,7 @@ class Engine:
         self._ever_ready = True
         self._deaths = 0
         self._max_batch = ready.max_batch
+        self._slowest_s = ready.slowest_s
         self.interface = ready.interface
         self.steps = {**ready.steps, "ready": time.monotonic() - worker.started_s}
         log("worker ready", worker=worker.number, pid=worker.pid, steps_s=self.steps)

@@ -94,10 +94,14 @@ class Owner(Protocol):
 
 @dataclass(frozen=True)
 class Ready:
-    """What a worker says of itself once warm; ``steps`` are seconds, ``interface`` is JSON schemas."""
+    """What a worker says of itself once warm; ``steps`` are seconds, ``interface`` is JSON schemas.
+
+    ``slowest_s`` is the longest inference of its warm-up, in seconds.
+    """
 
     max_batch: int
     steps: dict[str, float]
+    slowest_s: float
     pid: int
     interface: dict[str, Any]
 

@@ -75,7 +75,7 @@ class Worker:
         self._queue: Batcher[tuple[frames.Request, Any]] = Batcher(
             model.max_batch,
             model.settings.serving.max_wait_ms / 1000.0,
-            by_length=model.handler.knows_length,
+            model.overhead,
         )
 
     def run(self) -> None:
@@ -188,6 +188,7 @@ def main(arguments: dict[str, Any]) -> None:
     hello = {
         "max_batch": model.max_batch,
         "steps": model.steps,
+        "slowest_s": model.slowest_s,
         "pid": os.getpid(),
         "interface": model.interface(),
     }

@@ -16,21 +16,29 @@ from inference_code.contract import JSON_TYPE
 from inference_code.engine.log import emit
 from inference_code.engine.settings import Sample, Settings
 from inference_code.errors import BadRequest, HandlerFailed, HandlerInvalid, RequestError
+from inference_code.grouping import batches_pay, overhead_tokens
 from inference_code.handler.base import Body, Context, Handler
 from inference_code.handler.loading import find_handler
 
 T = TypeVar("T")
+#: So many timed runs at most, and no further one after so many seconds: a start must stay short.
+_MEASURES, _MEASURE_S = 3, 0.2
 #: Status, content type, body.
 Reply = tuple[int, bytes, bytes]
 
 
 class ServedModel:
-    """A handler with its model in memory. ``steps`` tells how long each part of the start took, in s."""
+    """A handler with its model in memory.
+
+    ``steps`` tells how long each part of the start took, ``slowest_s`` the longest answer or full batch of
+    the warm-up, in seconds.
+    """
 
     def __init__(self, settings: Settings) -> None:
         """Import and load the handler; raise HandlerInvalid with what to change."""
         self.settings = settings
         self.steps: dict[str, float] = {}
+        self.slowest_s = 0.0
         self.handler: Handler[Any, Any] = self._timed("import", find_handler, settings.model_dir)
         context = Context(
             settings.model_dir, settings.serving.threads, settings.model, settings.manifest
@@ -43,14 +51,21 @@ class ServedModel:
             _tell(error)
             raise HandlerInvalid(f"load() fails: {type(error).__name__}: {error}") from error
         self.max_batch = settings.serving.max_batch if self.handler.batches else 1
+        #: What a run costs beside its tokens, in tokens; None when the handler knows no length.
+        self.overhead: float | None = 10.0 if self.handler.knows_length else None
         self.samples = settings.samples or tuple(
             Sample(f"example {number}", kind, body)
             for number, (body, kind) in enumerate(self.handler.examples(), 1)
         )
 
     def warm_up(self) -> None:
-        """Answer each sample alone and in a full batch; raise HandlerInvalid when one fails."""
+        """Answer each sample alone and in a full batch; raise HandlerInvalid when one fails.
+
+        What the two took decides how batches are made, and whether at all.
+        """
         self._timed("warm_up", self._answer_samples)
+        if self.samples and self.max_batch > 1:
+            self._timed("measure", self._measure_batches, self.samples[0])
 
     def interface(self) -> dict[str, Any]:
         """Return the JSON schemas of request and answer, and an example, for the OpenAPI document."""
@@ -112,15 +127,42 @@ class ServedModel:
 
     def _answer_samples(self) -> None:
         for sample in self.samples:
+            start = time.perf_counter()
             status, _, body = self.answer(sample.body, sample.content_type)
             if status != 200:
                 raise HandlerInvalid(f"sample {sample.name!r} fails: {body.decode()}")
+            alone = time.perf_counter()
             if self.max_batch > 1:
-                item = self.decode(sample.body, sample.content_type, "")
-                outputs = _one_each(
-                    self.handler.predict([item] * self.max_batch), [item] * self.max_batch
-                )
+                outputs = self._predict_copies(self._item(sample), self.max_batch)
                 self.encode(outputs[-1], "")
+            self.slowest_s = max(self.slowest_s, alone - start, time.perf_counter() - alone)
+
+    def _measure_batches(self, sample: Sample) -> None:
+        item, size = self._item(sample), self.max_batch
+        alone, full = self._fastest(item, 1), self._fastest(item, size)
+        # A neighbour on this core makes the wall's clock lie, further threads the processor's.
+        if not any(batches_pay(*pair, size) for pair in zip(alone, full, strict=True)):
+            self.max_batch = 1
+        if self.overhead is not None:
+            self.overhead = overhead_tokens(alone[1], full[1], size, self.length(item))
+
+    def _fastest(self, item: Any, copies: int) -> tuple[float, float]:
+        """Return the shortest times of a few runs, by the wall's and the processor's clock, in seconds."""
+        walls: list[float] = []
+        processor: list[float] = []
+        while len(walls) < _MEASURES and sum(walls) < _MEASURE_S:
+            start, start_cpu = time.perf_counter(), time.process_time()
+            self._predict_copies(item, copies)
+            walls.append(time.perf_counter() - start)
+            processor.append(time.process_time() - start_cpu)
+        return min(walls), min(processor)
+
+    def _predict_copies(self, item: Any, copies: int) -> list[Any]:
+        items = [item] * copies
+        return _one_each(self.handler.predict(items), items)
+
+    def _item(self, sample: Sample) -> Any:
+        return self.decode(sample.body, sample.content_type, "")
 
     def _timed(self, step: str, function: Callable[..., T], *arguments: Any) -> T:
         start = time.perf_counter()
