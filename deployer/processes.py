@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -16,6 +17,9 @@ from typing import Any
 
 from deployer.errors import EnvironmentProblem, InputError
 from inference_code.contract import MANIFEST_PATH, ContractError, Manifest
+
+# What buildah adds, by itself, after the last words of a program that it ran.
+_EPILOGUE = re.compile(r"(subprocess exited (with status|on) \w+|Error: exit status \d+)")
 
 
 def manifest(model_dir: Path) -> Manifest:
@@ -117,4 +121,5 @@ def _answer(verb: str, done: subprocess.CompletedProcess[str]) -> dict[str, Any]
 def last_words(text: str) -> str:
     """Return the last line of a log that says something: usually the exception."""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
+    lines = [line for line in lines if not _EPILOGUE.fullmatch(line)] or lines
     return lines[-1] if lines else "it said nothing"

@@ -15,7 +15,7 @@ from deployer.conformance.report import ConformanceReport, Outcome, RuleResult
 from deployer.conformance.site import Process, Site
 from deployer.deployments import server as servers
 from deployer.deployments.state import Server
-from deployer.errors import DeployerError
+from deployer.errors import DeployerError, InputError
 from deployer.image import tools
 from deployer.image.container import Container, Rule
 from inference_code.contract import (
@@ -51,6 +51,10 @@ def check(
     buildah; the first that works unless named). Raises the bundle's own error when the archive cannot be
     trusted, InputError when there is no such image, EnvironmentProblem without a working tool.
     """
+    if tool is not None and image is None:
+        raise InputError(
+            f"{tool!r} would run an image, and none is named", hint="add --image IMAGE"
+        )
     site: Site = Process() if image is None else Container(image, tools.pick(tool))
     with tempfile.TemporaryDirectory(prefix="deployer-check-") as folder:
         model_dir = Path(folder) / "model"

@@ -64,10 +64,14 @@ class Container:
 
     def start(self, model_dir: Path, port: int, *, log: Path, digest: str) -> Server:
         """Start ``IMAGE serve`` on 127.0.0.1 and return the process that stands for it."""
-        self._tool.create(self._name, self._image)
-        env = {PORT_ENV: str(port), **self._marks(self._name)}
-        command = self._tool.run(self._name, self._image, model_dir, "serve", port, env)
-        return servers.launch(command, port, log=log, digest=digest, env=os.environ)
+        try:
+            self._tool.create(self._name, self._image)
+            env = {PORT_ENV: str(port), **self._marks(self._name)}
+            command = self._tool.run(self._name, self._image, model_dir, "serve", port, env)
+            return servers.launch(command, port, log=log, digest=digest, env=os.environ)
+        except BaseException:  # an interruption leaves no container behind
+            self._remove(self._name)
+            raise
 
     def ask_to_end(self, server: Server) -> None:
         """Send the container's first process SIGTERM, as the platform does. Raises EnvironmentProblem."""

@@ -52,3 +52,10 @@ def test_what_hangs_is_given_up(tmp_path: Path) -> None:
     folder = guest(tmp_path / "model", "import time; time.sleep(60)")
     with pytest.raises(EnvironmentProblem, match=r"did not end within 0\.5 s"):
         processes.call(folder, "bench", timeout_s=0.5)
+
+
+def test_what_a_container_tool_adds_to_a_programs_last_words_is_left_out() -> None:
+    log = "ImportError: no click\nsubprocess exited with status 1\nError: exit status 1\n"
+    assert processes.last_words(log) == "ImportError: no click"
+    assert processes.last_words("Error: exit status 1") == "Error: exit status 1"
+    assert processes.last_words(" \n") == "it said nothing"
