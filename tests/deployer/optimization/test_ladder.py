@@ -10,6 +10,7 @@ import pytest
 
 from deployer.errors import ConditionFailed, DeployerError, InputError
 from deployer.optimization import ladder
+from deployer.optimization.session import Session
 
 pytestmark = pytest.mark.optimize
 
@@ -276,3 +277,11 @@ def climb(
     return ladder.climb(
         model, calibration=calibration, evaluation=evaluation, out=out, rungs=rungs, **more
     )
+
+
+def test_timing_leaves_the_floating_point_mode_of_the_process_alone(
+    classifier: Path, calibration: dict[str, np.ndarray]
+) -> None:
+    """Smallest numbers stay numbers: a session that flushes them to zero does so for the whole thread."""
+    Session(classifier, threads=1).run(calibration)
+    assert float.fromhex("0x1p-1074") * 1.0 > 0
