@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import importlib.util
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from deployer.api.sources import Say, silent
+from deployer.errors import InputError
 from inference_code.contract import ServingConfig
 
 if TYPE_CHECKING:
@@ -31,36 +33,89 @@ def export(model: Any, example: Arrays, out: Path, **options: Any) -> Variant:
 
 
 def optimize(
-    model: Path,
+    model: Any,
     *,
     calibration: Path | Arrays,
     evaluation: Path | Arrays,
     metric: str = "accuracy",
     max_drop: float = 0.01,
     out: Path,
+    training: Path | Arrays | None = None,
+    prune: float | None = None,
+    student: Any = None,
+    alternatives: Mapping[str, Path] | None = None,
+    instance_type: str | None = None,
+    region: str = "us-east-1",
+    threads: int = 1,
+    seed: int = 0,
+    require_speedup: float | None = None,
     say: Say = silent,
     **options: Any,
 ) -> LadderReport:
     """Climb the quantization ladder; keep what passes the accuracy, latency and cost gates.
 
-    ``calibration`` and ``evaluation`` are .npz files or mappings from the model's input names to arrays;
-    ``evaluation`` also holds ``label`` where the metric needs it. Writes ``out/best.onnx``, ``ladder.json``
-    and, with the extra ``report``, ``ladder.html`` and ``ladder.md``.
-    """
-    from deployer.optimization import data, ladder
+    ``model`` is a torch module, a Path (.onnx, .pt2, TorchScript, a Hugging Face folder; all but ONNX are
+    exported first, and checked) or ``module:function`` that returns a module. ``calibration``, ``evaluation``
+    and ``training`` are .npz files or mappings from the model's input names to arrays; ``evaluation`` also
+    holds ``label`` where the metric needs it. With ``training``, ``prune`` (the share of channels to take out)
+    and ``student`` (a module as ``model``, taught by it) add smaller models to the rungs; ``alternatives`` are
+    ONNX files for the same job. ``instance_type`` adds the cost gate, by its price in ``region``. Writes
+    ``out/best.onnx``, ``ladder.json`` and, with the extra ``report``, ``ladder.html`` and ``ladder.md``.
 
-    report = ladder.climb(
-        model,
-        calibration=data.load_npz(calibration) if isinstance(calibration, Path) else calibration,
-        evaluation=data.load_npz(evaluation) if isinstance(evaluation, Path) else evaluation,
-        metric=metric,
-        max_drop=max_drop,
-        out=out,
-        progress=say,
-        **options,
-    )
+    Raises ConditionFailed, with all written, when the best is not ``require_speedup`` times as fast as FP32.
+    """
+    from deployer.optimization import data, ladder, output, sources
+
+    calibration, evaluation = data.arrays(calibration), data.arrays(evaluation)
+    if (prune is not None or student is not None) and training is None:
+        raise InputError("pruning and distillation need training rows", hint="add --train FILE.npz")
+    price = _usd_per_thousand(instance_type, region, threads) if instance_type else None
+    with output.workspace(out) as folder:
+        fp32 = sources.as_onnx(model, calibration, folder, seed=seed, say=say)
+        others = dict(alternatives or {})
+        if training is not None:
+            others |= sources.smaller(
+                model,
+                fp32,
+                data.arrays(training),
+                folder,
+                remove=prune,
+                student=student,
+                seed=seed,
+                say=say,
+            )
+        report = ladder.climb(
+            fp32,
+            calibration=calibration,
+            evaluation=evaluation,
+            metric=metric,
+            max_drop=max_drop,
+            out=out,
+            alternatives=others,
+            usd_per_thousand=price,
+            threads=threads,
+            seed=seed,
+            progress=say,
+            **options,
+        )
     _write_page(report, out, say)
+    if require_speedup is not None:
+        report.require_speedup(require_speedup)
     return report
+
+
+def _usd_per_thousand(instance_type: str, region: str, threads: int) -> Callable[[float], Decimal]:
+    """Return what an inference costs on a busy instance: one server for every ``threads`` of its vCPUs."""
+    from deployer.cost.capacity import usd_per_thousand_at
+    from deployer.pricing import snapshot
+
+    book = snapshot.load()
+    service = "sagemaker-hosting" if instance_type.startswith("ml.") else "ec2"
+    price = book.lookup(service, region, instance_type)
+    shape = book.shape(instance_type)
+    if shape is None:
+        raise InputError(f"the price book does not know how many vCPUs {instance_type!r} has")
+    return usd_per_thousand_at(price, max(1, shape.vcpu // threads))
 
 
 def _write_page(report: LadderReport, out: Path, say: Say) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -14,6 +15,9 @@ from deployer.cli.options import (
     ANY_INPUT,
     DURATION,
     INPUT,
+    MODEL,
+    NAMED_FILE,
+    NUMBER,
     PORT,
     SIZES,
     force_option,
@@ -31,58 +35,65 @@ _COUNT = click.IntRange(1, 1024)
 @verb(
     "optimize",
     "deployer optimize model.onnx --calibration train.npz --eval held_out.npz -o opt",
-    "deployer optimize model.onnx --calibration c.npz --eval e.npz --max-drop 0.005 -o opt",
-    "deployer optimize model.onnx --calibration c.npz --eval e.npz --rung int8-dynamic -o opt",
+    "deployer optimize MiniLM/ --calibration c.npz --eval e.npz --metric cosine --max-drop 0.005 -o opt",
+    "deployer optimize model.pt2 --calibration c.npz --eval e.npz --require-speedup 1.5 -o opt",
+    "deployer optimize model.onnx --calibration c.npz --eval e.npz --instance-type c7i.large -o opt",
+    "deployer optimize nets:teacher --student nets:small --train t.npz --calibration c.npz --eval e.npz -o opt",
 )
-@click.argument("model", type=INPUT)
+@click.argument("model", type=MODEL)
 @click.option("--calibration", type=INPUT, required=True, help=".npz: an array for each input.")
-@click.option(
-    "--eval",
-    "--evaluation",
-    "evaluation",
-    type=INPUT,
-    required=True,
-    help=".npz: inputs, and `label`.",
-)
-@click.option("--metric", default="accuracy", show_default=True, help="What the gate compares.")
+@click.option("--eval", "--evaluation", "evaluation", type=INPUT, required=True,
+              help=".npz: inputs, and `label`.")  # fmt: skip
+@click.option("--metric", default="accuracy", show_default=True,
+              help="accuracy, topK, f1, cosine, spearman, or module:function.")  # fmt: skip
 @click.option("--max-drop", type=click.FloatRange(0), default=0.01, show_default=True,
               help="Largest loss of the metric that a rung may cost.")  # fmt: skip
+@click.option("--batch-sizes", type=SIZES, default="1,8", show_default=True,
+              help="That will serve, and are timed.")  # fmt: skip
 @click.option("--rung", "rungs", multiple=True, help="Climb only this rung; repeat for more.")
+@click.option("--alternative", "alternatives", type=NAMED_FILE, multiple=True, metavar="NAME=ONNX",
+              help="Another model for the same job; repeat for more.")  # fmt: skip
+@click.option("--train", "training", type=INPUT,
+              help=".npz for --prune and --student: inputs, and `label`.")  # fmt: skip
+@click.option("--prune", type=click.FloatRange(0, 1, min_open=True, max_open=True),
+              help="Share of channels to take out before tuning.")  # fmt: skip
+@click.option("--student", type=MODEL, help="Smaller module to teach: module:function or a folder.")
+@click.option("--instance-type", help="Price the rungs on this type: ml.c5.large, c7i.large.")
+@click.option("--region", default="us-east-1", show_default=True, help="Of --instance-type.")
+@click.option("--latencies", type=INPUT, help="latencies.json of an earlier climb, for the clock.")
+@click.option("--require-speedup", type=NUMBER, help="Exit 1 unless the best is this much faster.")
 @click.option("--threads", type=_COUNT, default=1, show_default=True, help="For timing.")
 @seed_option
 @output_option("Folder for best.onnx, the rungs and ladder.json.")
 @click.pass_obj
 def optimize_verb(
     console: Console,
-    model: Path,
-    calibration: Path,
-    evaluation: Path,
-    metric: str,
-    max_drop: float,
+    /,
+    model: Path | str,
     rungs: tuple[str, ...],
-    threads: int,
-    seed: int,
+    alternatives: tuple[tuple[str, Path], ...],
+    require_speedup: float | None,
     output: Path,
+    **options: Any,
 ) -> None:
     """Quantize a model and keep what passes the accuracy gate.
 
-    Climbs the ladder of precisions from an FP32 ONNX model. A rung that loses more than --max-drop of the
-    metric is dropped, with its reason; FP32 stays where no rung passes.
+    MODEL is .onnx, .pt2, TorchScript, a Hugging Face folder, or module:function that returns a torch module;
+    all but ONNX are exported first, and checked. A rung that loses more than --max-drop of the metric, is not
+    faster than FP32, or costs more, is refused with its reason; FP32 stays where no rung passes.
     """
     check_folder(output)
     report = api.optimize(
         model,
-        calibration=calibration,
-        evaluation=evaluation,
-        metric=metric,
-        max_drop=max_drop,
         rungs=list(rungs) or None,
-        threads=threads,
-        seed=seed,
+        alternatives=dict(alternatives),
         out=output,
         say=console.say,
+        **options,
     )
     console.result(report.to_json(), text.ladder(report))
+    if require_speedup is not None:
+        report.require_speedup(require_speedup)
 
 
 @verb(

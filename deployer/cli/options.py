@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -102,12 +103,30 @@ def _objective(text: str) -> tuple[str, float]:
     return f"{key}_ms", parse_duration(value) * 1000
 
 
+def _model(text: str) -> Path | str:
+    """A path that exists, else ``module:function``."""
+    if Path(text).exists():
+        return Path(text)
+    if re.fullmatch(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*", text):
+        return text
+    raise InputError(f"no file or folder {text!r}", hint="or write module:function")
+
+
+def _named_file(text: str) -> tuple[str, Path]:
+    name, _, path = text.partition("=")
+    if not name or not Path(path).is_file():
+        raise InputError(f"{text!r} names no file", hint="write it like small=small.onnx")
+    return name, Path(path)
+
+
 RATE = _Parsed("rate", _positive)
 NUMBER = _Parsed("number", _positive)
 DURATION = _Parsed("duration", _positive_duration)
 SIZES = _Parsed("sizes", _sizes)
 OBJECTIVE = _Parsed("objective", _objective)
 MONEY = _Parsed("usd", parse_money)
+MODEL = _Parsed("model", _model)
+NAMED_FILE = _Parsed("name=file", _named_file)
 PORT = click.IntRange(1, 65535)
 
 

@@ -31,6 +31,11 @@ def load_npz(path: Path) -> dict[str, Array]:
     return arrays
 
 
+def arrays(source: Path | Arrays) -> Arrays:
+    """Return named arrays, read from .npz where a path is given."""
+    return load_npz(source) if isinstance(source, Path) else source
+
+
 def check(arrays: Arrays, inputs: Sequence[TensorSpec], where: str) -> dict[str, Array]:
     """Return the arrays that the model takes, in its order; ``label`` and ``target`` may lie beside them.
 

@@ -6,7 +6,6 @@ of the same row. ``module:function`` names one of yours: ``function(outputs, lab
 
 from __future__ import annotations
 
-import importlib
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from deployer.errors import InputError
+from deployer.optimization.imported import imported
 from deployer.optimization.session import Array
 from deployer.stats import Floats
 
@@ -122,11 +122,7 @@ def _class_labels(labels: Array | None) -> Array:
 
 
 def _user_metric(name: str) -> Score:
-    module, _, attribute = name.partition(":")
-    try:
-        function = getattr(importlib.import_module(module), attribute)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise InputError(f"metric {name!r} cannot be imported: {error}") from error
+    function = imported(name, "metric")
 
     def score(outputs: Array, reference: Array, labels: Array | None) -> float:
         try:

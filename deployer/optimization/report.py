@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any, Literal
 
+from deployer.errors import ConditionFailed
 from deployer.optimization.gate import Verdict
 from deployer.optimization.timing import Speedup
 from deployer.optimization.variant import Variant
@@ -83,6 +84,16 @@ class LadderReport:
             if rung.name == self.best.name and rung.speedup:
                 return rung.speedup.median
         return 1.0
+
+    def require_speedup(self, wanted: float) -> None:
+        """Raise ConditionFailed unless the best is surely at least ``wanted`` times as fast as FP32."""
+        own = next((r.speedup for r in self.rungs if r.name == self.best.name), None)
+        median, low = (own.median, own.low) if own else (1.0, 1.0)
+        if low < wanted:
+            raise ConditionFailed(
+                f"{self.best.name} is {median:.2f}x as fast as FP32, at least {low:.2f}x; {wanted:g}x is required",
+                hint=self.conclusion,
+            )
 
     def to_json(self) -> dict[str, Any]:
         """Return the ladder.json document."""
