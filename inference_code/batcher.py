@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from inference_code import policy
+from inference_code.grouping import best_group
 
 T = TypeVar("T")
 
@@ -23,10 +24,13 @@ class Waiting(Generic[T]):
 class Batcher(Generic[T]):
     """Requests in order of arrival; ``take`` returns the next batch."""
 
-    def __init__(self, max_batch: int, max_wait_s: float = 0.0, by_length: bool = False) -> None:
+    def __init__(
+        self, max_batch: int, max_wait_s: float = 0.0, overhead: float | None = None
+    ) -> None:
+        """Group by length when ``overhead`` is given: what a run costs beside its tokens, in tokens."""
         self._max_batch = max_batch
         self._max_wait_s = max_wait_s
-        self._by_length = by_length
+        self._overhead = overhead
         self._queue: list[Waiting[T]] = []
         self._suspects = 0
 
@@ -57,18 +61,18 @@ class Batcher(Generic[T]):
         )
         if size == 0:
             return []
-        if not self._suspects and (size == len(queue) or not self._by_length):
+        if not self._suspects and self._overhead is None:
             self._queue = queue[size:]
             return queue[:size]
-        chosen = self._nearest(size) if self._by_length and size < len(queue) else range(size)
-        batch = [queue[index] for index in chosen if not queue[index].alone]
-        taken = {id(waiting) for waiting in batch}
-        self._queue = [waiting for waiting in queue if id(waiting) not in taken]
-        return batch
+        return self._pick(size)
 
-    def _nearest(self, size: int) -> list[int]:
-        """Return the oldest and those nearest to it in length: no one starves, little is padded."""
-        length = self._queue[0].length
-        others = range(1, len(self._queue))
-        nearest = sorted(others, key=lambda index: abs(self._queue[index].length - length))
-        return [0, *sorted(nearest[: size - 1])]
+    def _pick(self, size: int) -> list[Waiting[T]]:
+        """Take the oldest and those that go well with it: no one starves, little is padded."""
+        queue = [waiting for waiting in self._queue if not waiting.alone]
+        places = list(range(min(size, len(queue))))
+        if self._overhead is not None:
+            places = best_group([waiting.length for waiting in queue], size, self._overhead)
+        batch = [queue[place] for place in places]
+        taken = {id(waiting) for waiting in batch}
+        self._queue = [waiting for waiting in self._queue if id(waiting) not in taken]
+        return batch

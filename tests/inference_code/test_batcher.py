@@ -4,8 +4,8 @@ from hypothesis import strategies as st
 from inference_code.batcher import Batcher, Waiting
 
 
-def filled(lengths, max_batch=4, by_length=True, **options):
-    batcher = Batcher(max_batch, by_length=by_length, **options)
+def filled(lengths, max_batch=4, overhead=10.0, **options):
+    batcher = Batcher(max_batch, overhead=overhead, **options)
     for number, length in enumerate(lengths):
         batcher.add(Waiting(number, float(number), length))
     return batcher
@@ -20,7 +20,7 @@ def test_a_batch_is_the_oldest_and_those_nearest_to_it_in_length():
 
 
 def test_without_lengths_the_order_is_kept():
-    batcher = filled([5, 1, 4, 2, 3], by_length=False)
+    batcher = filled([5, 1, 4, 2, 3], overhead=None)
     assert taken(batcher) == [0, 1, 2, 3]
     assert taken(batcher) == [4]
 
@@ -41,13 +41,17 @@ def test_a_suspect_runs_alone():
     assert taken(batcher) == ["suspect"]
 
 
-@given(st.lists(st.integers(0, 500), min_size=1, max_size=60), st.integers(1, 9), st.booleans())
-def test_every_request_is_taken_once_and_the_oldest_is_always_in(lengths, max_batch, by_length):
-    batcher = filled(lengths, max_batch, by_length)
+@given(
+    st.lists(st.integers(0, 500), min_size=1, max_size=60),
+    st.integers(1, 9),
+    st.none() | st.floats(0.5, 1000),
+)
+def test_every_request_is_taken_once_and_the_oldest_is_always_in(lengths, max_batch, overhead):
+    batcher = filled(lengths, max_batch, overhead)
     waiting = list(range(len(lengths)))
     while waiting:
         batch = taken(batcher)
         assert waiting[0] in batch
-        assert len(batch) == min(max_batch, len(waiting))
+        assert 1 <= len(batch) <= max_batch
         waiting = [number for number in waiting if number not in batch]
     assert len(batcher) == 0

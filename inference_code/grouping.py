@@ -1,0 +1,54 @@
+"""Which waiting requests to compute together when they differ in length.
+
+A batch costs its padded size: as many rows as requests, each as long as the longest. So a batch of random
+lengths is slower than none, and the best batch is not always the fullest. What speaks for a larger one is
+what every run costs beside its tokens; ``overhead`` is that cost in tokens, measured at warm-up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import accumulate
+
+
+def best_group(lengths: Sequence[int], most: int, overhead: float) -> list[int]:
+    """Return the places of the requests to run now, in order; the first (the oldest) is always in.
+
+    Of all groups of neighbours in length around the oldest, at most ``most`` long, it is the one that
+    wastes least: most real tokens per padded token and overhead.
+
+    >>> best_group([10, 90, 11, 50, 9, 12], most=4, overhead=10)
+    [0, 2, 4, 5]
+    """
+    order = sorted(range(len(lengths)), key=lengths.__getitem__)
+    oldest = order.index(0)
+    sums = [0, *accumulate(lengths[place] for place in order)]
+    best, found = -1.0, (oldest, oldest + 1)
+    for start in range(max(0, oldest - most + 1), oldest + 1):
+        for end in range(oldest + 1, min(start + most, len(order)) + 1):
+            padded = (end - start) * lengths[order[end - 1]]
+            worth = (sums[end] - sums[start]) / (overhead + padded) if padded else 1.0
+            # Among equals the larger group is better: it empties the queue sooner.
+            if worth > best or (worth == best and end - start > found[1] - found[0]):
+                best, found = worth, (start, end)
+    return sorted(order[found[0] : found[1]])
+
+
+def overhead_tokens(alone_s: float, full_s: float, size: int, length: int) -> float:
+    """Return what a run costs beside its tokens, in tokens, from two runs of one request.
+
+    ``alone_s`` is the time of the request by itself, ``full_s`` of ``size`` copies of it, ``length`` its
+    tokens. At least half a token: batches of equal lengths are never worse.
+
+    >>> overhead_tokens(alone_s=3.0, full_s=10.0, size=8, length=20)
+    40.0
+    """
+    each_s = (full_s - alone_s) / max(1, size - 1)
+    if each_s <= 0.0:
+        return float(max(1, length) * size)
+    return max(0.5, (alone_s - each_s) / each_s * length)
+
+
+def batches_pay(alone_s: float, full_s: float, size: int) -> bool:
+    """Return whether ``size`` requests together take less time than one after another."""
+    return full_s < 0.98 * size * alone_s
