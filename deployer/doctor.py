@@ -17,6 +17,8 @@ from typing import Any, Literal
 from deployer import machine
 from deployer.deployments import server as servers
 from deployer.deployments.state import default_root
+from deployer.errors import EnvironmentProblem
+from deployer.image import tools
 
 Outcome = Literal["ok", "missing", "note"]
 
@@ -67,6 +69,7 @@ def examine(environ: Mapping[str, str] = os.environ) -> DoctorReport:
             packages("core", CORE, missing="missing"),
             *(packages(f"extra {name}", modules) for name, modules in EXTRAS.items()),
             node(environ),
+            image_tool(),
             processor(machine.features()),
             port(8080),
             state_folder(default_root()),
@@ -115,6 +118,15 @@ def node(environ: Mapping[str, str]) -> Finding:
     if found:
         return Finding("node", "ok", found)
     return Finding("node", "note", "not found", "pip install 'deployer[cdk]' brings it")
+
+
+def image_tool() -> Finding:
+    """Judge what `image build` and `check --image` would use."""
+    try:
+        tool = tools.pick()
+    except EnvironmentProblem as problem:
+        return Finding("image tool", "note", problem.message, problem.hint or "")
+    return Finding("image tool", "ok", f"{tool.name} ({tool.path})")
 
 
 def processor(features: tuple[str, ...]) -> Finding:

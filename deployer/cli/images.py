@@ -43,6 +43,6 @@ def image_verb(
     at /opt/ml/model: new weights need no new image. Nothing is pushed.
     """
     image = build.build(
-        bundle, tag=tag, base=base, tool=tool, pip_config=pip_config, say=console.progress
+        bundle, tag=tag, base=base, tool=tool, pip_config=pip_config, say=console.say
     )
     console.result(image.to_json(), image.tag)

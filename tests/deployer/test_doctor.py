@@ -61,3 +61,23 @@ def test_a_state_folder_below_a_file_is_noted(tmp_path: Path) -> None:
     assert doctor.state_folder(tmp_path / "file" / "state").outcome == "note"
     assert doctor.state_folder(tmp_path / "new" / "state").outcome == "ok"
     assert not (tmp_path / "new").exists()
+
+
+def test_without_a_tool_for_images_the_report_says_what_to_install(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    found = doctor.image_tool()
+    assert found.outcome == "note"
+    assert "docker: not installed" in found.seen
+    assert "install one of docker, finch, podman and buildah" in found.fix
+
+
+def test_a_tool_for_images_that_answers_is_named(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    program = tmp_path / "buildah"
+    program.write_text("#!/bin/sh\nexit 0\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert doctor.image_tool() == doctor.Finding("image tool", "ok", f"buildah ({program})")

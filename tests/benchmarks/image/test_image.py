@@ -28,7 +28,7 @@ from inference_code.handler import Handler as Base
 
 class Handler(Base):
     def load(self, context):
-        pass
+        {load}
 
     def predict(self, items):
         return [{{"from": {module}.__name__, "echo": item}} for item in items]
@@ -36,12 +36,12 @@ class Handler(Base):
 pytestmark = [pytest.mark.slow, pytest.mark.serve, pytest.mark.timeout(900)]
 
 
-def package(folder: Path, module: str, requirements: str) -> Path:
-    """Package a bundle whose handler imports ``module``."""
+def package(folder: Path, module: str, requirements: str, load: str = "pass") -> Path:
+    """Package a bundle whose handler imports ``module`` and does ``load`` as it loads."""
     (folder / "samples").mkdir(parents=True)
     (folder / "samples" / "one.json").write_text(json.dumps({"x": 1}))
     (folder / "weights.txt").write_text("1")
-    (folder / "handler.py").write_text(HANDLER.format(module=module))
+    (folder / "handler.py").write_text(HANDLER.format(module=module, load=load))
     (folder / "needs.txt").write_text(requirements)
     return api.package(
         folder / "weights.txt",
@@ -91,6 +91,14 @@ def test_a_package_that_only_the_developers_machine_has_is_caught(
     report = conformance.check(stray, image=image.tag, tool=image.tool)
     broken = {rule.rule: rule.seen for rule in report.broken}
     assert "click" in broken["handler loads and answers its samples"]
+
+
+def test_the_model_folder_cannot_be_written_even_by_root(tmp_path: Path, image: Image) -> None:
+    load = '(context.model_dir / "cache.bin").write_bytes(b"x")'
+    writer = package(tmp_path, "idna", "idna==3.10\n", load)
+    report = conformance.check(writer, image=image.tag, tool=image.tool, startup_s=20)
+    broken = {rule.rule: rule.seen for rule in report.broken}
+    assert "Read-only file system" in broken["handler loads and answers its samples"]
 
 
 def test_an_image_for_other_requirements_is_caught(tmp_path: Path, image: Image) -> None:
