@@ -12,11 +12,13 @@ EXTRAS = {
     "optimize": ("torch", "onnx", "onnxruntime"),
     "serve": ("onnxruntime", "uvloop", "orjson"),
     "report": ("jinja2", "matplotlib"),
+    "aws": ("boto3",),
 }
 FOLDERS = {
     "optimize": ("deployer/optimization", "deployer/test_quickstart.py"),
     "serve": ("inference_code",),
     "report": ("deployer/report",),
+    "aws": ("deployer/aws",),
 }
 
 
