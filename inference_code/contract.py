@@ -44,6 +44,13 @@ REQUEST_ID_HEADER = "X-Request-Id"
 JSON_TYPE = "application/json"
 CSV_TYPE = "text/csv"
 NPY_TYPE = "application/x-npy"
+ONNXRUNTIME = "onnxruntime"
+OPENVINO = "openvino"
+ENGINES = {ONNXRUNTIME: (), OPENVINO: ("openvino==2026.4.1",)}
+"""What runs an ONNX file, each with what it must have installed beside ``requirements.txt``."""
+ENGINE_KEY = "deployer.engine"
+"""Under this name an ONNX file says, in its own metadata, by which engine it was measured."""
+
 CONTENT_TYPES = {".json": JSON_TYPE, ".csv": CSV_TYPE, ".npy": NPY_TYPE}
 
 
@@ -100,7 +107,7 @@ class Member:
 
 @dataclass(frozen=True)
 class Manifest:
-    """What is in a bundle and how to serve it."""
+    """What is in a bundle and how to serve it; ``engine`` runs the model (a key of ENGINES)."""
 
     name: str
     model: str
@@ -111,10 +118,17 @@ class Manifest:
     serving: ServingConfig = ServingConfig()
     lineage: Mapping[str, str] = field(default_factory=dict)
     contract_version: int = CONTRACT_VERSION
+    engine: str = ONNXRUNTIME
+
+    def __post_init__(self) -> None:
+        if self.engine not in ENGINES:
+            raise ContractError(f"engine is {self.engine!r}; known: {', '.join(ENGINES)}")
 
     def to_json(self) -> str:
-        """Return canonical JSON: sorted keys, no spaces, members sorted by path."""
+        """Return canonical JSON: sorted keys, no spaces, members sorted by path; the usual engine unsaid."""
         data = asdict(self)
+        if self.engine == ONNXRUNTIME:
+            del data["engine"]  # bundles older than the key keep their digest
         data["members"] = sorted(data["members"], key=lambda member: str(member["path"]))
         data["lineage"] = dict(self.lineage)
         return json.dumps(data, sort_keys=True, separators=(",", ":"), ensure_ascii=True)

@@ -1,8 +1,11 @@
-"""One ONNX Runtime session with the threads it was given."""
+"""One model with the threads it was given, run by ONNX Runtime or by OpenVINO."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import importlib
+import sys
+import threading
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +13,19 @@ import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 
-from inference_code.contract import TensorSpec
+from inference_code.contract import (
+    ENGINES,
+    MANIFEST_PATH,
+    ONNXRUNTIME,
+    OPENVINO,
+    ContractError,
+    Manifest,
+    TensorSpec,
+)
 from inference_code.errors import HandlerInvalid
+
+Arrays = Mapping[str, NDArray[Any]]
+Run = Callable[[Arrays], list[NDArray[Any]]]
 
 _TYPES = {
     "tensor(bool)": "bool",
@@ -25,36 +39,37 @@ _TYPES = {
         for bits in (8, 16, 32, 64)
     },
 }
+_OPENVINO_TYPES = {
+    "boolean": "bool",
+    "f16": "float16",
+    "f32": "float32",
+    "f64": "float64",
+    **{
+        f"{sign}{bits}": f"{name}{bits}"
+        for sign, name in (("i", "int"), ("u", "uint"))
+        for bits in (8, 16, 32, 64)
+    },
+}
 
 
 class Model:
     """An ONNX model ready to run: ``inputs`` and ``outputs`` tell its names, shapes and types."""
 
-    def __init__(self, path: Path, threads: int = 1) -> None:
-        """Load ``path`` with ``threads`` intra-op threads; raise HandlerInvalid when it is no model."""
-        options = ort.SessionOptions()
-        options.intra_op_num_threads = threads
-        options.inter_op_num_threads = 1
-        options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
-        options.log_severity_level = 3
-        # Spinning threads take the core from the HTTP process between batches.
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        try:
-            self._session = ort.InferenceSession(
-                str(path), options, providers=["CPUExecutionProvider"]
-            )
-        except Exception as error:  # onnxruntime raises a class of its own per status code
-            raise HandlerInvalid(
-                f"{path.name}: ONNX Runtime {ort.__version__} cannot load it: {error}"
-            ) from error
-        self.inputs = tuple(_spec(node) for node in self._session.get_inputs())
-        self.outputs = tuple(_spec(node) for node in self._session.get_outputs())
-        self._names = [spec.name for spec in self.outputs]
+    def __init__(self, path: Path, threads: int = 1, engine: str | None = None) -> None:
+        """Load ``path`` with ``threads`` threads; raise HandlerInvalid when it is no model.
 
-    def run(self, inputs: Mapping[str, NDArray[Any]]) -> list[NDArray[Any]]:
+        ``engine`` is a key of ENGINES; by default the one that the bundle's manifest names.
+        """
+        chosen = engine or _engine_of_bundle(path)
+        if chosen not in ENGINES:
+            raise HandlerInvalid(f"no engine {chosen!r}; known: {', '.join(ENGINES)}")
+        opened = _openvino if chosen == OPENVINO else _onnxruntime
+        self.engine = chosen
+        self.inputs, self.outputs, self._run = opened(path, threads)
+
+    def run(self, inputs: Arrays) -> list[NDArray[Any]]:
         """Return the outputs, in the order of ``outputs``."""
-        answer: list[NDArray[Any]] = self._session.run(self._names, inputs)
-        return answer
+        return self._run(inputs)
 
 
 def example(specs: Sequence[TensorSpec], free: int = 1) -> dict[str, NDArray[Any]]:
@@ -69,8 +84,79 @@ def example(specs: Sequence[TensorSpec], free: int = 1) -> dict[str, NDArray[Any
     return arrays
 
 
+Opened = tuple[tuple[TensorSpec, ...], tuple[TensorSpec, ...], Run]
+
+
+def _engine_of_bundle(path: Path) -> str:
+    manifest = path.parent / MANIFEST_PATH
+    if not manifest.is_file():
+        return ONNXRUNTIME
+    try:
+        return Manifest.from_json(manifest.read_bytes()).engine
+    except ContractError as error:
+        raise HandlerInvalid(str(error)) from error
+
+
+def _onnxruntime(path: Path, threads: int) -> Opened:
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
+    options.log_severity_level = 3
+    # Spinning threads take the core from the HTTP process between batches.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    try:
+        session = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # onnxruntime raises a class of its own per status code
+        raise HandlerInvalid(
+            f"{path.name}: ONNX Runtime {ort.__version__} cannot load it: {error}"
+        ) from error
+    inputs = tuple(_spec(node) for node in session.get_inputs())
+    outputs = tuple(_spec(node) for node in session.get_outputs())
+    names = [spec.name for spec in outputs]
+    return inputs, outputs, lambda arrays: session.run(names, arrays)
+
+
 def _spec(node: Any) -> TensorSpec:
     if node.type not in _TYPES:
         raise HandlerInvalid(f"tensor {node.name!r} is of type {node.type}, which is not served")
     shape = tuple(n if isinstance(n, int) and n > 0 else None for n in node.shape)
     return TensorSpec(node.name, _TYPES[node.type], shape)
+
+
+def _openvino(path: Path, threads: int) -> Opened:
+    # The package reports its own import to a telemetry service; barred from its reporter it stays silent.
+    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
+    try:
+        openvino: Any = importlib.import_module("openvino")
+    except ImportError as error:
+        raise HandlerInvalid(
+            f"{path.name} is to run on OpenVINO, which is not installed: pip install {ENGINES[OPENVINO][0]}"
+        ) from error
+    settings = {"INFERENCE_NUM_THREADS": threads, "NUM_STREAMS": 1, "PERFORMANCE_HINT": "LATENCY"}
+    try:
+        compiled = openvino.Core().compile_model(str(path), "CPU", settings)
+    except Exception as error:  # openvino raises RuntimeError and its own classes alike
+        raise HandlerInvalid(
+            f"{path.name}: OpenVINO {openvino.__version__} cannot load it: {error}"
+        ) from error
+    request = compiled.create_infer_request()
+    one_at_a_time = threading.Lock()  # a request holds the tensors of one run
+
+    def run(arrays: Arrays) -> list[NDArray[Any]]:
+        with one_at_a_time:
+            answer = request.infer(dict(arrays), share_inputs=True)
+            return [np.asarray(answer[place]) for place in range(len(compiled.outputs))]
+
+    inputs = tuple(_openvino_spec(port) for port in compiled.inputs)
+    return inputs, tuple(_openvino_spec(port) for port in compiled.outputs), run
+
+
+def _openvino_spec(port: Any) -> TensorSpec:
+    kind = port.get_element_type().get_type_name()
+    if kind not in _OPENVINO_TYPES:
+        raise HandlerInvalid(
+            f"tensor {port.get_any_name()!r} is of type {kind}, which is not served"
+        )
+    shape = (None if n.is_dynamic else n.get_length() for n in port.get_partial_shape())
+    return TensorSpec(port.get_any_name(), _OPENVINO_TYPES[kind], tuple(shape))

@@ -139,8 +139,12 @@ def package(
     precision: str = "fp32",
     serving: ServingConfig = ServingConfig(),  # noqa: B008 - frozen
     lineage: Mapping[str, str] | None = None,
+    engine: str | None = None,
 ) -> Bundle:
-    """Seal model, handler and serving code into ``out_dir/NAME-<digest>.tar.gz``."""
+    """Seal model, handler and serving code into ``out_dir/NAME-<digest>.tar.gz``.
+
+    ``engine`` (onnxruntime or openvino) runs the model; by default the one that the ONNX file names.
+    """
     from deployer.bundle import build
 
     return build.build(
@@ -154,6 +158,7 @@ def package(
         serving=serving,
         precision=precision,
         lineage=lineage or {},
+        engine=engine,
     )
 
 

@@ -18,7 +18,14 @@ from deployer.bundle.staging import new_file
 from deployer.bundle.verify import check_weights
 from deployer.errors import InputError
 from deployer.spec import checks
-from inference_code.contract import HANDLER_PATH, Manifest, Member, ServingConfig
+from inference_code.contract import (
+    ENGINES,
+    HANDLER_PATH,
+    ONNXRUNTIME,
+    Manifest,
+    Member,
+    ServingConfig,
+)
 
 _NO_LINEAGE: Mapping[str, str] = {}
 
@@ -35,13 +42,15 @@ def build(
     serving: ServingConfig = ServingConfig(),  # noqa: B008 - frozen
     precision: str = "fp32",
     lineage: Mapping[str, str] = _NO_LINEAGE,
+    engine: str | None = None,
 ) -> Bundle:
     """Write ``out_dir/NAME-<first 12 of its digest>.tar.gz`` and return it.
 
     ``model`` is a file, with the ONNX data files beside it, or a folder whose files all go in. Without a
     ``handler`` it must be ONNX. ``extra`` files go to the bundle's root, ``samples`` (.json, .csv or .npy;
-    a file or a folder) to ``code/samples``. The same input gives the same digest anywhere, and the same
-    bytes wherever zlib is the same.
+    a file or a folder) to ``code/samples``. ``engine`` (onnxruntime or openvino) runs the model; by default the
+    one that the ONNX file names, as a rung of the ladder does. The same input gives the same digest anywhere,
+    and the same bytes wherever zlib is the same.
 
     Raises InputError when an input is wrong, any link among the files included, and EnvironmentProblem
     when ``out_dir`` cannot be written; either way nothing is left there.
@@ -50,7 +59,9 @@ def build(
     PosixPath('out/digits-3f9a1c2b77d0.tar.gz')
     """
     checks.name("name", name)
-    sources = _sources(model, out_dir, handler, requirements, extra, samples)
+    sources = _sources(model, out_dir, handler, extra, samples)
+    chosen = _engine(engine or sources.engine or ONNXRUNTIME)
+    sources.add_serving_code(requirements, chosen)
     contents = {path: _measured(path, source) for path, source in sorted(sources.by_path.items())}
     main = _main_file(model, sources)
     onnx = contents[main].onnx if main in contents else None
@@ -65,6 +76,7 @@ def build(
         outputs=onnx.outputs if onnx else (),
         serving=serving,
         lineage=dict(lineage),
+        engine=chosen,
     )
     check_manifest(manifest, LIMITS)
     path = out_dir / archive_name(manifest)
@@ -78,7 +90,6 @@ def _sources(
     model: Path,
     out_dir: Path,
     handler: Path | None,
-    requirements: Path | None,
     extra: Sequence[Path],
     samples: Path | None,
 ) -> Sources:
@@ -97,8 +108,13 @@ def _sources(
     if samples is not None:
         sources.add_samples(samples)
     sources.add_handler(handler)
-    sources.add_serving_code(requirements)
     return sources
+
+
+def _engine(name: str) -> str:
+    if name not in ENGINES:
+        raise InputError(f"no engine {name!r}", hint=f"known: {', '.join(ENGINES)}")
+    return name
 
 
 def _main_file(model: Path, sources: Sources) -> str:

@@ -14,7 +14,7 @@ from io import BufferedReader
 
 from deployer.bundle.wire import Malformed, Wire
 from deployer.errors import InputError
-from inference_code.contract import TensorSpec
+from inference_code.contract import ENGINE_KEY, TensorSpec
 
 _DEEPEST = 64  # messages in messages; a graph in a loop in a graph takes four
 
@@ -22,7 +22,7 @@ _DEEPEST = 64  # messages in messages; a graph in a loop in a graph takes four
 # input of the same name.
 _INSIDE_GRAPH = {1: "node", 15: "sparse"}
 _CHILDREN: Mapping[str, Mapping[int, str]] = {
-    "model": {7: "main graph", 20: "training", 25: "function"},
+    "model": {7: "main graph", 14: "note", 20: "training", 25: "function"},
     "main graph": {**_INSIDE_GRAPH, 5: "weight", 11: "input", 12: "output"},
     "graph": {**_INSIDE_GRAPH, 5: "tensor"},
     "training": {1: "graph", 2: "graph"},
@@ -57,13 +57,15 @@ _TYPES = {
 class OnnxFile:
     """``unclear`` names each input or output that is no tensor of known type and rank, with the reason.
 
-    ``data_files`` are the locations of external weights, as the file gives them, sorted.
+    ``data_files`` are the locations of external weights, as the file gives them, sorted. ``engine`` is what
+    the file says that it was measured by, None where it says nothing.
     """
 
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
     unclear: Mapping[str, str]
     data_files: tuple[str, ...]
+    engine: str | None = None
 
 
 def read_onnx(path: str, stream: BufferedReader) -> OnnxFile:
@@ -80,6 +82,7 @@ def read_onnx(path: str, stream: BufferedReader) -> OnnxFile:
         outputs=tuple(found.outputs),
         unclear={name: why for name, why in found.unclear.items() if name not in found.weights},
         data_files=tuple(sorted(found.places)),
+        engine=found.notes.get(ENGINE_KEY),
     )
 
 
@@ -102,6 +105,7 @@ class _Found:
     unclear: dict[str, str] = field(default_factory=dict)
     weights: set[str] = field(default_factory=set)
     places: set[str] = field(default_factory=set)
+    notes: dict[str, str] = field(default_factory=dict)
 
     def walk(self, kind: str, end: int | None, depth: int) -> None:
         """Note what the message up to ``end`` holds, and the messages in it."""
@@ -116,6 +120,9 @@ class _Found:
                     self.weights.add(self.wire.text(stop))
                 case "place":
                     self._place(stop)
+                case "note":
+                    texts = {part: self.wire.text(at) for part, at in _parts(self.wire, stop)}
+                    self.notes[texts.get(1, "")] = texts.get(2, "")
                 case "input":
                     self._value(stop, self.inputs)
                 case "output":

@@ -10,11 +10,12 @@ from typing import BinaryIO
 
 from deployer.bundle.disk import DiskFile, file_at, file_below, files_in, is_folder, reading
 from deployer.bundle.members import PLAIN, Paths, path_problem
-from deployer.bundle.onnxfile import data_member, read_onnx
+from deployer.bundle.onnxfile import OnnxFile, data_member, read_onnx
 from deployer.bundle.requirements import merge
 from deployer.errors import EnvironmentProblem, InputError
 from inference_code.contract import (
     CONTENT_TYPES,
+    ENGINES,
     HANDLER_PATH,
     MANIFEST_PATH,
     REQUIREMENTS_PATH,
@@ -58,6 +59,7 @@ class Sources:
         self.by_path: dict[str, Source] = {}
         self._paths = Paths()
         self._requirements: DiskFile | None = None
+        self.engine: str | None = None
 
     def add(self, path: str, source: Source) -> None:
         """Add a member. Raises InputError when it may not have this path, or another has it."""
@@ -74,7 +76,9 @@ class Sources:
         if not is_folder(model):
             file = file_at(model)
             self.add(file.name, file)
-            for name in _data_files(file):
+            onnx = _read(file)
+            self.engine = onnx.engine if onnx else None
+            for name in _data_files(file, onnx):
                 self.add(name, file_below(file.root, name))
             return
         for file in files_in(model):
@@ -113,25 +117,30 @@ class Sources:
                 )
             self.add(f"{SAMPLES_PATH}/{file.name}", _plain(file))
 
-    def add_serving_code(self, requirements: Path | None) -> None:
-        """Add the serving code, and one list of the packages that it and the handler need."""
+    def add_serving_code(self, requirements: Path | None, engine: str) -> None:
+        """Add the serving code, and one list of the packages that it, the engine and the handler need."""
         code = _serving_code()
         needs = [("the serving code's requirements.txt", code.pop(_SERVING_REQUIREMENTS))]
         if requirements is not None:
             needs.append((str(requirements), file_at(requirements)))
         if self._requirements is not None:
             needs.append((str(self._requirements), self._requirements))
-        text = merge(*((name, _text(file)) for name, file in needs))
+        texts = [(name, _text(file)) for name, file in needs]
+        text = merge(*texts, (f"the engine {engine}", "\n".join(ENGINES[engine])))
         self.add(REQUIREMENTS_PATH, Text("the merged requirements", text))
         for name, file in code.items():
             self.add(f"{SERVING_CODE_PATH}/{name}", _plain(file))
 
 
-def _data_files(model: DiskFile) -> list[str]:
+def _read(model: DiskFile) -> OnnxFile | None:
     if not model.name.lower().endswith(".onnx"):
-        return []
+        return None
     with model.open() as stream:
-        locations = read_onnx(str(model), stream).data_files
+        return read_onnx(str(model), stream)
+
+
+def _data_files(model: DiskFile, onnx: OnnxFile | None) -> list[str]:
+    locations = onnx.data_files if onnx else ()
     names = [(location, data_member(model.name, location)) for location in locations]
     for location, name in names:
         if name is None:

@@ -27,7 +27,7 @@ from deployer.cli.options import (
 )
 from deployer.cli.output import check_file, check_folder, write
 from deployer.errors import InputError
-from inference_code.contract import ContractError, ServingConfig
+from inference_code.contract import ENGINES, ContractError, ServingConfig
 
 _COUNT = click.IntRange(1, 1024)
 
@@ -110,6 +110,8 @@ def optimize_verb(
 @click.option("--samples", type=ANY_INPUT,
               help="Sample requests: .json, .csv, .npy, or a folder of them.")  # fmt: skip
 @click.option("--precision", default="fp32", show_default=True, help="Noted in the manifest.")
+@click.option("--engine", type=click.Choice(list(ENGINES)),
+              help="Runs the model; default: what the model file names, else onnxruntime.")  # fmt: skip
 @click.option("--workers", type=_COUNT, default=1, show_default=True, help="Server processes.")
 @click.option("--threads", type=_COUNT, default=1, show_default=True, help="Of each worker.")
 @click.option("--max-batch", type=_COUNT, default=8, show_default=True)
@@ -128,6 +130,7 @@ def package_verb(
     extra: tuple[Path, ...],
     samples: Path | None,
     precision: str,
+    engine: str | None,
     workers: int,
     threads: int,
     max_batch: int,
@@ -159,6 +162,7 @@ def package_verb(
         extra=extra,
         samples=samples,
         precision=precision,
+        engine=engine,
         serving=serving,
     )
     document = {"path": str(bundle.path), "digest": bundle.digest, "name": bundle.manifest.name}

@@ -1,0 +1,113 @@
+"""The same ONNX file on both engines; OpenVINO's own tests run where it is installed."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from inference_code.contract import MANIFEST_PATH, ContractError, Manifest, Member
+from inference_code.errors import HandlerInvalid
+from inference_code.runtime import Model
+
+onnx = pytest.importorskip("onnx")
+HERE = importlib.util.find_spec("openvino") is not None
+
+
+@pytest.fixture
+def linear(tmp_path: Path) -> Path:
+    """y = 2x + 1 for any number of rows of three."""
+    return write(tmp_path / "model.onnx")
+
+
+def write(path: Path) -> Path:
+    helper, kind = onnx.helper, onnx.TensorProto.FLOAT
+    nodes = [
+        helper.make_node("Mul", ["x", "two"], ["double"]),
+        helper.make_node("Add", ["double", "one"], ["y"]),
+    ]
+    constants = [
+        helper.make_tensor("two", kind, [], [2.0]),
+        helper.make_tensor("one", kind, [], [1.0]),
+    ]
+    ends = [helper.make_tensor_value_info(name, kind, ["rows", 3]) for name in ("x", "y")]
+    graph = helper.make_graph(nodes, "linear", ends[:1], ends[1:], constants)
+    opset = [helper.make_opsetid("", 20)]
+    onnx.save(helper.make_model(graph, opset_imports=opset, ir_version=9), str(path))
+    return path
+
+
+def manifest(engine: str) -> Manifest:
+    return Manifest(
+        "m", "model.onnx", "fp32", (Member("model.onnx", "644", 1, "0" * 64),), engine=engine
+    )
+
+
+def put_manifest(folder: Path, engine: str) -> None:
+    (folder / MANIFEST_PATH).parent.mkdir(exist_ok=True)
+    (folder / MANIFEST_PATH).write_text(manifest(engine).to_json())
+
+
+def test_model_runs_on_onnx_runtime_unless_its_bundle_says_otherwise(linear: Path) -> None:
+    assert Model(linear).engine == "onnxruntime"
+    put_manifest(linear.parent, "onnxruntime")
+    assert Model(linear).engine == "onnxruntime"
+
+
+def test_unknown_engine_is_refused_by_name(linear: Path) -> None:
+    with pytest.raises(HandlerInvalid, match="no engine 'abacus'"):
+        Model(linear, engine="abacus")
+    with pytest.raises(ContractError, match="engine is 'abacus'"):
+        manifest("abacus")
+
+
+def test_usual_engine_is_unsaid_so_that_older_digests_hold() -> None:
+    assert "engine" not in json.loads(manifest("onnxruntime").to_json())
+    other = manifest("openvino")
+    assert Manifest.from_json(other.to_json()) == other
+
+
+@pytest.mark.skipif(HERE, reason="OpenVINO is installed")
+def test_missing_openvino_is_one_clear_error(linear: Path) -> None:
+    put_manifest(linear.parent, "openvino")
+    with pytest.raises(HandlerInvalid, match="not installed: pip install openvino=="):
+        Model(linear)
+
+
+@pytest.mark.openvino
+class TestOpenVino:
+    def test_bundle_that_names_it_runs_on_it_with_the_same_names_and_answers(
+        self, linear: Path
+    ) -> None:
+        plain = Model(linear)
+        put_manifest(linear.parent, "openvino")
+        other = Model(linear)
+        assert other.engine == "openvino"
+        assert (other.inputs, other.outputs) == (plain.inputs, plain.outputs)
+        for rows in (1, 5):
+            x = np.random.default_rng(0).normal(size=(rows, 3)).astype(np.float32)
+            # bfloat16, where the processor has it, keeps eight bits.
+            np.testing.assert_allclose(other.run({"x": x})[0], plain.run({"x": x})[0], atol=0.05)
+
+    def test_answers_outlive_the_next_run(self, linear: Path) -> None:
+        model = Model(linear, engine="openvino")
+        first = model.run({"x": np.zeros((1, 3), np.float32)})[0]
+        model.run({"x": np.ones((1, 3), np.float32)})
+        np.testing.assert_array_equal(first, [[1, 1, 1]])
+
+    def test_file_that_is_no_model_is_refused(self, tmp_path: Path) -> None:
+        (tmp_path / "model.onnx").write_bytes(b"no model")
+        with pytest.raises(HandlerInvalid, match=r"model\.onnx: OpenVINO"):
+            Model(tmp_path / "model.onnx", engine="openvino")
+
+    def test_nothing_is_reported_to_anyone(self, linear: Path) -> None:
+        Model(linear, engine="openvino")
+        import sys
+
+        reporter = sys.modules.get("openvino.tools.ovc.telemetry_utils", SimpleNamespace(tm=None))
+        assert reporter.tm is not None
+        assert reporter.tm.__name__ == "openvino.tools.ovc.telemetry_stub"
