@@ -46,6 +46,7 @@ def environment(model_dir: Path, extra: Mapping[str, str] | None = None) -> dict
         "PYTHONPATH": str(working_dir(model_dir)),
         "PYTHONDONTWRITEBYTECODE": "1",
         "PYTHONUNBUFFERED": "1",
+        "ORT_DISABLE_TELEMETRY": "1",  # as in the image
     }
     return {**os.environ, **ours, **(extra or {})}
 

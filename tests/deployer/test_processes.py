@@ -59,3 +59,8 @@ def test_what_a_container_tool_adds_to_a_programs_last_words_is_left_out() -> No
     assert processes.last_words(log) == "ImportError: no click"
     assert processes.last_words("Error: exit status 1") == "Error: exit status 1"
     assert processes.last_words(" \n") == "it said nothing"
+
+
+def test_serving_code_started_here_reports_to_nobody(tmp_path: Path) -> None:
+    body = "import json, os; print(json.dumps({'off': os.environ.get('ORT_DISABLE_TELEMETRY')}))"
+    assert processes.call(guest(tmp_path / "m", body), "bench", timeout_s=20) == {"off": "1"}

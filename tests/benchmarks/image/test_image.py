@@ -135,6 +135,7 @@ def test_packages_and_serving_code_give_equal_layers_and_the_image_holds_no_sett
     first, second = (json.loads(said("inspect", "--type", "image", each.tag).stdout)
                      for each in (image, again))  # fmt: skip
     assert first["OCIv1"]["rootfs"]["diff_ids"] == second["OCIv1"]["rootfs"]["diff_ids"]
+    assert "ORT_DISABLE_TELEMETRY=1" in first["OCIv1"]["config"]["Env"]
     assert "pip" not in json.dumps(first["OCIv1"]["config"])
     name = said("from", "--pull-never", image.tag).stdout.strip()
     try:
