@@ -71,4 +71,4 @@ def _verdict(row: Row) -> str:
 
 
 def _text(value: Any) -> str:
-    return f"{value:,.4g}" if isinstance(value, float) else str(value)
+    return f"{value:,.4g}" if isinstance(value, float) else str(value)[:60]

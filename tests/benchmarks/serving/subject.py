@@ -42,7 +42,7 @@ class Handler(Default):
         value = jsontext.read(body)
         fault = value.get("fault", "") if isinstance(value, dict) else ""
         if fault == "leak":
-            LEAK.append(bytearray(os.urandom(4096)))
+            LEAK.append(os.urandom(16384))
         return super().decode(body, content_type), fault
 
     def predict(self, items):

@@ -1,0 +1,159 @@
+"""Soak: hours in minutes' clothing. A steady load for long, and whether anything drifts.
+
+    python tests/benchmarks/serving/soak.py --minutes 30            # what the README states
+    python tests/benchmarks/serving/soak.py --minutes 3             # a glance
+
+The load is open loop at 70% of the capacity measured first: the same Poisson arrivals and bodies again in
+every window, so that windows differ by the server alone. Bars: p99 drifts by less than 5% from the first third
+of the windows to the last (medians), memory grows by less than 1%, every answer is right, no descriptor is
+leaked. The control is a handler that leaks 16 KiB per request: it must be caught within a minute.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import statistics
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import uvloop
+from client import Load, Outcome, lag_ms, percentile_ms, tally
+from judge import Judge, golden
+from record import Record
+from subject import (
+    Server,
+    Subject,
+    add_options,
+    load_apart,
+    moody,
+    more_files,
+    subject,
+    with_fault,
+)
+
+DRIFT_BAR, GROWTH_BAR = 0.05, 0.01
+COLUMNS = ("case", "minutes", "rate_rps", "offered", "right", "wrong", "refused", "late", "failed",
+           "p50_ms", "p99_ms", "p99_drift", "memory_mb", "memory_growth")  # fmt: skip
+
+
+def main() -> int:
+    """Soak, then the control; return 0 when every bar is met and the leak is caught."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add_options(parser)
+    parser.add_argument("--minutes", type=float, default=30.0)
+    parser.add_argument("--load", type=float, default=0.7, help="share of capacity")
+    parser.add_argument("--window-s", type=float, default=30.0)
+    parser.add_argument("--control-minutes", type=float, default=1.0)
+    options = parser.parse_args()
+    more_files()
+    with subject(options) as what, asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        record = Record("soak", what.name, options.results)
+        judge = Judge(golden(what.model_dir, what.bodies))
+        load_apart(options.server_core)
+        row = runner.run(_soak(what, judge, options, options.minutes, options.window_s))
+        record.add(row, _missed(row))
+    if options.control_minutes:
+        with tempfile.TemporaryDirectory(prefix="deployer-soak-") as name:
+            row = _control(Path(name), options)
+        record.add(row, [m for m in _missed(row) if m == "memory grew"], control=True)
+    return record.finish(COLUMNS)
+
+
+def _control(folder: Path, options: argparse.Namespace) -> dict[str, Any]:
+    """Soak a handler that leaks; in a loop of its own."""
+    model_dir, bodies = moody(folder)
+    judge = Judge(golden(model_dir, bodies))
+    leaking = Subject("leak", model_dir, tuple(with_fault(body, "leak") for body in bodies))
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        minutes = options.control_minutes
+        row = runner.run(_soak(leaking, judge, options, minutes, minutes * 10))
+    return {**row, "case": "a handler that leaks"}
+
+
+async def _soak(
+    what: Subject, judge: Judge, options: argparse.Namespace, minutes: float, window_s: float
+) -> dict[str, Any]:
+    """Load one server for ``minutes`` after a window to warm up."""
+    with Server(what.model_dir, core=options.server_core) as server:
+        before = Load(server.port, what.bodies, judge)
+        capacity = await before.closed_loop(32, 8.0)
+        windows = max(3, round(minutes * 60 / window_s))
+        offsets = _window(options.load * capacity, window_s)
+        load = Load(server.port, what.bodies, judge)
+        memory: list[tuple[float, float]] = []
+        sampling = asyncio.create_task(_sample(server, memory))
+        start = time.monotonic()
+        # One more window, to warm up, that is not counted.
+        await load.open_loop([n * window_s + at for n in range(windows + 1) for at in offsets])
+        files = server.open_files()
+        sampling.cancel()
+    edges = [start + 0.05 + n * window_s for n in range(1, windows + 2)]
+    parts = _split(load.outcomes, edges)
+    counted = [outcome for part in parts for outcome in part]
+    p99s = [percentile_ms(part, 99) for part in parts]
+    levels = [mb for at, mb in memory if at >= edges[0]]
+    return {
+        "case": f"{options.load:.0%} load",
+        "minutes": round(windows * window_s / 60, 2),
+        "capacity_rps": round(capacity, 1),
+        "rate_rps": round(len(offsets) / window_s, 1),
+        **tally(counted),
+        "p50_ms": percentile_ms(counted, 50),
+        "p99_ms": percentile_ms(counted, 99),
+        "p99_by_window_ms": p99s,
+        "p99_drift": _change(p99s),
+        "memory_mb": levels[-1],
+        "memory_growth": _change(levels),
+        "open_files": files,
+        "client_lag_p99_ms": lag_ms(counted),
+    }
+
+
+async def _sample(server: Server, into: list[tuple[float, float]]) -> None:
+    """Note time and memory in MB every two seconds, until cancelled."""
+    while True:
+        into.append((time.monotonic(), round(await asyncio.to_thread(server.memory_mb), 2)))
+        await asyncio.sleep(2.0)
+
+
+def _window(rate: float, seconds: float) -> list[float]:
+    times = np.cumsum(np.random.default_rng(5).exponential(1 / rate, round(rate * seconds * 1.2)))
+    return [float(t) for t in times[times < seconds]]
+
+
+def _split(outcomes: list[Outcome], edges: list[float]) -> list[list[Outcome]]:
+    """Return the outcomes by the window in which they were due."""
+    parts: list[list[Outcome]] = [[] for _ in edges[1:]]
+    for outcome in outcomes:
+        at = int(np.searchsorted(edges, outcome.due_s, side="right")) - 1
+        if 0 <= at < len(parts):
+            parts[at].append(outcome)
+    return parts
+
+
+def _change(values: list[float]) -> float:
+    """Return the relative change from the median of the first third to that of the last."""
+    third = max(1, len(values) // 3)
+    first, last = statistics.median(values[:third]), statistics.median(values[-third:])
+    return round(last / first - 1, 4)
+
+
+def _missed(row: dict[str, Any]) -> list[str]:
+    bars = {
+        "p99 drifted": abs(row["p99_drift"]) < DRIFT_BAR,
+        "memory grew": row["memory_growth"] < GROWTH_BAR,
+        "not every answer is right": row["right"] == row["offered"],
+        "descriptors leaked": row["open_files"] < 200,
+    }
+    return [name for name, met in bars.items() if not met]
+
+
+if __name__ == "__main__":
+    sys.exit(main())
