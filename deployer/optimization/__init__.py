@@ -5,3 +5,7 @@ cheaper variants (``quantize``), sends each one through the gates (``gate``: acc
 keeps the best, or FP32 where FP32 is right. Nothing here knows prices: cost is a function of latency
 that the caller hands in. A rung that cannot be built is refused with its reason, never skipped in silence.
 """
+
+import os
+
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # read when onnxruntime is first imported
