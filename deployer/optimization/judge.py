@@ -10,11 +10,13 @@ from pathlib import Path
 from deployer.errors import DeployerError, InputError
 from deployer.optimization.gate import Verdict, accuracy_gate, cost_gate, latency_gate
 from deployer.optimization.metrics import Metric
+from deployer.optimization.openvino import OpenVinoSession
 from deployer.optimization.quantize import Rung
 from deployer.optimization.report import RungResult, Status
 from deployer.optimization.session import Array, Arrays, Session, rows
 from deployer.optimization.timing import Speedup, clock_for, compare
 from deployer.optimization.variant import Variant, describe
+from inference_code.contract import OPENVINO
 
 UsdPerThousand = Callable[[float], Decimal]
 
@@ -60,9 +62,9 @@ class Judge:
         except Exception as error:  # a quantizer's failure concerns its rung alone
             path.unlink(missing_ok=True)
             return replace(blank, reason=f"could not be built: {_line(error)}")
-        variant = describe(path, name, rung.precision, self.fp32.sha256)
+        variant = describe(path, name, rung.precision, self.fp32.sha256, rung.engine)
         try:
-            outputs = Session(path, self.threads).outputs_for(self.evaluation, self.batch)
+            outputs = self._open(variant).outputs_for(self.evaluation, self.batch)
         except DeployerError as error:
             return replace(blank, reason=error.message, variant=variant)
         verdict = self._accuracy(outputs)
@@ -116,8 +118,12 @@ class Judge:
             return {name: self._recorded(name, self.recorded) for name in variants}
         if not variants:
             return {}
-        sessions = {name: Session(v.path, self.threads) for name, v in variants.items()}
+        sessions = {name: self._open(v) for name, v in variants.items()}
         return compare(self.session, sessions, self.cases, clock=clock_for(self.threads))
+
+    def _open(self, variant: Variant) -> Session:
+        kind = OpenVinoSession if variant.engine == OPENVINO else Session
+        return kind(variant.path, self.threads)
 
     def _recorded(self, name: str, recorded: Mapping[str, Speedup]) -> Speedup:
         if name not in recorded:

@@ -9,8 +9,17 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from deployer.errors import InputError
-from deployer.optimization import data, fallback, hardware, metrics, output, quantize, records
+from deployer.errors import EnvironmentProblem, InputError
+from deployer.optimization import (
+    data,
+    fallback,
+    hardware,
+    metrics,
+    openvino,
+    output,
+    quantize,
+    records,
+)
 from deployer.optimization.alternatives import rungs as alternative_rungs
 from deployer.optimization.judge import Judge, UsdPerThousand, timing_cases
 from deployer.optimization.report import LadderReport, RungResult
@@ -57,7 +66,8 @@ def climb(
     _check_numbers(max_drop, threads, batch_sizes)
     machine = hardware.detect()
     reduce_range = not hardware.has_int8_dot(machine)
-    chosen = _chosen(rungs, reduce_range=reduce_range)
+    chosen = _chosen(rungs, machine, reduce_range=reduce_range)
+    not_tried = openvino.not_tried() if rungs is None else {}
     with output.workspace(out) as folder:
         judge = _judge(
             model,
@@ -76,8 +86,10 @@ def climb(
         inputs = judge.session.inputs
         others = alternative_rungs(alternatives or {}, inputs, reduce_range=reduce_range)
         say(f"fp32: {metric} {judge.fp32.score:.4f}, {judge.fp32.size_bytes / 1e6:.1f} MB")
+        for name, reason in not_tried.items():
+            say(f"{name}: not tried, {reason}")
         results = _climb(judge, (*chosen, *others), say)
-        found = _conclude(judge, results, machine)
+        found = _conclude(judge, results, machine, not_tried)
         report = output.publish(found, records.dumps(results), folder, out)
     say(report.conclusion)
     if require_speedup is not None:
@@ -176,10 +188,15 @@ def _fall_back(
 
 
 def _is_quantized(result: RungResult) -> bool:
-    return result.precision != "fp32"
+    return result.precision.startswith("int")
 
 
-def _conclude(judge: Judge, results: list[RungResult], machine: Mapping[str, str]) -> LadderReport:
+def _conclude(
+    judge: Judge,
+    results: list[RungResult],
+    machine: Mapping[str, str],
+    not_tried: Mapping[str, str],
+) -> LadderReport:
     kept = [r for r in results if r.status == "kept"]
     right = [r for r in results if r.accuracy and r.accuracy.passed and _is_quantized(r)]
     best, quantized = _pick(kept), _pick(right)
@@ -198,6 +215,7 @@ def _conclude(judge: Judge, results: list[RungResult], machine: Mapping[str, str
             "evaluation_rows": len(judge.reference),
             "cases": list(judge.cases),
             "clock": "thread CPU time" if judge.threads == 1 else "wall",
+            "not_tried": dict(not_tried),
         },
     )
 
@@ -252,12 +270,19 @@ def _check_numbers(max_drop: float, threads: int, batch_sizes: Sequence[int]) ->
         raise InputError(f"batch_sizes must be whole numbers from 1 up, not {tuple(batch_sizes)!r}")
 
 
-def _chosen(names: Sequence[str] | None, *, reduce_range: bool) -> tuple[quantize.Rung, ...]:
+def _chosen(
+    names: Sequence[str] | None, machine: Mapping[str, str], *, reduce_range: bool
+) -> tuple[quantize.Rung, ...]:
     known = {rung.name: rung for rung in quantize.rungs(reduce_range=reduce_range)}
-    for name in names or ():
-        if name not in known:
-            raise InputError(f"no rung {name!r}", hint=f"known: {', '.join(known)}")
-    return tuple(known[name] for name in (known if names is None else names))
+    more = {rung.name: rung for rung in openvino.rungs(machine)}
+    if names is None:
+        return (*known.values(), *(() if openvino.missing() else more.values()))
+    for name in names:
+        if name not in {**known, **more}:
+            raise InputError(f"no rung {name!r}", hint=f"known: {', '.join({**known, **more})}")
+        if name in more and (reason := openvino.missing()):
+            raise EnvironmentProblem(f"rung {name!r} cannot be tried: {reason}")
+    return tuple({**known, **more}[name] for name in names)
 
 
 def _silent(message: str) -> None:

@@ -7,14 +7,20 @@ from pathlib import Path
 import onnx
 
 from deployer.errors import InputError
+from inference_code.contract import ENGINE_KEY
 
 _WEIGHTS_LIMIT = 2**31 - 2**24
 """Protobuf holds less than 2 GiB in one message; with more weights than this they move to a file beside the model."""
 
 
-def save(model: onnx.ModelProto, path: Path) -> None:
-    """Write the model without the traces of the machine that exported it: equal inputs give equal bytes."""
+def save(model: onnx.ModelProto, path: Path, engine: str | None = None) -> None:
+    """Write the model without the traces of the machine that exported it: equal inputs give equal bytes.
+
+    ``engine`` is noted in its metadata, where packaging finds it.
+    """
     strip(model)
+    if engine is not None:
+        model.metadata_props.add(key=ENGINE_KEY, value=engine)
     if sum(len(item.raw_data) for item in model.graph.initializer) > _WEIGHTS_LIMIT:
         onnx.save(model, str(path), save_as_external_data=True, location=path.name + ".data")
         return

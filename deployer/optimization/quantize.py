@@ -25,6 +25,7 @@ from deployer.optimization import graph, integer
 from deployer.optimization.onnxfile import external_files, save
 from deployer.optimization.session import Array, Arrays
 from deployer.optimization.tables import shrink_tables
+from inference_code.contract import ONNXRUNTIME
 
 CALIBRATION_BATCH = 8
 OPTIMIZED = "fp32-optimized"
@@ -40,7 +41,7 @@ class Rung:
     """One way down: ``build(source, calibration, target, exclude)`` writes the file ``target``.
 
     ``mixes`` says that ``exclude`` (names of layers that stay FP32) is honoured. With ``dynamic_scales`` an answer
-    depends on the rows that share its batch.
+    depends on the rows that share its batch. ``engine`` runs it.
     """
 
     name: str
@@ -48,6 +49,7 @@ class Rung:
     build: Build
     mixes: bool = False
     dynamic_scales: bool = False
+    engine: str = ONNXRUNTIME
 
 
 class _Rows:
@@ -77,7 +79,7 @@ def prepare(source: Path, target: Path) -> None:
     if external_files(source):
         model = onnx.load(str(source))
     else:
-        with _quiet():
+        with quiet():
             quant_pre_process(str(source), str(target), skip_symbolic_shape=True)
         model = onnx.load(str(target))
     # Shapes noted by the exporter outlive the transposing of weights and then contradict it.
@@ -131,7 +133,7 @@ def _dynamic(per_channel: bool, reduce_range: bool) -> Build:
     """Weights now, activations with a fresh scale at each call."""
 
     def build(source: Path, calibration: Arrays, target: Path, exclude: frozenset[str]) -> None:
-        with _quiet():
+        with quiet():
             quantization.quantize_dynamic(
                 str(source),
                 str(target),
@@ -157,7 +159,7 @@ def _static(method: str, reduce_range: bool) -> Build:
         arrays: Arrays = calibration
         if method != "minmax":
             arrays = {name: value[:HISTOGRAM_ROWS] for name, value in calibration.items()}
-        with _quiet():
+        with quiet():
             quantization.quantize_static(
                 str(source),
                 str(target),
@@ -189,8 +191,8 @@ def _weights(bits: int) -> Build:
         graph.gemm_to_matmul(model)
         if not graph.layers(model):
             raise ValueError("the model has no matrix products with constant weights")
-        with _quiet():
-            # Importing this module configures the process's root logger, which _quiet undoes.
+        with quiet():
+            # Importing this module configures the process's root logger, which quiet undoes.
             from onnxruntime.quantization.matmul_nbits_quantizer import MatMulNBitsQuantizer
 
             quantizer = MatMulNBitsQuantizer(
@@ -206,7 +208,7 @@ def _weights(bits: int) -> Build:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Keep the quantizers' advice to developers off the user's screen, and off stdout above all."""
     root = logging.getLogger()
     level, handlers, disabled = root.level, list(root.handlers), root.manager.disable

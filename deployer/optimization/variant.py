@@ -10,13 +10,14 @@ from typing import Any
 
 from deployer.errors import InputError
 from deployer.optimization.onnxfile import external_files
+from inference_code.contract import ONNXRUNTIME
 
 
 @dataclass(frozen=True)
 class Variant:
     """One ONNX file. ``size_bytes`` includes external data; ``parent_sha256`` is what it was made from.
 
-    ``score`` is the metric's value on the evaluation set, None before it was scored.
+    ``score`` is the metric's value on the evaluation set, None before it was scored; ``engine`` is what ran it.
     """
 
     name: str
@@ -26,6 +27,7 @@ class Variant:
     sha256: str
     parent_sha256: str | None = None
     score: float | None = None
+    engine: str = ONNXRUNTIME
 
     def files(self) -> tuple[Path, ...]:
         """Return the model file and, where weights lie beside it, their files."""
@@ -49,10 +51,17 @@ class Variant:
             "sha256": self.sha256,
             "parent_sha256": self.parent_sha256,
             "score": self.score,
+            "engine": self.engine,
         }
 
 
-def describe(path: Path, name: str, precision: str, parent_sha256: str | None = None) -> Variant:
+def describe(
+    path: Path,
+    name: str,
+    precision: str,
+    parent_sha256: str | None = None,
+    engine: str = ONNXRUNTIME,
+) -> Variant:
     """Return the Variant of a file and its external data. Raises InputError when one cannot be read."""
     digest = hashlib.sha256()
     size = 0
@@ -64,7 +73,7 @@ def describe(path: Path, name: str, precision: str, parent_sha256: str | None = 
                     size += len(block)
         except OSError as error:
             raise InputError(f"cannot read {str(part)!r}: {error.strerror}") from error
-    return Variant(name, path, precision, size, digest.hexdigest(), parent_sha256)
+    return Variant(name, path, precision, size, digest.hexdigest(), parent_sha256, engine=engine)
 
 
 def adopt(model: Path, target: Path) -> Variant:

@@ -71,6 +71,33 @@ def test_default_ladder_finds_int8_that_is_small_fast_and_right(tmp_path: Path) 
     _answers_do_not_depend_on_batchmates(report.best.path, encode(texts[700:708], 64))
 
 
+@pytest.mark.openvino
+@pytest.mark.timeout(600)
+def test_openvino_int8_is_faster_still(tmp_path: Path) -> None:
+    texts = sentences()
+    model = export(FOLDER, encode(texts[:3], 32), tmp_path / "minilm.onnx").path
+    timed = {
+        f"batch {batch}, length {length}": encode(texts[500 : 500 + batch], length)
+        for batch in (1, 8)
+        for length in (32, 128)
+    }
+    report = ladder.climb(
+        model,
+        calibration=encode(texts[:128], 128),
+        evaluation=encode(texts[500:700], 128),
+        metric="cosine",
+        max_drop=0.005,
+        timing_inputs=timed,
+        rungs=["openvino-int8"],
+        out=tmp_path / "out",
+    )
+    assert report.best.name == "openvino-int8"
+    assert report.best.score is not None
+    assert report.best.score >= 0.995
+    assert report.best.size_bytes <= 0.27 * report.fp32.size_bytes
+    assert report.speedup >= 2.8
+
+
 def _answers_do_not_depend_on_batchmates(path: Path, rows: dict[str, np.ndarray]) -> None:
     session = Session(path)
     together = session.outputs_for(rows, 8)
