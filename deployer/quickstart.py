@@ -19,8 +19,6 @@ from deployer import api, conformance
 from deployer.bundle.bundle import Bundle
 from deployer.cost.report import CostReport
 from deployer.errors import EnvironmentProblem
-from deployer.profiles import Profile
-from deployer.runs import Run
 from deployer.spec.deployment import DeploymentSpec, Slo
 from deployer.spec.scaling import Fixed, TargetTracking
 from deployer.spec.target import Ec2Fleet, SageMakerRealtime, SageMakerServerless, Target
@@ -95,11 +93,12 @@ def run(out_dir: Path, *, seed: int = 0, say: Say = lambda _: None) -> CostRepor
     trace = api.make_trace(
         "daily", rate=MEAN_RPS, peak_rate=PEAK_RPS, duration_s=86_400, seed=seed, name="one day"
     )
-    api.save_trace(trace, out_dir / "trace.csv")
+    trace_path = out_dir / "trace.csv"
+    api.save_trace(trace, trace_path)
     say(f"simulate one day of {len(trace):,} requests on {len(TARGETS)} targets")
     return api.compare(
         candidates(bundles, out_dir / "candidates"),
-        trace=trace,
+        trace=trace_path,
         profiles=[profile for profile, _ in measured],
         measured=[run for _, run in measured],
         slo=SLO,
@@ -176,20 +175,22 @@ def write_samples(digits: Digits, folder: Path) -> Path:
     return folder
 
 
-def measure(bundle: Bundle, out_dir: Path, say: Say) -> tuple[Profile, Run]:
-    """Check, profile and load-test one bundle as real processes on this machine."""
+def measure(bundle: Bundle, out_dir: Path, say: Say) -> tuple[Path, Path]:
+    """Check, profile and load-test one bundle as real processes; return profile.json and run.json."""
     precision = bundle.manifest.precision
     say(f"check {precision} against SageMaker's container rules")
     conformance.check(bundle.path, say=say).require()
     say(f"profile {precision}")
     profile = api.profile(bundle.path, batch_sizes=(1, 2, 4), seconds=2.0)
-    profile.save(out_dir / f"profile-{precision}.json")
+    profile_path = out_dir / f"profile-{precision}.json"
+    profile.save(profile_path)
     rate = 0.5 * profile.capacity_rps
     say(f"load-test {precision}: open loop, {rate:.0f} requests/s for 12 s")
     with api.serving(bundle.path) as url:
         run = api.loadtest(url, rate=rate, duration_s=12, bundle=bundle.path)
-    (out_dir / f"run-{precision}.json").write_text(run.dumps())
-    return profile, run
+    run_path = out_dir / f"run-{precision}.json"
+    run_path.write_text(run.dumps())
+    return profile_path, run_path
 
 
 def candidates(bundles: list[Bundle], folder: Path) -> list[Path]:

@@ -152,18 +152,19 @@ def compare(
     question = comparison.Question(
         chosen, _trace(trace), tuple(map(profile_of, profiles)), tuple(seeds)
     )
+    objective = _shared_slo(chosen) if slo is None else slo
     load_tests = [runs.load(run) if isinstance(run, Path) else run for run in measured]
     report = stage.compare(
         question.entries(say),
         name=name or chosen[0].name,
         trace=question.trace,
-        slo=_shared_slo(chosen) if slo is None else slo,
+        slo=objective,
         book=snapshot.load(),
         profiles=question.profiles,
         seeds=question.seeds,
         measured=[comparison.measured_summary(run) for run in load_tests],
         calibration=comparison.calibration(load_tests, question.profiles),
-        commands=_next_commands(specs, trace, profiles, out_dir),
+        commands=_command(specs, trace, profiles, measured, objective, seeds, budget, out_dir),
         tool_version=version("deployer"),
         rerun=question.changed,
     )
@@ -192,15 +193,27 @@ def _shared_slo(specs: Sequence[DeploymentSpec]) -> Slo:
     return slos.pop()
 
 
-def _next_commands(
-    specs: Sequence[Any], trace: Any, profiles: Sequence[Any], out_dir: Path | None
+def _command(
+    specs: Sequence[Any],
+    trace: Any,
+    profiles: Sequence[Any],
+    measured: Sequence[Any],
+    slo: Slo,
+    seeds: Sequence[int],
+    budget: Decimal | None,
+    out_dir: Path | None,
 ) -> tuple[str, ...]:
-    """Return the command that makes the report again, where everything came from files."""
-    if not all(isinstance(item, Path) for item in (*specs, trace, *profiles)):
+    """Return the command that makes the report again; none where something came from memory."""
+    if not all(isinstance(item, Path) for item in (*specs, trace, *profiles, *measured)):
         return ()
-    words = [*map(str, specs), "--trace", str(trace)]
-    for profile in profiles:
-        words += ["--profile", str(profile)]
-    if out_dir is not None:
-        words += ["-o", str(out_dir)]
-    return (f"deployer compare {shlex.join(words)}",)
+    options = [
+        ("--trace", trace),
+        *(("--profile", path) for path in profiles),
+        *(("--measured", path) for path in measured),
+        *(("--slo", f"{key.removesuffix('_ms')}={limit:g}ms") for key, limit in slo.items()),
+        *(("--seed", seed) for seed in seeds),
+        *(() if budget is None else (("--budget", budget),)),
+        *(() if out_dir is None else (("-o", out_dir),)),
+    ]
+    words = [*specs, *(word for option in options for word in option)]
+    return (f"deployer compare {shlex.join(map(str, words))}",)
