@@ -7,8 +7,9 @@ for a tebibyte. Here shape times item size must equal the bytes that came, befor
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from math import prod
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,16 +33,7 @@ def read(body: Body) -> NDArray[Any]:
     array([0, 1, 2])
     """
     start, text = _header(body)
-    match = _HEADER.fullmatch(text)
-    if match is None:
-        raise BadRequest(
-            "npy: the header does not describe a plain array of numbers "
-            "(objects, strings and structured types are not read)"
-        )
-    dtype = _dtype(match[1])
-    shape = tuple(int(part) for part in match[3].replace(",", " ").split())
-    if len(shape) > _MAX_DIMENSIONS:
-        raise BadRequest(f"npy: {len(shape)} dimensions, at most {_MAX_DIMENSIONS} are read")
+    dtype, shape, order = _described(text)
     count = prod(shape)
     if count * dtype.itemsize != len(body) - start:
         raise BadRequest(
@@ -49,7 +41,7 @@ def read(body: Body) -> NDArray[Any]:
             f"the body holds {len(body) - start}"
         )
     flat: NDArray[Any] = np.frombuffer(body, dtype=dtype, count=count, offset=start)
-    array = flat.reshape(shape, order="F" if match[2] == "True" else "C")
+    array = flat.reshape(shape, order=order)
     if not dtype.isnative:
         array = array.astype(dtype.newbyteorder("="))
     return array if array.flags.aligned else array.copy()
@@ -80,6 +72,21 @@ def _header(body: Body) -> tuple[int, str]:
         raise BadRequest(f"npy: the header claims {length} bytes, more than there may be")
     text = bytes(body[start : start + length])
     return start + length, text.decode("latin-1")
+
+
+@lru_cache
+def _described(text: str) -> tuple[np.dtype[Any], tuple[int, ...], Literal["C", "F"]]:
+    """Return type, shape and order; kept, since a caller's arrays are mostly alike."""
+    match = _HEADER.fullmatch(text)
+    if match is None:
+        raise BadRequest(
+            "npy: the header does not describe a plain array of numbers "
+            "(objects, strings and structured types are not read)"
+        )
+    shape = tuple(int(part) for part in match[3].replace(",", " ").split())
+    if len(shape) > _MAX_DIMENSIONS:
+        raise BadRequest(f"npy: {len(shape)} dimensions, at most {_MAX_DIMENSIONS} are read")
+    return _dtype(match[1]), shape, "F" if match[2] == "True" else "C"
 
 
 def _dtype(text: str) -> np.dtype[Any]:

@@ -63,6 +63,8 @@ class Engine:
         self._ever_ready = False
         self._closing = False
         self._max_batch = settings.serving.max_batch
+        #: How many requests all workers compute at once; kept because every request asks.
+        self._room = self._max_batch
         self._ticker: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
@@ -133,7 +135,7 @@ class Engine:
     @property
     def waiting(self) -> int:
         """How many admitted requests no worker can be computing yet."""
-        return max(0, len(self._jobs) - self._max_batch * max(1, self.ready_workers))
+        return max(0, len(self._jobs) - self._room)
 
     def unhealthy(self) -> str:
         """Return why no inference can run, or "" when one can."""
@@ -187,6 +189,7 @@ class Engine:
         self._ever_ready = True
         self._deaths = 0
         self._max_batch = ready.max_batch
+        self._count_room()
         self._slowest_s = ready.slowest_s
         self.interface = ready.interface
         self.steps = {**ready.steps, "ready": time.monotonic() - worker.started_s}
@@ -215,6 +218,7 @@ class Engine:
     def on_death(self, worker: WorkerHandle, reason: str) -> None:
         """A worker is gone: give its work to others, and start another."""
         self._workers.remove(worker)
+        self._count_room()
         if self._closing:
             return
         self._deaths += 1
@@ -254,26 +258,28 @@ class Engine:
         return land
 
     def _admit(self, limit_s: float) -> None:
-        serving = self.settings.serving
         if self._closing or not self._ever_ready:
             self.metrics.shed.add(1, "not ready")
             raise Draining("the model is not ready yet", retry_after_s=1.0)
-        workers = max(1, self.ready_workers)
-        wait_s = 0.0
-        waiting = len(self._jobs) - self._max_batch * workers
-        if waiting >= 0:
-            busy = min(workers, len(self._jobs))
-            # The answer comes after the wait and this request's own batch.
-            wait_s = self._batch_s + policy.predicted_wait_s(
-                waiting, busy, workers, self._max_batch, self._batch_s
-            )
-        if policy.admit(max(0, waiting), serving.queue_limit, wait_s, limit_s):
+        waiting = len(self._jobs) - self._room
+        if waiting < 0:
+            return
+        serving = self.settings.serving
+        workers = self._room // self._max_batch
+        # The answer comes after the wait and this request's own batch.
+        wait_s = self._batch_s + policy.predicted_wait_s(
+            waiting, min(workers, len(self._jobs)), workers, self._max_batch, self._batch_s
+        )
+        if policy.admit(waiting, serving.queue_limit, wait_s, limit_s):
             return
         reason = "queue full" if waiting >= serving.queue_limit else "too slow"
         self.metrics.shed.add(1, reason)
         raise Overloaded(
             f"overloaded ({reason}); try again later", retry_after_s=policy.retry_after_s(wait_s)
         )
+
+    def _count_room(self) -> None:
+        self._room = self._max_batch * max(1, self.ready_workers)
 
     def _dispatch(self, job: Job) -> bool:
         """Send to the least loaded worker that has room; return False when none has."""

@@ -108,36 +108,39 @@ class Splitter:
     def __init__(self) -> None:
         self._rest = bytearray()
 
-    def requests(self, data: bytes | memoryview) -> list[Request]:
+    def requests(self, data: bytes) -> list[Request]:
         """Return the requests that are complete with ``data``."""
-        frames, buffer = self._cut(data)
-        found = []
-        for start, end in frames:
+        buffer, found = self._joined(data), []
+        for start, end in self._cut(buffer):
             _, id, kind, alone, size, arrived, deadline = _REQUEST.unpack_from(buffer, start)
-            at = start + _REQUEST.size
-            headers, body = bytes(buffer[at : at + size]), bytes(buffer[at + size : end])
-            found.append(Request(id, kind, bool(alone), arrived, deadline, headers, body))
+            body = start + _REQUEST.size + size
+            headers = buffer[body - size : body]
+            found.append(
+                Request(id, kind, alone == 1, arrived, deadline, headers, buffer[body:end])
+            )
         return found
 
-    def answers(self, data: bytes | memoryview) -> list[Answer]:
+    def answers(self, data: bytes) -> list[Answer]:
         """Return the answers that are complete with ``data``."""
-        frames, buffer = self._cut(data)
-        found = []
-        for start, end in frames:
+        buffer, found = self._joined(data), []
+        for start, end in self._cut(buffer):
             _, id, status, size = _ANSWER.unpack_from(buffer, start)
-            at = start + _ANSWER.size
-            kind, body = bytes(buffer[at : at + size]), bytes(buffer[at + size : end])
-            found.append(Answer(id, status, kind, body))
+            body = start + _ANSWER.size + size
+            found.append(Answer(id, status, buffer[body - size : body], buffer[body:end]))
         return found
 
-    def _cut(self, data: bytes | memoryview) -> tuple[list[tuple[int, int]], bytes | memoryview]:
-        buffer = data
-        if self._rest:
-            self._rest += data
-            if len(self._rest) < 4 or len(self._rest) < 4 + _LENGTH.unpack_from(self._rest)[0]:
-                return [], b""
-            buffer = bytes(self._rest)
-            self._rest.clear()
+    def _joined(self, data: bytes) -> bytes:
+        """Return ``data`` after what was kept; b"" while the first frame is not complete."""
+        if not self._rest:
+            return data
+        self._rest += data
+        if len(self._rest) < 4 or len(self._rest) < 4 + _LENGTH.unpack_from(self._rest)[0]:
+            return b""
+        buffer = bytes(self._rest)
+        self._rest.clear()
+        return buffer
+
+    def _cut(self, buffer: bytes) -> list[tuple[int, int]]:
         frames, start, total = [], 0, len(buffer)
         while total - start >= 4:
             end = start + 4 + _LENGTH.unpack_from(buffer, start)[0]
@@ -147,7 +150,7 @@ class Splitter:
             start = end
         if start < total:
             self._rest += buffer[start:]
-        return frames, buffer
+        return frames
 
 
 class StatusPage:

@@ -52,7 +52,7 @@ class Channel:
         except BlockingIOError:
             return []
         self.closed = count == 0
-        return self._splitter.requests(self._view[:count])
+        return self._splitter.requests(bytes(self._view[:count]))
 
     def send(self, *parts: bytes) -> None:
         """Send frames in one go."""

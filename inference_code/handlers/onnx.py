@@ -39,6 +39,8 @@ class Handler(Base[tensors.Inputs, Answer]):
         self._output_names = [spec.name for spec in self.model.outputs]
         self._fixed_rows = _fixed_rows(self._specs)
         self.batches = _joins(self.model.inputs) and _joins(self.model.outputs)
+        # Whatever was decoded for a model without further free axes can be joined.
+        self._rigid = all(None not in spec.shape[1:] for spec in self._specs)
 
     def decode(self, body: Body, content_type: str) -> tensors.Inputs:
         """Return the arrays of one request, checked against the model's names, shapes and types."""
@@ -53,15 +55,16 @@ class Handler(Base[tensors.Inputs, Answer]):
 
     def predict(self, items: Sequence[tensors.Inputs]) -> Sequence[Answer]:
         """Run the items that fit together in one go, the others one by one."""
-        if len(items) == 1 or not _alike(items):
+        if len(items) == 1 or not (self._rigid or _alike(items)):
             return [(item, self._run_one(item.arrays)) for item in items]
+        columns = [item.arrays for item in items]
         names = [spec.name for spec in self._specs]
-        joined = {n: np.concatenate([item.arrays[n] for item in items]) for n in names}
+        joined = {name: np.concatenate([arrays[name] for arrays in columns]) for name in names}
         outputs = self.model.run(joined)
-        rows = [len(item.arrays[names[0]]) for item in items]
-        if any(len(output) != sum(rows) for output in outputs):
+        total = len(joined[names[0]])
+        if any(len(output) != total for output in outputs):
             raise HandlerFailed("the model's outputs do not have one row per input row")
-        return self._split(items, rows, outputs)
+        return self._split(items, outputs)
 
     def encode(self, output: Answer, accept: str) -> tuple[bytes, str]:
         """Return the outputs in the form of the request."""
@@ -81,15 +84,13 @@ class Handler(Base[tensors.Inputs, Answer]):
             "answer": tensors.answer_schema(self.model.outputs),
         }
 
-    def _split(
-        self, items: Sequence[tensors.Inputs], rows: Sequence[int], outputs: Sequence[Array]
-    ) -> list[Answer]:
+    def _split(self, items: Sequence[tensors.Inputs], outputs: Sequence[Array]) -> list[Answer]:
+        first, named = self._specs[0].name, list(zip(self._output_names, outputs, strict=True))
         answers: list[Answer] = []
         start = 0
-        for item, count in zip(items, rows, strict=True):
-            end = start + count
-            parts = {n: o[start:end] for n, o in zip(self._output_names, outputs, strict=True)}
-            answers.append((item, parts))
+        for item in items:
+            end = start + len(item.arrays[first])
+            answers.append((item, {name: output[start:end] for name, output in named}))
             start = end
         return answers
 

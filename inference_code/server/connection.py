@@ -78,6 +78,7 @@ class Connection(asyncio.BufferedProtocol):
         "_in_message",
         "_keep_alive",
         "_lingering",
+        "_low_water",
         "_method",
         "_parser",
         "_paused",
@@ -103,6 +104,7 @@ class Connection(asyncio.BufferedProtocol):
         self._body_start_s = 0.0
         self._received = 0
         self._slot: Slot | None = None
+        self._low_water = 1
         self._method = b""
         self._keep_alive = True
         self._lingering = False
@@ -141,9 +143,11 @@ class Connection(asyncio.BufferedProtocol):
             return
         if self._slot is not None:
             self._received += count
-            self._body_progress()
-            self._wake_seldom()
-            if self._received == len(self._slot):
+            missing = len(self._slot) - self._received
+            self._wake_seldom(missing)
+            if missing:
+                self._body_progress()
+            else:
                 # The parser has not seen the body, so the next request gets a new one.
                 self._parser = httptools.HttpRequestParser(self)
                 self._complete()
@@ -153,8 +157,6 @@ class Connection(asyncio.BufferedProtocol):
         except httptools.HttpParserError as error:
             self._refuse(_cause(error))
             return
-        if self._slot is not None:
-            self._wake_seldom()
         if self._in_head:
             self._fed += count
             if self._fed > MAX_HEAD_BYTES:
@@ -259,7 +261,7 @@ class Connection(asyncio.BufferedProtocol):
         """Send the answers that are due, in the order of the requests."""
         while self._pending and (output := self._pending[0].output) is not None:
             exchange = self._pending.popleft()
-            self._write(*output)
+            self._write(output)
             if exchange.close or (self._ended and not self._pending):
                 self._close()
                 return
@@ -294,13 +296,16 @@ class Connection(asyncio.BufferedProtocol):
         earned_s = self._received / MIN_BODY_BYTES_PER_S
         self.deadline_s = self._body_start_s + BODY_TIMEOUT_S + earned_s
 
-    def _wake_seldom(self) -> None:
-        """Ask the kernel to wake us per part of a large body, not per packet."""
-        if self._transport is None or self._slot is None:
-            return
-        missing = len(self._slot) - self._received
-        sock = self._transport.get_extra_info("socket")
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, max(1, min(missing, _PART_BYTES)))
+    def _wake_seldom(self, missing: int) -> None:
+        """Ask the kernel to wake us per part of a large body, not per packet.
+
+        Most bodies are there whole when the first part has been read: they need no such call.
+        """
+        wanted = max(1, min(missing, _PART_BYTES))
+        if wanted != self._low_water and self._transport is not None:
+            self._low_water = wanted
+            sock = self._transport.get_extra_info("socket")
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, wanted)
 
     def _drop_slot(self) -> None:
         if self._slot is not None:
@@ -328,9 +333,9 @@ class Connection(asyncio.BufferedProtocol):
         else:
             transport.close()
 
-    def _write(self, *parts: bytes) -> None:
+    def _write(self, data: bytes) -> None:
         if self._transport is not None:
-            self._transport.write(parts[0] if len(parts) == 1 else b"".join(parts))
+            self._transport.write(data)
 
     def _pause(self) -> None:
         if self._transport is not None and not self._paused:

@@ -10,7 +10,12 @@ from typing import Protocol
 from inference_code.engine.arena import Slot
 
 _STATUS_LINES = {
-    status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode() for status in HTTPStatus
+    status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\ncontent-type: ".encode()
+    for status in HTTPStatus
+}
+_STATUS_LINES_NO_TYPE = {
+    status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\ncache-control: ".encode()
+    for status in HTTPStatus
 }
 
 
@@ -51,21 +56,21 @@ class Exchange:
         self.started_s = time.monotonic()
         self.request_id = b""
         self.cancel: Callable[[], None] | None = None
-        self.output: tuple[bytes, bytes] | None = None
+        self.output: bytes | None = None
 
     def answer(self, status: int, content_type: bytes, body: bytes, extra: bytes = b"") -> None:
         """Send the answer, or keep it until those before it on this connection are sent.
 
         ``extra`` are further header lines, each ending in CR LF.
         """
-        head = b"%b%b\r\nx-request-id: %b\r\ncontent-length: %d\r\n%b%b" % (
-            _STATUS_LINES[status] + (b"content-type: " if content_type else b"cache-control: "),
+        self.output = b"%b%b\r\nx-request-id: %b\r\ncontent-length: %d\r\n%b%b%b" % (
+            _STATUS_LINES[status] if content_type else _STATUS_LINES_NO_TYPE[status],
             content_type or b"no-store",
             self.request_id,
             len(body),
             extra,
             b"connection: close\r\n\r\n" if self.close else b"\r\n",
+            body,
         )
         self.cancel = None
-        self.output = (head, body)
         self.connection.flush()

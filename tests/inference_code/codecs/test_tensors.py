@@ -158,3 +158,19 @@ def test_any_json_is_read_or_refused(value, specs):
 def test_float32_survives_json(array):
     body = tensors.write({"y": array}, "inputs", JSON_TYPE)
     np.testing.assert_array_equal(np.float32(json.loads(body)["outputs"]), array)
+
+
+NUMBERS = st.one_of(st.floats(-3e38, 3e38), st.integers(-(2**53), 2**53), st.booleans())
+
+
+@given(st.lists(st.lists(NUMBERS, min_size=3, max_size=3), min_size=1, max_size=5))
+def test_rows_of_floats_are_what_numpy_makes_of_them(rows):
+    (array,) = read({"instances": rows}).arrays.values()
+    np.testing.assert_array_equal(array, np.asarray(rows, np.float64).astype(np.float32))
+    assert array.shape == (len(rows), 3)
+
+
+@pytest.mark.parametrize("row", [3, {"a": 1, "b": 2, "c": 3}, "abc", [[1], [2], [3]], [1, 2, 3, 4]])
+def test_rows_that_cannot_be_packed_are_refused(row):
+    with pytest.raises(BadRequest):
+        read({"instances": [row]})
