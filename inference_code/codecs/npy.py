@@ -20,9 +20,11 @@ Body = bytes | bytearray | memoryview
 _MAGIC = b"\x93NUMPY"
 _MAX_HEADER = 4096
 _MAX_DIMENSIONS = 32
+# Subtleness ahead: a size ends in a comma or is the last one. Were the comma optional for each, digits could be
+# cut into sizes in any way, and a hundred bytes would keep the matcher busy for ever.
 _HEADER = re.compile(
     r"\{\s*'descr':\s*'([<>|=]?[biufc?]\d{0,2})',\s*'fortran_order':\s*(True|False),"
-    r"\s*'shape':\s*\(((?:\s*\d{1,18}\s*,?)*)\)\s*,?\s*\}\s*"
+    r"\s*'shape':\s*\(((?:\s*\d{1,18}\s*,)*(?:\s*\d{1,18})?)\s*\)\s*,?\s*\}\s*"
 )
 
 

@@ -111,14 +111,13 @@ def model_dir(tmp_path: Path) -> Callable[..., Path]:
     return make
 
 
-@pytest.fixture
-def start(tmp_path: Path) -> Iterator[Callable[..., Server]]:
-    """Start servers of model folders; all are gone after the test."""
+def servers(folder: Path) -> Iterator[Callable[..., Server]]:
+    """Start servers of model folders, with their logs in ``folder``; stop all at the end."""
     started: list[subprocess.Popen] = []
 
-    def run(folder: Path, *arguments: str) -> Server:
-        log = tmp_path / f"server-{len(started)}.log"
-        command = [sys.executable, "-m", "inference_code", "serve", "--model-dir", str(folder)]
+    def run(model: Path, *arguments: str) -> Server:
+        log = folder / f"server-{len(started)}.log"
+        command = [sys.executable, "-m", "inference_code", "serve", "--model-dir", str(model)]
         with log.open("wb") as file:
             process = subprocess.Popen(
                 [*command, "--host", "127.0.0.1", "--port", "0", "--drain-s", "2", *arguments],
@@ -133,6 +132,18 @@ def start(tmp_path: Path) -> Iterator[Callable[..., Server]]:
     for process in started:
         process.kill()
         process.wait()
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Callable[..., Server]]:
+    """Start servers of model folders; all are gone after the test."""
+    yield from servers(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def start_once(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Server]]:
+    """Start servers that the tests of a module share."""
+    yield from servers(tmp_path_factory.mktemp("servers"))
 
 
 @pytest.fixture
