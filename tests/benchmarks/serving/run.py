@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import json
 import os
 import socket
@@ -14,14 +13,23 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import psutil
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[2]
-NEEDS = {"ours": "uvloop", "fastapi": "fastapi", "uvicorn": "uvicorn"}
+NEEDS = {
+    "ours": "uvloop",
+    "mosec": "mosec",
+    "granian": "granian",
+    "fastapi": "fastapi",
+    "uvicorn": "uvicorn",
+    "litserve": "litserve",
+}
 
 
 def tiny(folder: Path) -> tuple[Path, Path]:
@@ -60,7 +68,8 @@ def command(name: str, port: int, options: argparse.Namespace) -> list[str]:
         return [sys.executable, "-m", "inference_code", "serve", "--host", "127.0.0.1", "--port", str(port),
                 "--model-dir", str(options.model_dir), "--max-batch", str(options.max_batch)]  # fmt: skip
     script = str(HERE / "peers.py")
-    return [sys.executable, script, name, str(port), str(options.model_dir), str(options.max_batch)]
+    python = options.python.get(name, sys.executable)
+    return [python, script, name, str(port), str(options.model_dir), str(options.max_batch)]
 
 
 def pinned(arguments: list[str], core: int) -> list[str]:
@@ -68,7 +77,7 @@ def pinned(arguments: list[str], core: int) -> list[str]:
     return ["taskset", "-c", str(core), *arguments]
 
 
-def output(arguments: list[str], core: int) -> dict[str, float]:
+def output(arguments: list[str], core: int) -> Any:
     """Run a command on a core; return the JSON that it prints."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     done = subprocess.run(
@@ -94,63 +103,147 @@ def wait_until_ready(port: int, body: Path, content_type: str) -> float:
     raise SystemExit("the server does not answer")
 
 
-def measure(name: str, options: argparse.Namespace) -> list[dict[str, object]]:
+def measure(name: str, options: argparse.Namespace) -> list[dict[str, Any]]:
     """Start one server, load it at each number of connections, stop it."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    environment = {
+        **os.environ,
+        "PYTHONPATH": str(ROOT),
+        "OMP_NUM_THREADS": "1",
+        "CONTENT_TYPE": options.content_type,
+    }
     server = subprocess.Popen(
         pinned(command(name, port, options), options.cores[0]),
         env=environment,
-        stderr=subprocess.DEVNULL,
+        stderr=None if options.verbose else subprocess.DEVNULL,
     )
     try:
         body = next(iter(sorted(options.bodies.iterdir())))
         cold_s = wait_until_ready(port, body, options.content_type)
+        likeness = compare(port, options)
         return [
-            point(name, port, count, cold_s, server.pid, options) for count in options.connections
+            {**point(name, port, count, cold_s, server.pid, options), "cosine": likeness}
+            for count in options.connections
         ]
     finally:
-        server.terminate()
-        server.wait(40)
+        stop(server)
+
+
+def stop(server: subprocess.Popen[bytes]) -> None:
+    """End a server and what it started."""
+    family = psutil.Process(server.pid).children(recursive=True)
+    server.terminate()
+    try:
+        server.wait(10)
+    except subprocess.TimeoutExpired:
+        server.kill()
+        server.wait()
+    for process in psutil.wait_procs(family, timeout=2)[1]:
+        process.kill()
+
+
+def compare(port: int, options: argparse.Namespace) -> float:
+    """Ask for every body, eight at a time; return the worst cosine to the in-process answers."""
+
+    def ask(path: Path) -> np.ndarray:
+        request = urllib.request.Request(
+            f"http://127.0.0.1:{port}/invocations",
+            path.read_bytes(),
+            {"Content-Type": options.content_type},
+        )
+        with urllib.request.urlopen(request, timeout=60) as reply:
+            return numbers(json.load(reply))
+
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(ask, sorted(options.bodies.iterdir())))
+    return min(
+        float(a @ b / np.linalg.norm(a) / np.linalg.norm(b)) if a.shape == b.shape else 0.0
+        for a, b in zip(found, options.answers, strict=True)
+    )
+
+
+def numbers(answer: object) -> np.ndarray:
+    """Return the numbers of a JSON answer, in order."""
+    if isinstance(answer, dict):
+        return np.concatenate([numbers(value) for value in answer.values()])
+    return np.ravel(np.asarray(answer, dtype=np.float64))
 
 
 def point(
     name: str, port: int, connections: int, cold_s: float, pid: int, options: argparse.Namespace
-) -> dict[str, object]:
+) -> dict[str, Any]:
     """Return one measurement, with the bare loop's rate beside it."""
     script = [sys.executable, str(HERE / "peers.py"), "loop", str(options.model_dir),
               str(options.max_batch), str(options.bodies), "0.8"]  # fmt: skip
-    bare = output(script, options.cores[0])["rps"]
+    loops = [output(script, options.cores[0])]
     family = [psutil.Process(pid), *psutil.Process(pid).children(recursive=True)]
     before = sum(sum(p.cpu_times()[:2]) for p in family)
     arguments = [sys.executable, str(HERE / "generator.py"), str(port), str(options.bodies),
                  options.content_type, str(connections), str(options.seconds)]  # fmt: skip
     found = output(arguments, options.cores[1])
     cpu_s = sum(sum(p.cpu_times()[:2]) for p in family) - before
+    loops.append(output(script, options.cores[0]))
+    bare, bare_cpu = (statistics.mean(one[key] for one in loops) for key in ("rps", "cpu_rps"))
     answered = found["rps"] * (options.seconds + 1.0)
     return {
         "server": name,
         "connections": connections,
         **found,
-        "bare_rps": bare,
+        "bare_rps": round(bare, 1),
         "ratio": round(found["rps"] / bare, 4),
+        "cpu_ratio": round(answered / max(1e-9, cpu_s) / bare_cpu, 4),
         "cpu_us": round(1e6 * cpu_s / max(1.0, answered), 1),
         "cold_s": round(cold_s, 3),
         "pss_mb": round(sum(p.memory_full_info().pss for p in family) / 2**20, 1),
     }
 
 
-def table(points: list[dict[str, object]]) -> str:
+def table(points: list[dict[str, Any]]) -> str:
     """Return the medians over rounds, best first."""
-    columns = ("rps", "ratio", "p50_ms", "p99_ms", "cpu_us", "cold_s", "pss_mb")
-    lines = [f"{'server':10} {'conns':>5} " + " ".join(f"{c:>9}" for c in columns)]
+    columns = (
+        "rps",
+        "ratio",
+        "cpu_ratio",
+        "p50_ms",
+        "p99_ms",
+        "cpu_us",
+        "cold_s",
+        "pss_mb",
+        "cosine",
+    )
+    lines = [
+        f"{'server':10} {'conns':>5} "
+        + " ".join(f"{c:>9}" for c in columns)
+        + "  95% of the median ratio"
+    ]
     keys = sorted({(p["connections"], p["server"]) for p in points})
     for connections, name in keys:
         same = [p for p in points if (p["connections"], p["server"]) == (connections, name)]
         medians = [statistics.median(float(p.get(c, 0)) for p in same) for c in columns]
-        lines.append(f"{name:10} {connections:5} " + " ".join(f"{m:9.3f}" for m in medians))
+        low, high = interval([float(p["ratio"]) for p in same])
+        cells = " ".join(f"{m:9.3f}" for m in medians)
+        lines.append(f"{name:10} {connections:5} {cells}  {low:.3f} to {high:.3f}")
     return "\n".join(lines)
+
+
+def interval(values: list[float]) -> tuple[float, float]:
+    """Return the 95% bootstrap interval of the median; as wide as the values when they are few."""
+    drawn = np.random.default_rng(0).choice(values, (4000, len(values)))
+    low, high = np.quantile(np.median(drawn, axis=1), (0.025, 0.975))
+    return float(low), float(high)
+
+
+def installed(name: str, options: argparse.Namespace) -> bool:
+    """Return whether a server's package can be imported by the Python that will run it."""
+    python = options.python.get(name, sys.executable)
+    done = subprocess.run([python, "-c", f"import {NEEDS[name]}"], capture_output=True)
+    return done.returncode == 0
+
+
+def pythons(text: str) -> dict[str, str]:
+    """Read ``NAME=PATH,...``."""
+    return dict(pair.split("=", 1) for pair in text.split(",") if pair)
 
 
 def main() -> None:
@@ -167,12 +260,24 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=5.0)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--cores", type=lambda s: [int(n) for n in s.split(",")], default=[0, 1])
+    parser.add_argument("--verbose", action="store_true", help="show what the servers log")
+    parser.add_argument(
+        "--python", type=pythons, default={}, metavar="NAME=PATH,...",
+        help="the Python of a peer whose packages do not go with ours",
+    )  # fmt: skip
     options = parser.parse_args()
-    names = [n for n in options.servers.split(",") if importlib.util.find_spec(NEEDS[n])]
-    points: list[dict[str, object]] = []
+    names = [n for n in options.servers.split(",") if installed(n, options)]
+    points: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as folder:
         if options.model_dir is None:
             options.model_dir, options.bodies = tiny(Path(folder))
+        script = [sys.executable, str(HERE / "peers.py"), "answers"]
+        options.answers = [
+            numbers(answer)
+            for answer in output(
+                [*script, str(options.model_dir), str(options.bodies)], options.cores[0]
+            )
+        ]
         for turn in range(options.rounds):
             for name in names if turn % 2 == 0 else reversed(names):
                 for found in measure(name, options):
