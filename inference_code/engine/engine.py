@@ -310,9 +310,12 @@ class Engine:
         if report.length:
             self.metrics.length.add(report.length)
         total_s = report.decode_s + report.predict_s + report.encode_s
-        if report.size >= self._max_batch or not self._batch_s:
+        # With more waiting than a batch takes, a part-full one was the worker's choice (lengths that fit together):
+        # what counts for those who wait is the pace, so a full batch's worth of it.
+        if report.size >= self._max_batch or self.waiting or not self._batch_s:
+            full_s = total_s * self._max_batch / report.size if self.waiting else total_s
             weight = 0.2 if self._batch_s else 1.0
-            self._batch_s += weight * (total_s - self._batch_s)
+            self._batch_s += weight * (full_s - self._batch_s)
         return report.started_s
 
     def _reclaim(self, worker: WorkerHandle) -> None:

@@ -99,6 +99,7 @@ async def _case(
         "memory_mb": memory[0],
         "memory_growth_mb": memory[1],
         "recovery_s": _recovery_s(after, end, objective_s),
+        "after": tally(after),
         "worst_distance": judge.worst,
     }
 
