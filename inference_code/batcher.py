@@ -2,27 +2,34 @@
 
 from __future__ import annotations
 
+from bisect import insort
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import Generic, TypeVar
 
 from inference_code import policy
 from inference_code.grouping import best_group
 
 T = TypeVar("T")
+_urgency = attrgetter("urgency")
 
 
 @dataclass(slots=True)
 class Waiting(Generic[T]):
-    """One decoded request: when it came (seconds), how long it is, and whether it must run alone."""
+    """One decoded request: when it came (seconds), how long it is, whether it must run alone.
+
+    ``urgency`` is 0 to 7 as in RFC 9218: a smaller number is served before a larger.
+    """
 
     item: T
     arrived_s: float
     length: int = 0
     alone: bool = False
+    urgency: int = 3
 
 
 class Batcher(Generic[T]):
-    """Requests in order of arrival; ``take`` returns the next batch."""
+    """Requests in order of urgency, then arrival; ``take`` returns the next batch."""
 
     def __init__(
         self, max_batch: int, max_wait_s: float = 0.0, overhead: float | None = None
@@ -38,8 +45,8 @@ class Batcher(Generic[T]):
         return len(self._queue)
 
     def add(self, waiting: Waiting[T]) -> None:
-        """Put a request at the end."""
-        self._queue.append(waiting)
+        """Put a request behind all that are as urgent."""
+        insort(self._queue, waiting, key=_urgency)
         self._suspects += waiting.alone
 
     def wait_s(self, now: float) -> float:

@@ -112,6 +112,17 @@ def prometheus(metrics: Iterable[Metric]) -> str:
     return "".join(f"{line}\n" for metric in metrics for line in metric.lines())
 
 
+def prometheus_by(label: str, groups: Mapping[str, Sequence[Metric]]) -> str:
+    """Return the text of the same metrics of several models, told apart by ``label``."""
+    text = []
+    for metrics in zip(*groups.values(), strict=True):
+        lines = {value: list(each.lines()) for value, each in zip(groups, metrics, strict=True)}
+        text += next(iter(lines.values()))[:2]
+        for value, found in lines.items():
+            text += [_labelled(line, f'{label}="{_escape(value)}"') for line in found[2:]]
+    return "".join(f"{line}\n" for line in text)
+
+
 def emf(
     namespace: str,
     dimensions: Mapping[str, str],
@@ -136,6 +147,14 @@ def emf(
 
 def _head(name: str, help_text: str, kind: str) -> tuple[str, str]:
     return f"# HELP {name} {help_text}", f"# TYPE {name} {kind}"
+
+
+def _labelled(line: str, label: str) -> str:
+    name, brace, rest = line.partition("{")
+    if brace:
+        return f"{name}{{{label},{rest}"
+    name, _, value = line.partition(" ")
+    return f"{name}{{{label}}} {value}"
 
 
 def _number(value: float) -> str:

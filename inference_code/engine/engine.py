@@ -18,6 +18,7 @@ from inference_code.engine import frames
 from inference_code.engine.arena import Arena, Slot
 from inference_code.engine.log import log
 from inference_code.engine.measures import EngineMetrics
+from inference_code.engine.memory import MemoryWatch
 from inference_code.engine.pool import AHEAD, Job, Ready, WorkerHandle, resident_bytes
 from inference_code.engine.settings import Settings
 from inference_code.errors import (
@@ -35,6 +36,7 @@ Done = Callable[[int, bytes, bytes], None]
 STALL_S = 1.0
 _TICK_S = 0.25
 _STOP_S = 1.0
+_LOOK_S = 5.0
 #: A server that was never ready gives up after this many deaths; one that was keeps trying.
 _FALSE_STARTS = 3
 _JSON = JSON_TYPE.encode()
@@ -46,9 +48,11 @@ class Engine:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.arena = Arena(settings.serving.max_body_bytes)
+        self.memory = MemoryWatch()
         self.metrics = EngineMetrics(self)
         self.steps: dict[str, float] = {}
         self.interface: dict[str, Any] = {}
+        self.wants_headers = False
         self.failed: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         limits = settings.cache
         self._cache = Cache(limits.max_bytes, limits.ttl_s) if limits.max_bytes else None
@@ -122,6 +126,9 @@ class Engine:
             "start_s": {step: round(seconds, 3) for step, seconds in self.steps.items()},
             "workers": [worker.stats() for worker in self._workers],
             "restarts": metrics.restarts.total(),
+            "memory_growth_mb": {
+                process: round(grown / 2**20, 1) for process, grown in self.memory.growth.items()
+            },
             "waiting": self.waiting,
             "unanswered": self.unanswered,
             "max_batch": self._max_batch,
@@ -149,12 +156,17 @@ class Engine:
         return ""
 
     def submit(
-        self, body: bytes | Slot, headers: bytes, timeout_s: float | None, done: Done
+        self,
+        body: bytes | Slot,
+        headers: bytes,
+        timeout_s: float | None,
+        done: Done,
+        urgency: int = frames.URGENCY,
     ) -> Job | None:
         """Admit a request; ``done(status, content_type, body)`` is called once with its answer.
 
-        ``headers`` is content type, NUL, accept. Returns None when the cache answers, or will.
-        Raises Overloaded or Draining instead of queueing what could not be answered in time.
+        ``headers`` is as in ``frames.Request``, ``urgency`` as in RFC 9218. Returns None when the cache
+        answers, or will. Raises Overloaded or Draining instead of queueing what could not be answered in time.
         """
         key = b""
         if self._cache is not None:
@@ -170,10 +182,10 @@ class Engine:
         now = time.monotonic()
         if self._cache is not None and timeout_s is None:
             done = self._flight(self._cache, key, done)
-        job = Job(next(self._ids), body, headers, now, now + limit_s, done)
+        job = Job(next(self._ids), body, headers, now, now + limit_s, done, urgency)
         self._jobs[job.id] = job
         if self._backlog or not self._dispatch(job):
-            self._backlog.append(job)
+            self._enqueue(job)
         return job
 
     def cancel(self, job: Job) -> None:
@@ -192,6 +204,7 @@ class Engine:
         self._count_room()
         self._slowest_s = ready.slowest_s
         self.interface = ready.interface
+        self.wants_headers = ready.wants_headers
         self.steps = {**ready.steps, "ready": time.monotonic() - worker.started_s}
         log("worker ready", worker=worker.number, pid=worker.pid, steps_s=self.steps)
         self._feed()
@@ -278,6 +291,13 @@ class Engine:
             f"overloaded ({reason}); try again later", retry_after_s=policy.retry_after_s(wait_s)
         )
 
+    def _enqueue(self, job: Job) -> None:
+        """Put a job behind all that are as urgent."""
+        place = len(self._backlog)
+        while place and self._backlog[place - 1].urgency > job.urgency:
+            place -= 1
+        self._backlog.insert(place, job)
+
     def _count_room(self) -> None:
         self._room = self._max_batch * max(1, self.ready_workers)
 
@@ -359,6 +379,7 @@ class Engine:
         await worker.connect()
 
     async def _tick(self) -> None:
+        next_look_s = 0.0
         while True:
             await asyncio.sleep(_TICK_S)
             now = time.monotonic()
@@ -366,6 +387,13 @@ class Engine:
                 self._fail(job, DeadlineExceeded("the deadline passed before the answer was ready"))
             for worker in self._workers:
                 self._watch(worker, now)
+            if now > next_look_s:
+                next_look_s = now + _LOOK_S
+                self._look_at_memory(now)
+
+    def _look_at_memory(self, now: float) -> None:
+        for process, grown in self.memory.look(self.memory_bytes(), now).items():
+            log("memory grows", process=process, grown_mb=round(grown / 2**20, 1))
 
     def _watch(self, worker: WorkerHandle, now: float) -> None:
         if worker.ready is None:

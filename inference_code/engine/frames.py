@@ -12,8 +12,8 @@ import struct
 from mmap import mmap
 from typing import NamedTuple
 
-#: length, id, kind, alone, header length, arrived, deadline (both on the monotonic clock)
-_REQUEST = struct.Struct("<IQBBHdd")
+#: length, id, kind, alone, urgency, header length, arrived, deadline (both on the monotonic clock)
+_REQUEST = struct.Struct("<IQBBBHdd")
 #: length, id, status, content type length
 _ANSWER = struct.Struct("<IQHH")
 _LENGTH = struct.Struct("<I")
@@ -21,6 +21,8 @@ _LENGTH = struct.Struct("<I")
 _REPORT = struct.Struct("<IQdddd")
 _PLACE = struct.Struct("<IQ")
 
+#: RFC 9218: 0 is the most urgent, 7 the least, 3 what is not said.
+URGENCY = 3
 #: The body of INVOKE_SHARED is not the request's but the place of it in the arena.
 INVOKE, PROBE, INVOKE_SHARED = 0, 1, 2
 #: Statuses of frames with id 0, which are no answers.
@@ -28,7 +30,11 @@ READY, FAILED, REPORT = 1, 2, 3
 
 
 class Request(NamedTuple):
-    """A frame from the front. ``headers`` is content type, NUL, accept."""
+    """A frame from the front.
+
+    ``headers`` is content type, NUL, accept, and for handlers that want them further names and values,
+    each after a NUL.
+    """
 
     id: int
     kind: int
@@ -37,6 +43,7 @@ class Request(NamedTuple):
     deadline_s: float
     headers: bytes
     body: bytes
+    urgency: int = URGENCY
 
 
 class Answer(NamedTuple):
@@ -67,10 +74,11 @@ def pack_request(
     deadline_s: float,
     alone: bool = False,
     kind: int = INVOKE,
+    urgency: int = URGENCY,
 ) -> bytes:
     """Return one frame for a worker."""
     length = _REQUEST.size - 4 + len(headers) + len(body)
-    head = _REQUEST.pack(length, id, kind, alone, len(headers), arrived_s, deadline_s)
+    head = _REQUEST.pack(length, id, kind, alone, urgency, len(headers), arrived_s, deadline_s)
     return b"".join((head, headers, body))
 
 
@@ -112,11 +120,13 @@ class Splitter:
         """Return the requests that are complete with ``data``."""
         buffer, found = self._joined(data), []
         for start, end in self._cut(buffer):
-            _, id, kind, alone, size, arrived, deadline = _REQUEST.unpack_from(buffer, start)
+            _, id, kind, alone, urgency, size, arrived, deadline = _REQUEST.unpack_from(
+                buffer, start
+            )
             body = start + _REQUEST.size + size
             headers = buffer[body - size : body]
             found.append(
-                Request(id, kind, alone == 1, arrived, deadline, headers, buffer[body:end])
+                Request(id, kind, alone == 1, arrived, deadline, headers, buffer[body:end], urgency)
             )
         return found
 

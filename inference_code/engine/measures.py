@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Protocol
 
+from inference_code.engine.memory import MemoryWatch
 from inference_code.metrics import SIZE_BUCKETS, Counter, Gauge, Histogram
 
 
@@ -12,6 +13,7 @@ class Measured(Protocol):
     """What the gauges read when they are asked; the engine."""
 
     steps: dict[str, float]
+    memory: MemoryWatch
 
     @property
     def waiting(self) -> int:
@@ -61,6 +63,12 @@ class EngineMetrics:
         )
         self.memory = Gauge(
             "inference_memory_bytes", "Resident memory.", engine.memory_bytes, "process"
+        )
+        self.memory_growth = Gauge(
+            "inference_memory_growth_bytes",
+            "Resident memory gained since the process settled.",
+            lambda: engine.memory.growth,
+            "process",
         )
         self.warm_up = Gauge(
             "inference_start_seconds", "Start time by step.", lambda: engine.steps, "step"

@@ -42,6 +42,7 @@ class Job:
         "done",
         "headers",
         "id",
+        "urgency",
         "worker",
     )
 
@@ -53,6 +54,7 @@ class Job:
         arrived_s: float,
         deadline_s: float,
         done: Callable[[int, bytes, bytes], None],
+        urgency: int = frames.URGENCY,
     ) -> None:
         self.id = id
         self.body = body
@@ -60,6 +62,7 @@ class Job:
         self.arrived_s = arrived_s
         self.deadline_s = deadline_s
         self.done = done
+        self.urgency = urgency
         self.attempts = 0
         self.alone = False
         self.worker: WorkerHandle | None = None
@@ -75,7 +78,14 @@ class Job:
         if isinstance(body, Slot):
             kind, body = frames.INVOKE_SHARED, frames.pack_place(body.index, len(body))
         return frames.pack_request(
-            self.id, body, self.headers, self.arrived_s, self.deadline_s, self.alone, kind
+            self.id,
+            body,
+            self.headers,
+            self.arrived_s,
+            self.deadline_s,
+            self.alone,
+            kind,
+            self.urgency,
         )
 
 
@@ -103,6 +113,7 @@ class Ready:
     steps: dict[str, float]
     slowest_s: float
     pid: int
+    wants_headers: bool
     interface: dict[str, Any]
 
 

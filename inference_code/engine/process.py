@@ -13,6 +13,7 @@ import signal
 import socket
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -71,7 +72,8 @@ class Worker:
         self._model = model
         self._proof_s = time.monotonic()
         self._decode_s = 0.0
-        self._headers: dict[bytes, tuple[str, str]] = {}
+        self._headers: dict[bytes, tuple[str, str, Mapping[str, str]]] = {}
+        self._knows_length = model.overhead is not None
         self._queue: Batcher[tuple[frames.Request, Any]] = Batcher(
             model.max_batch,
             model.settings.serving.max_wait_ms / 1000.0,
@@ -111,11 +113,13 @@ class Worker:
             body = view if self._model.handler.takes_views else bytes(view)
         try:
             item = self._model.decode(body, *self._header(request.headers))
-            length = self._model.length(item)
+            length = self._model.length(item) if self._knows_length else 0
         except RequestError as error:
             self._reply(request, error_reply(error))
         else:
-            self._queue.add(Waiting((request, item), request.arrived_s, length, request.alone))
+            self._queue.add(
+                Waiting((request, item), request.arrived_s, length, request.alone, request.urgency)
+            )
 
     def _answer(self, batch: list[Waiting[tuple[frames.Request, Any]]]) -> None:
         start = time.monotonic()
@@ -161,12 +165,12 @@ class Worker:
             self._proof_s = now
         self._page.end(time.monotonic())
 
-    def _header(self, headers: bytes) -> tuple[str, str]:
+    def _header(self, headers: bytes) -> tuple[str, str, Mapping[str, str]]:
         known = self._headers.get(headers)
         if known is None:
-            kind, _, accept = headers.decode("latin-1").partition("\0")
-            known = kind, accept
-            if len(self._headers) < 256:
+            kind, accept, *others = headers.decode("latin-1").split("\0")
+            known = kind, accept, dict(zip(others[::2], others[1::2], strict=True))
+            if len(self._headers) < 256 and not others:
                 self._headers[headers] = known
         return known
 
@@ -190,6 +194,7 @@ def main(arguments: dict[str, Any]) -> None:
         "steps": model.steps,
         "slowest_s": model.slowest_s,
         "pid": os.getpid(),
+        "wants_headers": model.handler.wants_headers,
         "interface": model.interface(),
     }
     # What lives now lives for good: the collector need not walk it in the middle of a request.

@@ -8,7 +8,7 @@ from __future__ import annotations
 import sys
 import time
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from inference_code.codecs import jsontext
@@ -17,7 +17,7 @@ from inference_code.engine.log import emit
 from inference_code.engine.settings import Sample, Settings
 from inference_code.errors import BadRequest, HandlerFailed, HandlerInvalid, RequestError
 from inference_code.grouping import batches_pay, overhead_tokens
-from inference_code.handler.base import Body, Context, Handler
+from inference_code.handler.base import NO_HEADERS, Body, Context, Handler
 from inference_code.handler.loading import find_handler
 
 T = TypeVar("T")
@@ -76,10 +76,16 @@ class ServedModel:
                 break
         return described
 
-    def decode(self, body: Body, content_type: str, accept: str) -> Any:
+    def decode(
+        self,
+        body: Body,
+        content_type: str,
+        accept: str,
+        headers: Mapping[str, str] = NO_HEADERS,
+    ) -> Any:
         """Return the handler's item; raise RequestError."""
         try:
-            return self.handler.decode_request(body, content_type, accept)
+            return self.handler.decode_request(body, content_type, accept, headers)
         except RequestError:
             raise
         except ValueError as error:

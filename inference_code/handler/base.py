@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Generic, TypeVar
 
 from inference_code.codecs import csvtext, jsontext, media, npy
@@ -15,6 +16,7 @@ from inference_code.errors import UnsupportedMediaType
 Item = TypeVar("Item")
 Output = TypeVar("Output")
 Body = bytes | memoryview
+NO_HEADERS: Mapping[str, str] = MappingProxyType({})
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,8 @@ class Handler(ABC, Generic[Item, Output]):
 
     #: Set to let ``decode`` take a ``memoryview`` of a large body, valid until ``predict`` returns.
     takes_views = False
+    #: Set to be given the request's headers; the cache then tells requests apart by them, too.
+    wants_headers = False
     #: Set to False when answers for several items at once would be wrong; ``predict`` then gets one.
     batches = True
 
@@ -63,8 +67,13 @@ class Handler(ABC, Generic[Item, Output]):
             f"Content-Type {kind!r} is not read; send {JSON_TYPE}, {CSV_TYPE} or {NPY_TYPE}"
         )
 
-    def decode_request(self, body: Body, content_type: str, accept: str) -> Item:
-        """Decode one request. Override it only when the item depends on the Accept header too."""
+    def decode_request(
+        self, body: Body, content_type: str, accept: str, headers: Mapping[str, str]
+    ) -> Item:
+        """Decode one request. Override it only when the item depends on more than the body.
+
+        ``headers`` are the request's others by lower-case name, when ``wants_headers`` is set.
+        """
         return self.decode(body, content_type)
 
     @abstractmethod

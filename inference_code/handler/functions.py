@@ -52,6 +52,7 @@ class FunctionHandler(Handler[Any, Any]):
     """A module with ``model_fn`` and friends. They know nothing of batches, so each gets one request."""
 
     batches = False
+    wants_headers = True
 
     def __init__(self, module: ModuleType) -> None:
         """Take the functions of ``module``; raise HandlerInvalid when they do not fit together."""
@@ -71,11 +72,15 @@ class FunctionHandler(Handler[Any, Any]):
         if "model_warmup_fn" in self._call:
             self._call["model_warmup_fn"](shared, self._model_dir, self._model)
 
-    def decode_request(self, body: Body, content_type: str, accept: str) -> Any:
+    def decode_request(
+        self, body: Body, content_type: str, accept: str, headers: Mapping[str, str]
+    ) -> Any:
         """Return ``input_fn``'s value with its context, or what ``transform_fn`` will need."""
         kind = media.media_type(content_type)
         accept = _accept(accept)
-        context = FunctionContext(self._model_dir, {"Content-Type": content_type, "Accept": accept})
+        context = FunctionContext(
+            self._model_dir, {**headers, "Content-Type": content_type, "Accept": accept}
+        )
         data = _text_or_bytes(body, kind)
         if "transform_fn" in self._call:
             return context, (data, kind, accept)

@@ -19,6 +19,7 @@ from inference_code.contract import (
 )
 from inference_code.engine.arena import LARGE_BYTES, Slot
 from inference_code.engine.engine import Engine
+from inference_code.engine.frames import URGENCY
 from inference_code.engine.log import log
 from inference_code.errors import (
     BadRequest,
@@ -35,6 +36,7 @@ from inference_code.server.exchange import Exchange
 #: The caller's remaining time in milliseconds; a request that cannot make it is not computed.
 DEADLINE_HEADER = b"x-deadline-ms"
 _ID_HEADER = REQUEST_ID_HEADER.lower().encode()
+_URGENCY = re.compile(rb"(?:^|[,\s])u=([0-7])(?:$|[,;\s])")
 _SAFE_ID = re.compile(rb"[!-~]{1,128}")
 STATS_ROUTE = "/stats"
 OPENAPI_ROUTE = "/openapi.json"
@@ -100,6 +102,10 @@ class Application:
             raise MethodNotAllowed(f"{path} takes {method.decode()}")
         answer(exchange)
 
+    def metrics_text(self) -> str:
+        """Return what a Prometheus server scrapes."""
+        return prometheus((self.requests, self.latency, self.open, *self.engine.metrics.all()))
+
     def unhealthy(self) -> str:
         """Return why no inference can run, or "" when one can."""
         return self.engine.unhealthy()
@@ -138,6 +144,10 @@ class Application:
         if not len(exchange.body):
             raise BadRequest("the body is empty; send one request's input")
         key = headers.get(b"content-type", b"") + b"\0" + headers.get(b"accept", b"")
+        if engine.wants_headers:
+            key += b"".join(b"\0%b\0%b" % pair for pair in headers.items())
+        priority = headers.get(b"priority")
+        urgency = URGENCY if priority is None else _urgency(priority)
         deadline = headers.get(DEADLINE_HEADER)
 
         def done(status: int, content_type: bytes, body: bytes) -> None:
@@ -148,7 +158,7 @@ class Application:
             exchange.answer(status, content_type, body, tracing.response_headers(headers))
 
         timeout_s = None if deadline is None else _seconds(deadline)
-        job = engine.submit(exchange.body, key, timeout_s, done)
+        job = engine.submit(exchange.body, key, timeout_s, done, urgency)
         exchange.cancel = None if job is None else partial(engine.cancel, job)
 
     def _ping(self, exchange: Exchange) -> None:
@@ -176,8 +186,7 @@ class Application:
         exchange.answer(200, _JSON, jsontext.write(document))
 
     def _metrics(self, exchange: Exchange) -> None:
-        metrics = (self.requests, self.latency, self.open, *self.engine.metrics.all())
-        exchange.answer(200, TEXT_TYPE.encode(), prometheus(metrics).encode())
+        exchange.answer(200, TEXT_TYPE.encode(), self.metrics_text().encode())
 
     def _log(self, exchange: Exchange, status: int, message: str | None = None) -> None:
         parent = tracing.traceparent(exchange.headers)
@@ -215,6 +224,12 @@ def _seconds(header: bytes) -> float:
     if not header.isdigit() or len(header) > 9:
         raise BadRequest("X-Deadline-Ms must be a whole number of milliseconds")
     return int(header) / 1000.0
+
+
+def _urgency(header: bytes) -> int:
+    """Return the urgency in a Priority header (RFC 9218); what cannot be read is ignored, as it says."""
+    match = _URGENCY.search(header)
+    return int(match[1]) if match else URGENCY
 
 
 def _milliseconds(seconds: float | None) -> float | None:

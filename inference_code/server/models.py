@@ -28,6 +28,7 @@ from inference_code.errors import (
     RequestError,
     StartupError,
 )
+from inference_code.metrics import prometheus, prometheus_by
 from inference_code.server.app import Application
 from inference_code.server.exchange import Exchange
 
@@ -82,6 +83,11 @@ class MultiModelApplication(Application):
     def unhealthy(self) -> str:
         """Return "": a server without models is ready to be given some."""
         return ""
+
+    def metrics_text(self) -> str:
+        """Return the server's own metrics, and each model's under the label ``model``."""
+        groups = {name: engine.metrics.all() for name, engine in self._engines.items()}
+        return prometheus((self.requests, self.latency, self.open)) + prometheus_by("model", groups)
 
     async def _load(self, exchange: Exchange) -> None:
         name, url = _load_request(exchange)

@@ -55,3 +55,10 @@ def test_every_request_is_taken_once_and_the_oldest_is_always_in(lengths, max_ba
         assert 1 <= len(batch) <= max_batch
         waiting = [number for number in waiting if number not in batch]
     assert len(batcher) == 0
+
+
+def test_the_more_urgent_go_first_and_equals_keep_their_order():
+    batcher = Batcher(2)
+    for number, urgency in enumerate([3, 3, 0, 7, 0]):
+        batcher.add(Waiting(number, float(number), urgency=urgency))
+    assert [taken(batcher) for _ in range(3)] == [[2, 4], [0, 1], [3]]

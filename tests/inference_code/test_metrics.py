@@ -1,7 +1,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from inference_code.metrics import Counter, Gauge, Histogram, prometheus
+from inference_code.metrics import Counter, Gauge, Histogram, prometheus, prometheus_by
 
 
 def test_a_counter_with_a_label_has_a_line_per_value():
@@ -43,3 +43,23 @@ def test_a_quantile_is_the_bound_of_its_bucket():
     assert histogram.quantile(0.5) == 1.0
     assert histogram.quantile(0.75) == 10.0
     assert histogram.quantile(0.99) is None
+
+
+def test_models_share_a_metrics_head_and_differ_by_label():
+    one, two = Counter("n_total", "N.", "code"), Counter("n_total", "N.", "code")
+    plain = [Gauge("up", "Up.", lambda: {"": 1.0}) for _ in range(2)]
+    one.add(2, 200)
+    text = prometheus_by("model", {"a": (one, plain[0]), 'b"': (two, plain[1])})
+    assert text.splitlines() == [
+        "# HELP n_total N.",
+        "# TYPE n_total counter",
+        'n_total{model="a",code="200"} 2',
+        "# HELP up Up.",
+        "# TYPE up gauge",
+        'up{model="a"} 1',
+        'up{model="b\\""} 1',
+    ]
+
+
+def test_no_model_has_no_metrics():
+    assert prometheus_by("model", {}) == ""

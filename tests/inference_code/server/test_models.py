@@ -29,6 +29,9 @@ def test_a_model_is_loaded_listed_asked_and_unloaded(server):
     }
     assert server.ask("GET", "/models/m%2F1").json()["modelName"] == "m/1"
     assert server.ask("POST", "/models/m%2F1/invoke", b'{"x": 4}').json()["answer"] == 8
+    assert (
+        'inference_batch_size_count{model="m/1"} 1' in server.ask("GET", "/metrics").body.decode()
+    )
     assert load(server).status == 409
     assert server.ask("DELETE", "/models/m%2F1").status == 200
     assert server.ask("POST", "/models/m%2F1/invoke", b'{"x": 4}').status == 404
