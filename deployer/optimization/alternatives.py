@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import onnx
+
 from deployer.errors import InputError
 from deployer.optimization import integer
+from deployer.optimization.onnxfile import save
 from deployer.optimization.quantize import Build, Rung, prepare
 from deployer.optimization.session import Arrays, Session
 from inference_code.contract import TensorSpec
@@ -39,7 +41,8 @@ def _check_inputs(name: str, given: Sequence[TensorSpec], wanted: Sequence[Tenso
 
 def _as_it_is(path: Path) -> Build:
     def build(source: Path, calibration: Arrays, target: Path, exclude: frozenset[str]) -> None:
-        shutil.copyfile(path, target)
+        # Loaded and written anew: weights beside it come along under a name of their own.
+        save(onnx.load(str(path)), target)
 
     return build
 

@@ -35,10 +35,11 @@ def build(
     *,
     static: bool,
     reduce_range: bool,
+    table_bits: int = 8,
 ) -> None:
     """Write equalised int8 of ``source`` to ``target``; layers named in ``exclude`` stay FP32.
 
-    Raises ValueError when the model has nothing to quantize this way.
+    ``table_bits`` is 8 or 4. Raises ValueError when the model has nothing to quantize this way.
     """
     model = onnx.load(str(source))
     graph.gemm_to_matmul(model)
@@ -53,7 +54,13 @@ def build(
         for strength in STRENGTHS:
             path = Path(folder) / f"{strength}.onnx"
             made = quantize(
-                model, found, strength, static=static, reduce_range=reduce_range, exclude=exclude
+                model,
+                found,
+                strength,
+                static=static,
+                reduce_range=reduce_range,
+                exclude=exclude,
+                table_bits=table_bits,
             )
             save(made, path)
             given = Session(path).outputs_for(few, SEARCH_ROWS)
@@ -69,11 +76,12 @@ def quantize(
     static: bool,
     reduce_range: bool,
     exclude: frozenset[str] = frozenset(),
+    table_bits: int = 8,
 ) -> onnx.ModelProto:
     """Return a copy of ``model`` with its layers and tables in int8."""
     made = copied(model)
     after = equalize(made, found, strength)
-    shrink_tables(made)
+    shrink_tables(made, table_bits)
     _quantize_layers(made, after if static else None, 63 if reduce_range else 127, exclude)
     graph.use_contrib(made)
     graph.drop_unused(made)

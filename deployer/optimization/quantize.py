@@ -100,6 +100,7 @@ def rungs(*, reduce_range: bool) -> tuple[Rung, ...]:
             mixes=True,
             dynamic_scales=True,
         ),
+        Rung("int8-int4-tables", "int8+int4", _int4_tables(reduce_range), mixes=True),
         *(
             Rung(f"int8-static-{method}", "int8", _static(method, reduce_range), mixes=True)
             for method in ("minmax", "entropy", "percentile")
@@ -116,6 +117,7 @@ def rungs(*, reduce_range: bool) -> tuple[Rung, ...]:
         ),
         Rung("int8-weights", "int8-weights", _weights(8)),
         Rung("int4-weights", "int4-weights", _weights(4)),
+        Rung("fp16", "fp16", _fp16),
     )
 
 
@@ -127,6 +129,37 @@ def _optimized(source: Path, calibration: Arrays, target: Path, exclude: frozens
 
 def _equalized(static: bool, reduce_range: bool) -> Build:
     return partial(integer.build, static=static, reduce_range=reduce_range)
+
+
+def _int4_tables(reduce_range: bool) -> Build:
+    """Equalised static int8, look-up tables in 4 bits."""
+
+    def build(source: Path, calibration: Arrays, target: Path, exclude: frozenset[str]) -> None:
+        nodes = onnx.load(str(source), load_external_data=False).graph.node
+        if all(node.op_type != "Gather" for node in nodes):
+            raise ValueError("the model has no look-up tables")
+        integer.build(
+            source,
+            calibration,
+            target,
+            exclude,
+            static=True,
+            reduce_range=reduce_range,
+            table_bits=4,
+        )
+
+    return build
+
+
+def _fp16(source: Path, calibration: Arrays, target: Path, exclude: frozenset[str]) -> None:
+    """Half precision inside, float at the ends: faster where the processor computes in it."""
+    with quiet():
+        from onnxruntime.transformers.float16 import convert_float_to_float16
+
+        made = convert_float_to_float16(
+            onnx.load(str(source)), keep_io_types=True, disable_shape_infer=True
+        )
+    save(made, target)
 
 
 def _dynamic(per_channel: bool, reduce_range: bool) -> Build:

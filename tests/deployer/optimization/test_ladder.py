@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 
 from deployer.errors import ConditionFailed, DeployerError, InputError
-from deployer.optimization import ladder
+from deployer.optimization import ladder, quantize
 from deployer.optimization.session import Session
 
 pytestmark = pytest.mark.optimize
@@ -285,3 +286,25 @@ def test_timing_leaves_the_floating_point_mode_of_the_process_alone(
     """Smallest numbers stay numbers: a session that flushes them to zero does so for the whole thread."""
     Session(classifier, threads=1).run(calibration)
     assert float.fromhex("0x1p-1074") * 1.0 > 0
+
+
+def test_model_with_its_weights_beside_it_climbs_every_rung(
+    classifier: Path, calibration: Any, evaluation: Any, tmp_path: Path
+) -> None:
+    beside = tmp_path / "in/model.onnx"
+    beside.parent.mkdir()
+    whole = onnx.load(str(classifier))
+    onnx.save(
+        whole, str(beside), save_as_external_data=True, location="model.data", size_threshold=0
+    )
+    names = [rung.name for rung in quantize.rungs(reduce_range=False)]
+    out = tmp_path / "out"
+    report = climb(beside, calibration, evaluation, out, names, alternatives={"other": beside})
+    failed = {rung.name: rung.reason for rung in report.rungs if rung.status == "failed"}
+    # The classifier has no table to look up; nothing else may fail.
+    assert list(failed) == ["int8-int4-tables"]
+    assert "no look-up tables" in failed["int8-int4-tables"]
+    for rung in report.rungs:
+        if rung.variant is not None:
+            assert Session(rung.variant.path).run({"features": evaluation["features"][:2]}).size
+    assert (out / "best.onnx").is_file()
