@@ -91,7 +91,7 @@ def request_schema(specs: Sequence[TensorSpec]) -> dict[str, Any]:
     if len(specs) == 1:
         (name,) = whole
         forms = [{"instances": _list(rows[name])}, {"inputs": whole[name]}, {"inputs": by_name}]
-    return {"anyOf": [{**_object(form), "additionalProperties": True} for form in forms]}
+    return {"anyOf": [_form(form) for form in forms]}
 
 
 def answer_schema(specs: Sequence[TensorSpec]) -> dict[str, Any]:
@@ -101,17 +101,39 @@ def answer_schema(specs: Sequence[TensorSpec]) -> dict[str, Any]:
     return {"anyOf": [_object({"predictions": {"type": "array"}}), _object({"outputs": outputs})]}
 
 
+def _form(properties: dict[str, Any]) -> dict[str, Any]:
+    # Whoever sends both is taken at its instances.
+    alone = {} if "instances" in properties else {"not": {"required": ["instances"]}}
+    return {**_object(properties), "additionalProperties": True, **alone}
+
+
 def _schema(dtype: str, shape: Sequence[int | None], nullable: bool = False) -> dict[str, Any]:
-    kind = {"str": "string", "bool": "boolean"}.get(
-        dtype, "number" if "float" in dtype else "integer"
-    )
-    schema: dict[str, Any] = {"type": [kind, "null"] if nullable else kind}
+    schema: dict[str, Any] = {"type": [_kind(dtype), "null"]} if nullable else _cell(dtype)
     for size in reversed(shape):
         # An empty list has lost the shape of what it would hold, so a request's is refused.
         free = {} if nullable else {"minItems": 1}
         limits = free if size is None else {"minItems": size, "maxItems": size}
         schema = {"type": "array", "items": schema, **limits}
     return schema
+
+
+def _kind(dtype: str) -> str:
+    return {"str": "string", "bool": "boolean"}.get(
+        dtype, "number" if "float" in dtype else "integer"
+    )
+
+
+def _cell(dtype: str) -> dict[str, Any]:
+    """Return what one number of a request may be: within its type's range; true and false count as 1 and 0."""
+    if dtype in ("str", "bool"):
+        return {"type": _kind(dtype)}
+    info: Any = np.finfo(dtype) if "float" in dtype else np.iinfo(dtype)
+    kind: Any = float if "float" in dtype else int
+    return {
+        "type": [_kind(dtype), "boolean"],
+        "minimum": kind(info.min),
+        "maximum": kind(info.max),
+    }
 
 
 def _list(items: dict[str, Any]) -> dict[str, Any]:

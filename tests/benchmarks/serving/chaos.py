@@ -50,8 +50,8 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="deployer-chaos-") as name:
         model_dir, bodies = moody(Path(name))
         right = golden(model_dir, bodies)
-        load_apart(options.server_core)
         record = Record("chaos", "small-cnn", options.results)
+        load_apart(options.server_core)
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             for fault in (faults.ALL[name] for name in chosen):
                 row = runner.run(_case(fault, model_dir, bodies, Judge(right), options))

@@ -103,11 +103,11 @@ def _server(record: Record, folder: Path, options: argparse.Namespace) -> None:
 async def _wire(
     server: Server, bodies: list[Body], judge: Judge, count: int, seed: int
 ) -> tuple[dict[str, Any], list[str]]:
-    """Flood, a quarter to warm up; compare memory before and after the rest."""
-    statuses = await fuzz_wire.flood(server.port, seed, count // 4, bodies)
+    """Flood, half of it to warm up; compare memory before and after the rest."""
+    statuses = await fuzz_wire.flood(server.port, seed, count // 2, bodies)
     await asyncio.sleep(1.0)
     before_mb, before_files = server.memory_mb(), server.open_files()
-    statuses += await fuzz_wire.flood(server.port, seed + 1, count - count // 4, bodies)
+    statuses += await fuzz_wire.flood(server.port, seed + 1, count - count // 2, bodies)
     await asyncio.sleep(1.0)
     grown_mb = round(server.memory_mb() - before_mb, 2)
     load = Load(server.port, bodies, judge)
@@ -162,7 +162,7 @@ def _contract(
         "part": "schemathesis",
         "inputs": int(cases[1].replace(",", "")) if cases else 0,
         "finding": "; ".join(sorted(set(failures))) or (done.stderr if done.returncode else ""),
-        "log": done.stdout[-3000:] if done.returncode else "",
+        "log": done.stdout[-9000:] if done.returncode else "",
     }
     return row, ["finding"] if done.returncode or not cases else []
 

@@ -43,8 +43,8 @@ def main() -> int:
     more_files()
     with subject(options) as what, asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         judge = Judge(golden(what.model_dir, what.bodies))
-        load_apart(options.server_core)
         record = Record("overload", what.name, options.results)
+        load_apart(options.server_core)
         for times in (float(text) for text in options.times.split(",")):
             row = runner.run(_case(what, judge, times, options, options.seconds))
             record.add(row, _missed(row, options.objective_ms))

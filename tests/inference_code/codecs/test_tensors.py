@@ -174,3 +174,16 @@ def test_rows_of_floats_are_what_numpy_makes_of_them(rows):
 def test_rows_that_cannot_be_packed_are_refused(row):
     with pytest.raises(BadRequest):
         read({"instances": [row]})
+
+
+def test_the_schema_of_a_request_says_what_is_read():
+    specs = [TensorSpec("x", "float32", (None, 2)), TensorSpec("n", "int8", (None,))]
+    instances, by_name = tensors.request_schema(specs)["anyOf"]
+    cells = by_name["properties"]["inputs"]["properties"]
+    assert cells["x"]["minItems"] == 1  # an empty list would have no shape
+    assert cells["x"]["items"]["items"]["type"] == ["number", "boolean"]
+    assert cells["x"]["items"]["items"]["maximum"] == float(np.finfo(np.float32).max)
+    assert (cells["n"]["items"]["minimum"], cells["n"]["items"]["maximum"]) == (-128, 127)
+    assert by_name["not"] == {"required": ["instances"]}
+    assert "not" not in instances
+    json.dumps(by_name)
