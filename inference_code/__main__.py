@@ -1,4 +1,4 @@
-"""``python -m inference_code serve | check | bench``; the container's entry point, too."""
+"""``python -m inference_code serve | check | bench | tune``; the container's entry point, too."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def _serve(settings: Settings, options: argparse.Namespace) -> int:
 
     port = options.port if options.port is not None else _port_from_environment()
     sight = Sight(options.access_log, options.emf_s)
-    return serve(settings, options.host, port, sight)
+    return serve(settings, options.host, port, sight, options.client_limit)
 
 
 def _check(settings: Settings, options: argparse.Namespace) -> int:
@@ -68,19 +68,39 @@ def _bench(settings: Settings, options: argparse.Namespace) -> int:
     return 0
 
 
+def _tune(settings: Settings, options: argparse.Namespace) -> int:
+    from inference_code.bench.tuning import tune
+
+    result = tune(settings, options.seconds, options.cores)
+    sys.stdout.write(json.dumps(result) + "\n")
+    return 0
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="inference_code", description=__doc__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     shared = argparse.ArgumentParser(add_help=False)
     shared.add_argument("--model-dir", type=Path, default=Path(MODEL_DIR), metavar="DIR")
     shared.add_argument("--threads", type=int, metavar="N", help="threads within one inference")
-    shared.add_argument("--max-batch", type=int, metavar="N", help="most requests per inference")
+    shared.add_argument(
+        "--max-batch",
+        type=int,
+        metavar="N",
+        help="most requests per inference; 1 makes answers independent of other requests",
+    )
     serve = commands.add_parser("serve", parents=[shared], help="serve over HTTP until SIGTERM")
     serve.add_argument("--host", default="0.0.0.0")  # noqa: S104 - a container's port must be reachable
     serve.add_argument("--port", type=int, help=f"default: {PORT_ENV} or {DEFAULT_PORT}")
     serve.add_argument("--workers", type=int, metavar="N", help="processes with a model each")
     serve.add_argument("--max-wait-ms", type=float, metavar="MS", help="longest wait for a batch")
     serve.add_argument("--queue-limit", type=int, metavar="N", help="requests that may wait")
+    serve.add_argument(
+        "--client-limit",
+        type=int,
+        default=0,
+        metavar="N",
+        help="requests in flight per client (429)",
+    )
     serve.add_argument("--max-body-bytes", type=int, metavar="N")
     serve.add_argument("--request-timeout-s", type=float, metavar="S")
     serve.add_argument("--drain-s", type=float, metavar="S", help="time from SIGTERM to exit")
@@ -99,6 +119,12 @@ def _parser() -> argparse.ArgumentParser:
     bench.add_argument("--batch-sizes", type=_sizes, default=(1, 2, 4, 8), metavar="1,2,4")
     bench.add_argument("--seconds", type=float, default=2.0, metavar="S", help="per batch size")
     bench.set_defaults(run=_bench)
+    tune = commands.add_parser(
+        "tune", parents=[shared], help="measure workers x threads, print JSON"
+    )
+    tune.add_argument("--seconds", type=float, default=2.0, metavar="S", help="per split")
+    tune.add_argument("--cores", type=int, metavar="N", help="default: those this process may use")
+    tune.set_defaults(run=_tune)
     return parser
 
 

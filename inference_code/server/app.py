@@ -21,6 +21,7 @@ from inference_code.engine.arena import LARGE_BYTES, Slot
 from inference_code.engine.engine import Engine
 from inference_code.engine.frames import URGENCY
 from inference_code.engine.log import log
+from inference_code.engine.pool import Job
 from inference_code.errors import (
     BadRequest,
     MethodNotAllowed,
@@ -30,6 +31,7 @@ from inference_code.errors import (
 )
 from inference_code.metrics import TEXT_TYPE, Counter, Gauge, Histogram, prometheus
 from inference_code.server import openapi, tracing
+from inference_code.server.clients import ClientLimit, Seat, client_of
 from inference_code.server.connection import Connection
 from inference_code.server.exchange import Exchange
 
@@ -48,10 +50,15 @@ _SCRATCH_BYTES = 32 * 1024
 class Application:
     """Routes requests to the engine and answers the rest itself."""
 
-    def __init__(self, engine: Engine, access_log: bool = False) -> None:
-        """Route to ``engine``; ``access_log`` logs every request, not only those that fail here."""
+    def __init__(self, engine: Engine, access_log: bool = False, client_limit: int = 0) -> None:
+        """Route to ``engine``.
+
+        ``access_log`` logs every request, not only those that fail here; ``client_limit`` is the most
+        requests that one client may have in flight, 0 for no limit.
+        """
         self.engine = engine
         self.access_log = access_log
+        self._clients = ClientLimit(client_limit) if client_limit else None
         self.max_body_bytes = engine.settings.serving.max_body_bytes
         self.draining = False
         self.scratch = memoryview(bytearray(_SCRATCH_BYTES))
@@ -149,17 +156,31 @@ class Application:
         priority = headers.get(b"priority")
         urgency = URGENCY if priority is None else _urgency(priority)
         deadline = headers.get(DEADLINE_HEADER)
+        timeout_s = None if deadline is None else _seconds(deadline)
+        seat = self._seat(exchange)
 
         def done(status: int, content_type: bytes, body: bytes) -> None:
+            if seat is not None:
+                seat.leave()
             self.latency.observe(time.monotonic() - exchange.started_s)
             self.requests.add(1, status)
             if status >= 500 or self.access_log:
                 self._log(exchange, status)
             exchange.answer(status, content_type, body, tracing.response_headers(headers))
 
-        timeout_s = None if deadline is None else _seconds(deadline)
-        job = engine.submit(exchange.body, key, timeout_s, done, urgency)
-        exchange.cancel = None if job is None else partial(engine.cancel, job)
+        try:
+            job = engine.submit(exchange.body, key, timeout_s, done, urgency)
+        except RequestError:
+            if seat is not None:
+                seat.leave()
+            raise
+        if job is not None:
+            exchange.cancel = partial(_cancel, engine, job, seat)
+
+    def _seat(self, exchange: Exchange) -> Seat | None:
+        if self._clients is None:
+            return None
+        return self._clients.enter(client_of(exchange.headers, exchange.connection.peer))
 
     def _ping(self, exchange: Exchange) -> None:
         reason = "draining" if self.draining else self.unhealthy()
@@ -218,6 +239,12 @@ class Application:
         if error.retry_after_s is not None:
             extra += b"retry-after: %d\r\n" % max(1, round(error.retry_after_s))
         exchange.answer(error.status, _JSON, jsontext.write(content), extra)
+
+
+def _cancel(engine: Engine, job: Job, seat: Seat | None) -> None:
+    engine.cancel(job)
+    if seat is not None:
+        seat.leave()
 
 
 def _seconds(header: bytes) -> float:

@@ -270,6 +270,12 @@ class Connection(asyncio.BufferedProtocol):
         if self._paused and len(self._pending) < MAX_PIPELINED:
             self._resume()
 
+    @property
+    def peer(self) -> bytes:
+        """The address at the other end, without its port; b"" when it is gone."""
+        name = self._transport and self._transport.get_extra_info("peername")
+        return str(name[0]).encode() if name else b""
+
     def expire(self) -> None:
         """The deadline has passed: say so if a request was half sent, and close."""
         if self._lingering or self._transport is None or self._pending:

@@ -25,6 +25,10 @@ class Flushing(Protocol):
     def flush(self) -> None:
         """Send the answers that are due."""
 
+    @property
+    def peer(self) -> bytes:
+        """The address at the other end, without its port."""
+
 
 class Exchange:
     """One request and its answer."""

@@ -46,8 +46,8 @@ _JSON = JSON_TYPE.encode()
 class MultiModelApplication(Application):
     """Serves ``/models`` beside ``/ping`` and ``/metrics``; its own engine is never started."""
 
-    def __init__(self, engine: Engine, access_log: bool = False) -> None:
-        super().__init__(engine, access_log)
+    def __init__(self, engine: Engine, access_log: bool = False, client_limit: int = 0) -> None:
+        super().__init__(engine, access_log, client_limit)
         self._root = Path(os.environ.get(ROOT_ENV, DEFAULT_ROOT)).resolve()
         self._engines: dict[str, Engine] = {}
         self._urls: dict[str, str] = {}

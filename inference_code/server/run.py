@@ -33,11 +33,16 @@ class Sight:
     emf_s: float = 0.0
 
 
-def serve(settings: Settings, host: str, port: int, sight: Sight | None = None) -> int:
-    """Serve until SIGTERM or SIGINT; return the exit code. Raises StartupError when it cannot start."""
+def serve(
+    settings: Settings, host: str, port: int, sight: Sight | None = None, client_limit: int = 0
+) -> int:
+    """Serve until SIGTERM or SIGINT; return the exit code. Raises StartupError when it cannot start.
+
+    ``client_limit`` is the most requests one client may have in flight, 0 for no limit.
+    """
     sock = bind(host, port)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        return runner.run(_serve(settings, sock, sight or Sight()))
+        return runner.run(_serve(settings, sock, sight or Sight(), client_limit))
 
 
 def bind(host: str, port: int) -> socket.socket:
@@ -57,14 +62,14 @@ def bind(host: str, port: int) -> socket.socket:
     return sock
 
 
-async def _serve(settings: Settings, sock: socket.socket, sight: Sight) -> int:
+async def _serve(settings: Settings, sock: socket.socket, sight: Sight, client_limit: int) -> int:
     loop = asyncio.get_running_loop()
     stop: asyncio.Future[signal.Signals] = loop.create_future()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, _once, stop, number)
     engine = Engine(settings)
     many = os.environ.get(MULTI_MODEL_ENV, "").lower() == "true"
-    app = (MultiModelApplication if many else Application)(engine, sight.access_log)
+    app = (MultiModelApplication if many else Application)(engine, sight.access_log, client_limit)
     server = await loop.create_server(app.connection, sock=sock)
     host, port = sock.getsockname()[:2]
     log("listening", model=settings.name, url=f"http://{host}:{port}")
