@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import fcntl
+import glob
 import os
 import shutil
 import tempfile
@@ -18,25 +20,45 @@ REPORT = "ladder.json"
 BEST = "best.onnx"
 LATENCIES = "latencies.json"
 RUNGS = "rungs"
+_CLAIM = ".claimed"
 
 
 @contextmanager
 def workspace(out: Path) -> Iterator[Path]:
-    """Give an empty folder beside ``out``, removed at the end. Raises EnvironmentProblem when none can be made."""
+    """Give a folder beside ``out``, removed at the end. Raises EnvironmentProblem when none can be made.
+
+    What a killed climb to the same ``out`` left behind is removed as well.
+    """
     if out.exists() and not out.is_dir():
         raise InputError(f"{str(out)!r} is a file; the ladder writes a folder")
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
+        _sweep(out)
         folder = Path(tempfile.mkdtemp(dir=out.parent, prefix=f".{out.name}-"))
     except OSError as error:
         raise EnvironmentProblem(
             f"cannot write beside {str(out)!r}: {error.strerror}",
             hint="choose another folder with -o",
         ) from error
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+    with (folder / ".claim").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        # Only under its final name can a claim be taken for an abandoned one, and then it is held.
+        (folder / ".claim").rename(folder / _CLAIM)
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _sweep(out: Path) -> None:
+    """Remove the folders whose owner is gone: a lock ends with its process, however that ended."""
+    for claim in out.parent.glob(f".{glob.escape(out.name)}-*/{_CLAIM}"):
+        with claim.open() as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                continue  # in use
+            shutil.rmtree(claim.parent, ignore_errors=True)
 
 
 def publish(report: LadderReport, latencies: str, folder: Path, out: Path) -> LadderReport:
