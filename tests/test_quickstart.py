@@ -11,7 +11,12 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-TARGETS = ("sagemaker ml.c7i.large", "sagemaker ml.c5.large", "serverless 2 GB", "ec2-fleet c7i.large")
+TARGETS = (
+    "sagemaker ml.c7i.large",
+    "sagemaker ml.c5.large",
+    "serverless 2 GB",
+    "ec2-fleet c7i.large",
+)
 
 
 @pytest.mark.slow
@@ -41,5 +46,3 @@ def test_the_main_job_ends_in_a_report_that_adds_up(tmp_path: Path) -> None:
         assert abs(per_thousand - Decimal(candidate["usd_per_thousand"])) < Decimal("1e-12")
         assert candidate["successes"] + candidate["failures"] == report["trace"]["requests"]
     assert all((tmp_path / "report" / name).is_file() for name in ("index.html", "report.md"))
-
-
