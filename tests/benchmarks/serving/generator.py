@@ -1,4 +1,9 @@
-"""A closed-loop HTTP client: N connections, each sends its next request when the last is answered."""
+"""An HTTP client that makes load: closed loop, or open loop at a rate.
+
+Closed: N connections, each sends its next request when the last is answered. Open: requests are due at Poisson
+times whatever the server does, go out on the first of N connections that is free, and their latency counts from
+the time they were due.
+"""
 
 from __future__ import annotations
 
@@ -6,14 +11,19 @@ import asyncio
 import json
 import sys
 import time
+from collections import deque
 from pathlib import Path
 
 import httptools
+import numpy as np
 import uvloop
+
+#: Connections of the open loop; a request that is due while all are taken waits, and the wait counts.
+OPEN_CONNECTIONS = 128
 
 
 class Client(asyncio.Protocol):
-    """One connection."""
+    """One connection, which carries one request at a time."""
 
     def __init__(self, load: Load) -> None:
         self._load = load
@@ -21,7 +31,7 @@ class Client(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = transport
-        self._send()
+        self._load.free(self)
 
     def data_received(self, data: bytes) -> None:
         self._parser.feed_data(data)
@@ -34,11 +44,12 @@ class Client(asyncio.Protocol):
         self._load.record(self._parser.get_status_code(), now - self._start, now)
         self._parser = httptools.HttpResponseParser(self)
         if not self._load.over:
-            self._send()
+            self._load.free(self)
 
-    def _send(self) -> None:
-        self._start = time.perf_counter()
-        self._transport.write(self._load.next_request())  # type: ignore[attr-defined]
+    def send(self, request: bytes, due_s: float) -> None:
+        """Send one request, whose latency counts from ``due_s``."""
+        self._start = due_s
+        self._transport.write(request)  # type: ignore[attr-defined]
 
 
 class Load:
@@ -52,7 +63,12 @@ class Load:
         self.latencies: list[float] = []
         self.statuses: dict[int, int] = {}
         self.lost = 0
+        self.lag_s = 0.0
         self.over = False
+
+    def free(self, client: Client) -> None:
+        """A connection can take a request: the next one, at once."""
+        client.send(self.next_request(), time.perf_counter())
 
     def next_request(self) -> bytes:
         self._turn += 1
@@ -64,6 +80,49 @@ class Load:
             self.statuses[status] = self.statuses.get(status, 0) + 1
             if status == 200:
                 self.latencies.append(latency_s)
+
+    async def run(self) -> None:
+        """Return when the time is over."""
+        while not self.over:
+            await asyncio.sleep(0.05)
+
+
+class OpenLoad(Load):
+    """Requests at Poisson times."""
+
+    def __init__(self, requests: list[bytes], warm_s: float, seconds: float, rate: float) -> None:
+        super().__init__(requests, warm_s, seconds)
+        count = int(rate * (warm_s + seconds) * 1.05) + 50
+        gaps = np.random.default_rng(2).exponential(1.0 / rate, count)
+        self._due = deque((self._from - warm_s + np.cumsum(gaps)).tolist())
+        self._idle: list[Client] = []
+        self._wake: asyncio.TimerHandle | None = None
+
+    def free(self, client: Client) -> None:
+        """A connection can take a request: one that is overdue, or it waits for the next."""
+        self._idle.append(client)
+        self._send_due()
+
+    def _send_due(self) -> None:
+        now = time.perf_counter()
+        due, idle = self._due, self._idle
+        while due and idle and due[0] <= now:
+            idle.pop().send(self.next_request(), due.popleft())
+        if due and due[0] > now and self._wake is None:
+            self._wake = asyncio.get_running_loop().call_later(due[0] - now, self._woken)
+
+    def _woken(self) -> None:
+        self._wake = None
+        if self._due:
+            # Of a client that cannot keep up the figures would be its own.
+            self.lag_s = max(self.lag_s, time.perf_counter() - self._due[0] if self._idle else 0.0)
+        self._send_due()
+
+    async def run(self) -> None:
+        """Return when the time is over and the answers are there, or have been waited for long enough."""
+        while time.perf_counter() < self._until:
+            await asyncio.sleep(0.05)
+        self._due.clear()
 
 
 def requests(folder: Path, content_type: str) -> list[bytes]:
@@ -78,18 +137,27 @@ async def drive(port: int, load: Load, connections: int, seconds: float) -> dict
     loop = asyncio.get_running_loop()
     for _ in range(connections):
         await loop.create_connection(lambda: Client(load), "127.0.0.1", port)
-    while not load.over:
-        await asyncio.sleep(0.05)
+    await load.run()
     found = sorted(load.latencies)
     at = {f"p{q}_ms": round(1000 * found[int(len(found) * q / 100)], 3) for q in (50, 99) if found}
     refused = {str(status): count for status, count in load.statuses.items() if status != 200}
-    return {"rps": round(len(found) / seconds, 1), **at, "refused": refused, "lost": load.lost}
+    return {
+        "rps": round(len(found) / seconds, 1),
+        **at,
+        "refused": refused,
+        "lost": load.lost,
+        "client_lag_ms": round(1000 * load.lag_s, 2),
+    }
 
 
 def main() -> None:
-    """``generator.py PORT BODIES CONTENT_TYPE CONNECTIONS SECONDS``: print one JSON object."""
-    port, folder, content_type, connections, seconds = sys.argv[1:6]
-    load = Load(requests(Path(folder), content_type), warm_s=1.0, seconds=float(seconds))
+    """``generator.py PORT BODIES CONTENT_TYPE CONNECTIONS SECONDS [RATE]``: print one JSON object."""
+    port, folder, content_type, connections, seconds, *rest = sys.argv[1:]
+    found = requests(Path(folder), content_type)
+    if rest:
+        load: Load = OpenLoad(found, 1.0, float(seconds), float(rest[0]))
+    else:
+        load = Load(found, 1.0, float(seconds))
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         print(json.dumps(runner.run(drive(int(port), load, int(connections), float(seconds)))))
 

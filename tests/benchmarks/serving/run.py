@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 import psutil
+from generator import OPEN_CONNECTIONS
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[2]
@@ -122,9 +123,11 @@ def measure(name: str, options: argparse.Namespace) -> list[dict[str, Any]]:
         body = next(iter(sorted(options.bodies.iterdir())))
         cold_s = wait_until_ready(port, body, options.content_type)
         likeness = compare(port, options)
+        loads = [(count, None) for count in options.connections]
+        loads += [(OPEN_CONNECTIONS, rate) for rate in options.rates]
         return [
-            {**point(name, port, count, cold_s, server.pid, options), "cosine": likeness}
-            for count in options.connections
+            {**point(name, port, load, cold_s, server.pid, options), "cosine": likeness}
+            for load in loads
         ]
     finally:
         stop(server)
@@ -171,9 +174,15 @@ def numbers(answer: object) -> np.ndarray:
 
 
 def point(
-    name: str, port: int, connections: int, cold_s: float, pid: int, options: argparse.Namespace
+    name: str,
+    port: int,
+    load: tuple[int, float | None],
+    cold_s: float,
+    pid: int,
+    options: argparse.Namespace,
 ) -> dict[str, Any]:
-    """Return one measurement, with the bare loop's rate beside it."""
+    """Return one measurement, with the bare loop's rate beside it; ``load`` is connections and rate."""
+    connections, rate = load
     script = [sys.executable, str(HERE / "peers.py"), "loop", str(options.model_dir),
               str(options.max_batch), str(options.bodies), "0.8"]  # fmt: skip
     loops = [output(script, options.cores[0])]
@@ -181,6 +190,7 @@ def point(
     before = sum(sum(p.cpu_times()[:2]) for p in family)
     arguments = [sys.executable, str(HERE / "generator.py"), str(port), str(options.bodies),
                  options.content_type, str(connections), str(options.seconds)]  # fmt: skip
+    arguments += [] if rate is None else [str(rate)]
     found = output(arguments, options.cores[1])
     cpu_s = sum(sum(p.cpu_times()[:2]) for p in family) - before
     loops.append(output(script, options.cores[0]))
@@ -188,7 +198,7 @@ def point(
     answered = found["rps"] * (options.seconds + 1.0)
     return {
         "server": name,
-        "connections": connections,
+        "load": f"{connections} conns" if rate is None else f"{rate:g}/s open",
         **found,
         "bare_rps": round(bare, 1),
         "ratio": round(found["rps"] / bare, 4),
@@ -213,17 +223,17 @@ def table(points: list[dict[str, Any]]) -> str:
         "cosine",
     )
     lines = [
-        f"{'server':10} {'conns':>5} "
+        f"{'server':10} {'load':>12} "
         + " ".join(f"{c:>9}" for c in columns)
         + "  95% of the median ratio"
     ]
-    keys = sorted({(p["connections"], p["server"]) for p in points})
-    for connections, name in keys:
-        same = [p for p in points if (p["connections"], p["server"]) == (connections, name)]
+    keys = sorted({(p["load"], p["server"]) for p in points})
+    for load, name in keys:
+        same = [p for p in points if (p["load"], p["server"]) == (load, name)]
         medians = [statistics.median(float(p.get(c, 0)) for p in same) for c in columns]
         low, high = interval([float(p["ratio"]) for p in same])
         cells = " ".join(f"{m:9.3f}" for m in medians)
-        lines.append(f"{name:10} {connections:5} {cells}  {low:.3f} to {high:.3f}")
+        lines.append(f"{name:10} {load:>12} {cells}  {low:.3f} to {high:.3f}")
     return "\n".join(lines)
 
 
@@ -255,8 +265,13 @@ def main() -> None:
     parser.add_argument("--content-type", default="application/json")
     parser.add_argument("--max-batch", type=int, default=32)
     parser.add_argument(
-        "--connections", type=lambda s: [int(n) for n in s.split(",")], default=[1, 64]
-    )
+        "--connections", type=lambda s: [int(n) for n in s.split(",") if n], default=[1, 64],
+        metavar="N,...", help="closed loop; empty text for none",
+    )  # fmt: skip
+    parser.add_argument(
+        "--rates", type=lambda s: [float(n) for n in s.split(",")], default=[], metavar="R,...",
+        help="open loop at these requests per second, besides",
+    )  # fmt: skip
     parser.add_argument("--seconds", type=float, default=5.0)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--cores", type=lambda s: [int(n) for n in s.split(",")], default=[0, 1])
