@@ -64,26 +64,16 @@ def optimize(
 
     Raises ConditionFailed, with all written, when the best is not ``require_speedup`` times as fast as FP32.
     """
-    from deployer.optimization import data, ladder, output, sources
+    from deployer.optimization import data, ladder, output
 
     calibration, evaluation = data.arrays(calibration), data.arrays(evaluation)
     if (prune is not None or student is not None) and training is None:
         raise InputError("pruning and distillation need training rows", hint="add --train FILE.npz")
     price = _usd_per_thousand(instance_type, region, threads) if instance_type else None
     with output.workspace(out) as folder:
-        fp32 = sources.as_onnx(model, calibration, folder, seed=seed, say=say)
-        others = dict(alternatives or {})
-        if training is not None:
-            others |= sources.smaller(
-                model,
-                fp32,
-                data.arrays(training),
-                folder,
-                remove=prune,
-                student=student,
-                seed=seed,
-                say=say,
-            )
+        fp32, smaller = _as_onnx(
+            model, calibration, training, folder, prune=prune, student=student, seed=seed, say=say
+        )
         report = ladder.climb(
             fp32,
             calibration=calibration,
@@ -91,7 +81,7 @@ def optimize(
             metric=metric,
             max_drop=max_drop,
             out=out,
-            alternatives=others,
+            alternatives={**(alternatives or {}), **smaller},
             usd_per_thousand=price,
             threads=threads,
             seed=seed,
@@ -102,6 +92,29 @@ def optimize(
     if require_speedup is not None:
         report.require_speedup(require_speedup)
     return report
+
+
+def _as_onnx(
+    model: Any,
+    calibration: Arrays,
+    training: Path | Arrays | None,
+    folder: Path,
+    *,
+    prune: float | None,
+    student: Any,
+    seed: int,
+    say: Say,
+) -> tuple[Path, dict[str, Path]]:
+    """Return the ONNX file of the model and those of its smaller versions by name."""
+    from deployer.optimization import data, sources
+
+    fp32 = sources.as_onnx(model, calibration, folder, seed=seed, say=say)
+    if training is None:
+        return fp32, {}
+    rows = data.arrays(training)
+    return fp32, sources.smaller(
+        model, fp32, rows, folder, remove=prune, student=student, seed=seed, say=say
+    )
 
 
 def _usd_per_thousand(instance_type: str, region: str, threads: int) -> Callable[[float], Decimal]:

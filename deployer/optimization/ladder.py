@@ -6,7 +6,7 @@ Two climbs with the same inputs, seed and recorded latencies choose the same run
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from deployer.errors import EnvironmentProblem, InputError
@@ -64,10 +64,7 @@ def climb(
     """
     say = progress or _silent
     _check_numbers(max_drop, threads, batch_sizes)
-    machine = hardware.detect()
-    reduce_range = not hardware.has_int8_dot(machine)
-    chosen = _chosen(rungs, machine, reduce_range=reduce_range)
-    not_tried = openvino.not_tried() if rungs is None else {}
+    tried = _tried(rungs)
     with output.workspace(out) as folder:
         judge = _judge(
             model,
@@ -83,18 +80,29 @@ def climb(
             usd_per_thousand=usd_per_thousand,
             recorded=records.load(latencies) if latencies else None,
         )
-        inputs = judge.session.inputs
-        others = alternative_rungs(alternatives or {}, inputs, reduce_range=reduce_range)
-        say(f"fp32: {metric} {judge.fp32.score:.4f}, {judge.fp32.size_bytes / 1e6:.1f} MB")
-        for name, reason in not_tried.items():
-            say(f"{name}: not tried, {reason}")
-        results = _climb(judge, (*chosen, *others), say)
-        found = _conclude(judge, results, machine, not_tried)
-        report = output.publish(found, records.dumps(results), folder, out)
+        report = _climbed(judge, tried, alternatives or {}, out, say)
     say(report.conclusion)
     if require_speedup is not None:
         report.require_speedup(require_speedup)
     return report
+
+
+def _climbed(
+    judge: Judge,
+    tried: _Tried,
+    alternatives: Mapping[str, Path],
+    out: Path,
+    say: Callable[[str], None],
+) -> LadderReport:
+    """Return the report of the climb, with its files in ``out``."""
+    others = alternative_rungs(alternatives, judge.session.inputs, reduce_range=tried.reduce_range)
+    fp32 = judge.fp32
+    say(f"fp32: {judge.metric.name} {fp32.score:.4f}, {fp32.size_bytes / 1e6:.1f} MB")
+    for name, reason in tried.left_out.items():
+        say(f"{name}: not tried, {reason}")
+    results = _climb(judge, (*tried.rungs, *others), say)
+    found = _conclude(judge, results, tried)
+    return output.publish(found, records.dumps(results), judge.folder, out)
 
 
 def _judge(
@@ -191,19 +199,14 @@ def _is_quantized(result: RungResult) -> bool:
     return result.precision.startswith("int")
 
 
-def _conclude(
-    judge: Judge,
-    results: list[RungResult],
-    machine: Mapping[str, str],
-    not_tried: Mapping[str, str],
-) -> LadderReport:
+def _conclude(judge: Judge, results: list[RungResult], tried: _Tried) -> LadderReport:
     kept = [r for r in results if r.status == "kept"]
     right = [r for r in results if r.accuracy and r.accuracy.passed and _is_quantized(r)]
     best, quantized = _pick(kept), _pick(right)
     return LadderReport(
         metric=judge.metric.name,
         max_drop=judge.max_drop,
-        hardware=machine,
+        hardware=tried.machine,
         threads=judge.threads,
         seed=judge.seed,
         fp32=judge.fp32,
@@ -215,7 +218,7 @@ def _conclude(
             "evaluation_rows": len(judge.reference),
             "cases": list(judge.cases),
             "clock": "thread CPU time" if judge.threads == 1 else "wall",
-            "not_tried": dict(not_tried),
+            "not_tried": dict(tried.left_out),
         },
     )
 
@@ -268,6 +271,24 @@ def _check_numbers(max_drop: float, threads: int, batch_sizes: Sequence[int]) ->
         raise InputError(f"threads must be at least 1, not {threads!r}")
     if not batch_sizes or min(batch_sizes) < 1:
         raise InputError(f"batch_sizes must be whole numbers from 1 up, not {tuple(batch_sizes)!r}")
+
+
+@dataclass(frozen=True)
+class _Tried:
+    """The rungs of a climb, the machine that they are for, and why others are left out."""
+
+    machine: Mapping[str, str]
+    reduce_range: bool
+    rungs: tuple[quantize.Rung, ...]
+    left_out: Mapping[str, str]
+
+
+def _tried(names: Sequence[str] | None) -> _Tried:
+    machine = hardware.detect()
+    reduce_range = not hardware.has_int8_dot(machine)
+    left_out = openvino.not_tried() if names is None else {}
+    chosen = _chosen(names, machine, reduce_range=reduce_range)
+    return _Tried(machine, reduce_range, chosen, left_out)
 
 
 def _chosen(
