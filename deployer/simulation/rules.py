@@ -162,6 +162,11 @@ def _with_metric(rules: Rules, metric: str, target: InstanceTarget) -> Rules:
             "scaling.metric 'concurrency' is a SageMaker metric; an EC2 fleet has none",
             hint="use invocations_per_instance or cpu",
         )
+    if metric not in METRICS:
+        raise NotSupported(
+            f"scaling.metric {metric!r} cannot be simulated: nothing says how it follows the traffic",
+            hint=f"simulate with one of {', '.join(METRICS)}",
+        )
     fast = is_fast(metric)
     period_s = scaling.HIGH_RESOLUTION_PERIOD_S if fast else scaling.STANDARD_PERIOD_S
     return rules._replace(metric=METRICS[metric], period_s=period_s)

@@ -21,7 +21,7 @@ from deployer.simulation.serverless import Containers
 from deployer.simulation.world import OK, Requests, Serving
 from deployer.spec import serde
 from deployer.spec.deployment import DeploymentSpec
-from deployer.spec.scaling import QueueBacklog, TargetTracking
+from deployer.spec.scaling import Fixed, QueueBacklog, TargetTracking
 from deployer.spec.target import (
     Ec2Fleet,
     Local,
@@ -49,6 +49,11 @@ def simulate(trace: TrafficTrace, profile: Profile, spec: DeploymentSpec, seed: 
         raise InputError(f"seed must not be negative, not {seed!r}")
     match spec.target:
         case SageMakerServerless():
+            if not isinstance(spec.scaling, Fixed):
+                raise NotSupported(
+                    "scaling of provisioned concurrency cannot be simulated yet",
+                    hint="simulate without [scaling]: provisioned_concurrency then stays as it is",
+                )
             return _serverless(trace, profile, spec, spec.target, seed)
         case SageMakerBatch():
             raise NotSupported(

@@ -9,7 +9,14 @@ from types import MappingProxyType
 from deployer.errors import SpecError
 from deployer.spec import checks
 from deployer.spec.rollout import AllAtOnce, Rollout
-from deployer.spec.scaling import Fixed, QueueBacklog, ScalingPolicy
+from deployer.spec.scaling import (
+    PROVISIONED,
+    Fixed,
+    QueueBacklog,
+    ScalingPolicy,
+    Scheduled,
+    TargetTracking,
+)
 from deployer.spec.target import (
     Local,
     SageMakerAsync,
@@ -56,12 +63,30 @@ class DeploymentSpec:
         checks.name("name", self.name)
         if not self.bundle:
             raise SpecError("bundle", "is empty", hint="give the path of a bundle")
-        fixed_only = isinstance(self.target, SageMakerServerless | SageMakerBatch)
-        if fixed_only and not isinstance(self.scaling, Fixed):
-            raise SpecError("scaling", f"a {self.target.kind} target scales by itself")
+        if isinstance(self.target, SageMakerBatch) and not isinstance(self.scaling, Fixed):
+            raise SpecError("scaling", "a sagemaker-batch target has no fleet to scale")
+        if isinstance(self.target, SageMakerServerless):
+            _check_serverless(self.target, self.scaling)
+        elif getattr(self.scaling, "metric", "") == PROVISIONED:
+            raise SpecError(
+                "scaling.metric", f"{PROVISIONED} has no meaning for a {self.target.kind} target"
+            )
         if isinstance(self.scaling, QueueBacklog) and not isinstance(
             self.target, SageMakerAsync | Local
         ):
             raise SpecError(
                 "scaling.kind", f"queue-backlog has no meaning for a {self.target.kind} target"
             )
+
+
+def _check_serverless(target: SageMakerServerless, scaling: ScalingPolicy) -> None:
+    """Refuse a policy that a serverless endpoint has no use for: only provisioned concurrency can scale."""
+    if isinstance(scaling, Fixed):
+        return
+    tracks = isinstance(scaling, TargetTracking) and scaling.metric == PROVISIONED
+    if not tracks and not isinstance(scaling, Scheduled):
+        raise SpecError("scaling", f"a {target.kind} target scales by itself")
+    if not target.provisioned_concurrency:
+        raise SpecError(
+            "target.provisioned_concurrency", "must be at least 1 for a policy to scale it"
+        )

@@ -2,13 +2,47 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import ClassVar
 
 from deployer.errors import SpecError
 from deployer.spec import checks
+from deployer.spec.records import QUIET
 
-METRICS = ("invocations_per_instance", "cpu", "concurrency")
+CUSTOM = "custom"
+PROVISIONED = "provisioned_concurrency"
+METRICS = ("invocations_per_instance", "cpu", "concurrency", PROVISIONED, CUSTOM)
+STATISTICS = ("Average", "Minimum", "Maximum", "Sum", "SampleCount")
+
+
+@dataclass(frozen=True)
+class CustomMetric:
+    """A CloudWatch metric of yours, per instance: it must fall when instances are added."""
+
+    namespace: str
+    name: str
+    statistic: str = "Average"
+    dimensions: Mapping[str, str] = field(
+        default_factory=lambda: MappingProxyType({}), metadata=QUIET
+    )
+    unit: str = field(default="", metadata=QUIET)
+
+    def __post_init__(self) -> None:
+        for key in ("namespace", "name"):
+            if not getattr(self, key):
+                raise SpecError(f"scaling.custom.{key}", "is empty")
+        checks.one_of("scaling.custom.statistic", self.statistic, STATISTICS)
+
+
+def _metric(metric: str, custom: CustomMetric | None) -> None:
+    checks.one_of("scaling.metric", metric, METRICS)
+    if (metric == CUSTOM) != (custom is not None):
+        raise SpecError(
+            "scaling.custom",
+            f"goes with metric = {CUSTOM!r}, and only with it; metric is {metric!r}",
+        )
 
 
 def _bounds(low: int, high: int, smallest: int) -> None:
@@ -30,7 +64,9 @@ class TargetTracking:
     """Keep a metric near ``target``; None derives it from the profile and the objective.
 
     ``invocations_per_instance`` is a sum per minute, ``cpu`` a percentage, ``concurrency`` the requests
-    in flight per instance. Default cooldowns are AWS's, 300 s.
+    in flight per instance, ``provisioned_concurrency`` the share of a serverless endpoint's that is in use
+    (0 to 1; instances then mean units of it), ``custom`` the metric of ``custom``. Default cooldowns are
+    AWS's, 300 s.
     """
 
     kind: ClassVar[str] = "target-tracking"
@@ -40,9 +76,12 @@ class TargetTracking:
     max_instances: int = 4
     scale_in_cooldown_s: float = 300.0
     scale_out_cooldown_s: float = 300.0
+    custom: CustomMetric | None = None
 
     def __post_init__(self) -> None:
-        checks.one_of("scaling.metric", self.metric, METRICS)
+        _metric(self.metric, self.custom)
+        if self.custom is not None and self.target is None:
+            raise SpecError("scaling.target", "is missing: nothing derives it for a custom metric")
         if self.target is not None:
             checks.at_least("scaling.target", self.target, 1e-6)
         _bounds(self.min_instances, self.max_instances, 1)
@@ -69,9 +108,10 @@ class Step:
     min_instances: int = 1
     max_instances: int = 4
     cooldown_s: float = 300.0
+    custom: CustomMetric | None = None
 
     def __post_init__(self) -> None:
-        checks.one_of("scaling.metric", self.metric, METRICS)
+        _metric(self.metric, self.custom)
         checks.at_least("scaling.threshold", self.threshold, 0)
         if not self.adjustments:
             raise SpecError("scaling.adjustments", "needs at least one step")

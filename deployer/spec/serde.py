@@ -7,18 +7,18 @@ import json
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any
 
 import tomli_w
 
 from deployer.errors import InputError, SpecError
+from deployer.spec import records
 from deployer.spec.deployment import DeploymentSpec, Slo
 from deployer.spec.rollout import ROLLOUTS, AllAtOnce, Rollout
-from deployer.spec.scaling import POLICIES, Adjustment, Fixed, Period, ScalingPolicy
+from deployer.spec.scaling import POLICIES, Fixed, ScalingPolicy
 from deployer.spec.target import TARGETS, Target
 
 _KEYS = ("name", "bundle", "target", "scaling", "rollout", "slo", "tags")
-_ROWS: dict[str, type] = {"adjustments": Adjustment, "periods": Period}
 
 
 def load(path: Path) -> DeploymentSpec:
@@ -44,18 +44,18 @@ def from_dict(data: Mapping[str, Any]) -> DeploymentSpec:
     """Build a DeploymentSpec from parsed TOML or JSON. Raises SpecError naming the key."""
     if not isinstance(data, Mapping):
         raise SpecError("deployment", "must be a table")
-    _refuse_unknown("", data, _KEYS)
+    records.refuse_unknown("", data, _KEYS)
     for key in ("name", "bundle", "target"):
         if key not in data:
             raise SpecError(key, "is missing")
     return DeploymentSpec(
-        name=_typed("name", data["name"], str),
-        bundle=_typed("bundle", data["bundle"], str),
+        name=records.typed("name", data["name"], str),
+        bundle=records.typed("bundle", data["bundle"], str),
         target=_target(data["target"]),
         scaling=_scaling(data.get("scaling")),
         rollout=_rollout(data.get("rollout")),
-        slo=_record(Slo, "slo", data.get("slo", {})),
-        tags=_tags(data.get("tags", {})),
+        slo=records.read(Slo, "slo", data.get("slo", {})),
+        tags=records.texts("tags", data.get("tags", {})),
     )
 
 
@@ -78,11 +78,8 @@ def to_toml(spec: DeploymentSpec) -> str:
 
 
 def kinded(value: Target | ScalingPolicy | Rollout) -> dict[str, Any]:
-    """Return a target, policy or rollout with its ``kind``, leaving out what is None."""
-    data = {k: v for k, v in dataclasses.asdict(value).items() if v is not None}
-    for key in _ROWS.keys() & data.keys():
-        data[key] = list(data[key])
-    return {"kind": value.kind, **data}
+    """Return a target, policy or rollout with its ``kind``, leaving out what is None or unsaid."""
+    return {"kind": value.kind, **records.plain(value)}
 
 
 def _target(data: Any) -> Target:
@@ -106,45 +103,4 @@ def _by_kind(kinds: Mapping[str, type], where: str, data: Any) -> Any:
     kind = data.get("kind")
     if not isinstance(kind, str) or kind not in kinds:
         raise SpecError(f"{where}.kind", f"{kind!r} is not one of {', '.join(kinds)}")
-    return _record(kinds[kind], where, {k: v for k, v in data.items() if k != "kind"})
-
-
-def _record(kind: type, where: str, data: Any) -> Any:
-    if not isinstance(data, Mapping):
-        raise SpecError(where, f"must be a table, not {data!r}")
-    fields = {f.name: f for f in dataclasses.fields(kind)}
-    _refuse_unknown(f"{where}.", data, tuple(fields))
-    hints = get_type_hints(kind)
-    values = {key: _value(f"{where}.{key}", hints[key], key, v) for key, v in data.items()}
-    for name, item in fields.items():
-        if name not in values and item.default is dataclasses.MISSING:
-            raise SpecError(f"{where}.{name}", "is missing")
-    return kind(**values)
-
-
-def _value(where: str, hint: Any, key: str, value: Any) -> Any:
-    if key in _ROWS:
-        rows = _typed(where, value, list | tuple)
-        return tuple(_record(_ROWS[key], f"{where}[{i}]", row) for i, row in enumerate(rows))
-    if hint is int or hint is str:
-        return _typed(where, value, hint)
-    return float(_typed(where, value, int | float))
-
-
-def _typed(where: str, value: Any, kind: Any) -> Any:
-    if isinstance(value, bool) or not isinstance(value, kind):
-        word = {int: "a whole number", str: "text"}.get(kind, "a number")
-        raise SpecError(where, f"must be {word}, not {value!r}")
-    return value
-
-
-def _tags(data: Any) -> dict[str, str]:
-    if not isinstance(data, Mapping):
-        raise SpecError("tags", f"must be a table, not {data!r}")
-    return {key: _typed(f"tags.{key}", value, str) for key, value in sorted(data.items())}
-
-
-def _refuse_unknown(where: str, data: Mapping[str, Any], known: tuple[str, ...]) -> None:
-    for key in data:
-        if key not in known:
-            raise SpecError(f"{where}{key}", f"is not a key here; known: {', '.join(known)}")
+    return records.read(kinds[kind], where, {k: v for k, v in data.items() if k != "kind"})

@@ -2,11 +2,25 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar
 
+from deployer.errors import SpecError
 from deployer.spec import checks
+from deployer.spec.hosting import (
+    ROUTINGS,
+    AsyncOutput,
+    Capture,
+    EndpointHosting,
+    Hosting,
+    InstanceHosting,
+    s3_uri,
+)
+from deployer.spec.records import QUIET
 
+STRATEGIES = ("multi-record", "single-record")
+SPLITS = ("none", "line", "recordio", "tfrecord")
+ASSEMBLIES = ("none", "line")
 SERVERLESS_MEMORY_MB = (1024, 2048, 3072, 4096, 5120, 6144)
 
 
@@ -24,10 +38,11 @@ class Local:
 
 
 @dataclass(frozen=True)
-class SageMakerRealtime:
+class SageMakerRealtime(EndpointHosting):
     """A real-time endpoint. ``startup_s``: from the scaling decision to the first request served.
 
     No AWS figure for CPU instances is published; practitioners report 5 to 10 minutes for GPU ones.
+    ``routing`` chooses the instance for a request, at random unless said otherwise.
     """
 
     kind: ClassVar[str] = "sagemaker-realtime"
@@ -35,8 +50,12 @@ class SageMakerRealtime:
     region: str = "us-east-1"
     instances: int = 1
     startup_s: float = 300.0
+    routing: str = field(default="random", metadata=QUIET)
+    capture: Capture | None = None
 
     def __post_init__(self) -> None:
+        super().__post_init__()
+        checks.one_of("target.routing", self.routing, ROUTINGS)
         checks.instance_type("target.instance_type", self.instance_type, sagemaker=True)
         checks.one_of("target.region", self.region, checks.REGIONS)
         checks.between("target.instances", self.instances, 1, 1000)
@@ -44,7 +63,7 @@ class SageMakerRealtime:
 
 
 @dataclass(frozen=True)
-class SageMakerServerless:
+class SageMakerServerless(Hosting):
     """A serverless endpoint: billed per millisecond of work, scales to zero, starts cold.
 
     ``cold_start_s`` and ``idle_s`` (how long an idle container is kept) are not published by AWS.
@@ -59,18 +78,24 @@ class SageMakerServerless:
     idle_s: float = 300.0
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         checks.one_of("target.region", self.region, checks.REGIONS)
         if self.memory_mb not in SERVERLESS_MEMORY_MB:
             known = ", ".join(map(str, SERVERLESS_MEMORY_MB))
             checks.one_of("target.memory_mb", str(self.memory_mb), tuple(known.split(", ")))
         checks.between("target.max_concurrency", self.max_concurrency, 1, 200)
         checks.between("target.provisioned_concurrency", self.provisioned_concurrency, 0, 200)
+        if self.provisioned_concurrency > self.max_concurrency:
+            raise SpecError(
+                "target.provisioned_concurrency",
+                f"{self.provisioned_concurrency} is above target.max_concurrency",
+            )
         checks.between("target.cold_start_s", self.cold_start_s, 0, 180)
         checks.between("target.idle_s", self.idle_s, 0, 86400)
 
 
 @dataclass(frozen=True)
-class SageMakerAsync:
+class SageMakerAsync(EndpointHosting):
     """An asynchronous endpoint: requests and answers travel through S3."""
 
     kind: ClassVar[str] = "sagemaker-async"
@@ -79,8 +104,10 @@ class SageMakerAsync:
     instances: int = 1
     max_concurrent: int = 4
     startup_s: float = 300.0
+    output: AsyncOutput = field(default=AsyncOutput(), metadata=QUIET)
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         checks.instance_type("target.instance_type", self.instance_type, sagemaker=True)
         checks.one_of("target.region", self.region, checks.REGIONS)
         checks.between("target.instances", self.instances, 0, 1000)
@@ -89,20 +116,47 @@ class SageMakerAsync:
 
 
 @dataclass(frozen=True)
-class SageMakerBatch:
-    """A batch transform job over objects in S3."""
+class SageMakerBatch(InstanceHosting):
+    """Batch transform jobs over objects in S3. ``input_s3_uri`` and ``output_s3_uri`` may come with the job.
+
+    ``strategy`` packs as many records into a request as fit, or one; ``split`` cuts an object into records,
+    ``assemble`` joins their answers. ``max_concurrent`` requests at a time to one instance; with the
+    payload's limit it may not come to more than 100 MB.
+    """
 
     kind: ClassVar[str] = "sagemaker-batch"
     instance_type: str
     region: str = "us-east-1"
     instances: int = 1
     max_payload_mb: int = 6
+    input_s3_uri: str = field(default="", metadata=QUIET)
+    output_s3_uri: str = field(default="", metadata=QUIET)
+    content_type: str = field(default="", metadata=QUIET)
+    accept: str = field(default="", metadata=QUIET)
+    strategy: str = field(default="multi-record", metadata=QUIET)
+    split: str = field(default="none", metadata=QUIET)
+    assemble: str = field(default="none", metadata=QUIET)
+    max_concurrent: int = field(default=1, metadata=QUIET)
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         checks.instance_type("target.instance_type", self.instance_type, sagemaker=True)
         checks.one_of("target.region", self.region, checks.REGIONS)
         checks.between("target.instances", self.instances, 1, 100)
         checks.between("target.max_payload_mb", self.max_payload_mb, 1, 100)
+        if self.model_data == "files":
+            raise SpecError("target.model_data", "batch transform takes a tar only")
+        s3_uri("target.input_s3_uri", self.input_s3_uri)
+        s3_uri("target.output_s3_uri", self.output_s3_uri)
+        checks.one_of("target.strategy", self.strategy, STRATEGIES)
+        checks.one_of("target.split", self.split, SPLITS)
+        checks.one_of("target.assemble", self.assemble, ASSEMBLIES)
+        checks.at_least("target.max_concurrent", self.max_concurrent, 1)
+        if self.max_payload_mb * self.max_concurrent > 100:
+            raise SpecError(
+                "target.max_concurrent",
+                f"{self.max_concurrent} requests of {self.max_payload_mb} MB are more than 100 MB",
+            )
 
 
 @dataclass(frozen=True)
