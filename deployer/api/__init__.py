@@ -27,6 +27,7 @@ from deployer.api.experiments import (
     simulate,
 )
 from deployer.api.models import export, optimize, package, profile
+from deployer.api.twins import sagemaker_twin, serve_as_sagemaker
 
 __all__ = [
     "compare",
@@ -44,8 +45,10 @@ __all__ = [
     "prices",
     "profile",
     "read_trace",
+    "sagemaker_twin",
     "save_trace",
     "serve",
+    "serve_as_sagemaker",
     "serving",
     "simulate",
     "status",

@@ -202,21 +202,42 @@ def check_verb(
     "deployer serve dist/digits-3f9a1c2b77d0.tar.gz",
     "deployer serve dist/digits-3f9a1c2b77d0.tar.gz --port 9000 --workers 2",
     "deployer serve dist/digits-3f9a1c2b77d0.tar.gz --host 0.0.0.0    # reachable from outside",
+    "deployer serve dist/digits-3f9a1c2b77d0.tar.gz --as-sagemaker    # for boto3's sagemaker-runtime",
 )
 @click.argument("bundle", type=INPUT)
 @click.option("--host", default="127.0.0.1", show_default=True)
 @click.option("--port", type=PORT, default=8080, show_default=True)
 @click.option("--workers", type=_COUNT, help="Server processes; default: the bundle's.")
 @click.option("--threads", type=_COUNT, help="Of each worker; default: the bundle's.")
+@click.option("--as-sagemaker", is_flag=True, help="Answer SageMaker's Runtime API instead.")
+@click.option("--name", help="With --as-sagemaker: the endpoint's; default: the bundle's.")
+@click.option("--objects", type=click.Path(file_okay=False, path_type=Path),
+              help="With --as-sagemaker: folder of buckets for asynchronous calls.")  # fmt: skip
 @click.pass_obj
 def serve_verb(
-    console: Console, bundle: Path, host: str, port: int, workers: int | None, threads: int | None
+    console: Console,
+    bundle: Path,
+    host: str,
+    port: int,
+    workers: int | None,
+    threads: int | None,
+    as_sagemaker: bool,
+    name: str | None,
+    objects: Path | None,
 ) -> None:
     """Serve a bundle on this machine until Ctrl-C.
 
     GET /ping, POST /invocations, GET /metrics. Ctrl-C or SIGTERM drains: what is in flight is answered.
+    With --as-sagemaker boto3's client "sagemaker-runtime" works unchanged against this machine: its
+    endpoint_url is the URL that is told. Headers, limits and errors are as SageMaker has them.
     """
-    api.serve(bundle, host=host, port=port, workers=workers, threads=threads, say=console.say)
+    options: dict[str, Any] = {"host": host, "port": port, "workers": workers, "threads": threads}
+    if as_sagemaker:
+        api.serve_as_sagemaker(bundle, name=name, objects=objects, say=console.say, **options)
+        return
+    if name is not None or objects is not None:
+        raise InputError("--name and --objects belong to --as-sagemaker")
+    api.serve(bundle, say=console.say, **options)
 
 
 @verb(
