@@ -4,7 +4,8 @@ DeployerError                exit 2: could not do it
 ├── InputError               a file or value given by the user is wrong
 │   └── SpecError            a key of a specification is wrong; ``key`` names it
 ├── EnvironmentProblem       the machine lacks something (a package, a port, a folder)
-│   └── Unreachable          nothing took the connection: the request was not sent
+│   ├── Unreachable          nothing took the connection: the request was not sent
+│   └── AwsRefusal           AWS refused a call; ``code`` is its word for why
 ├── UnknownPrice             the price book holds no such price, or more than one
 ├── NotSupported             asked for by name, not there yet
 ├── ConditionFailed          exit 1: a gate, an objective or a budget does not hold
@@ -54,6 +55,14 @@ class UnknownPrice(DeployerError):
 
 class NotSupported(DeployerError):
     """Asked for by name and not there yet."""
+
+
+class AwsRefusal(EnvironmentProblem):
+    """AWS refused a call; ``code`` is AWS's word for why."""
+
+    def __init__(self, message: str, *, code: str, hint: str | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.code = code
 
 
 class ConditionFailed(DeployerError):

@@ -1,42 +1,153 @@
-"""boto3 clients, and foreign exceptions translated in one place.
+"""boto3 clients of one account and region, and foreign exceptions translated in one place.
 
-Credentials and region come from boto3's own chain. Nothing here talks to AWS until a client is used.
+Credentials come from boto3's own chain. The region is resolved once, here, and passed to every client: boto3
+reads AWS_DEFAULT_REGION, the CDK reads AWS_REGION first, and one shell may hold both. Nothing here talks to
+AWS until a client is used.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import cached_property
 from typing import Any
 
-from deployer.errors import DeployerError, EnvironmentProblem
+from deployer.errors import AwsRefusal, EnvironmentProblem
 
 try:
     import boto3
     from botocore.config import Config
     from botocore.exceptions import (
         BotoCoreError,
-        ClientError,
+        ClientError as ClientError,
         NoCredentialsError,
         NoRegionError,
         PartialCredentialsError,
+        ProfileNotFound,
     )
 except ImportError as missing:
     raise EnvironmentProblem(
         f"talking to AWS needs boto3: {missing}", hint="pip install 'deployer[aws]'"
     ) from missing
 
+_EXPIRED = ("ExpiredToken", "RequestExpired", "TokenRefreshRequired")
+_UNKNOWN = ("UnrecognizedClient", "InvalidClientTokenId", "SignatureDoesNotMatch", "AuthFailure")
+_DENIED = ("AccessDenied", "Unauthorized")
+ATTEMPTS = 5
+"""Tries of one call; AWS_MAX_ATTEMPTS says otherwise."""
 
-def client(service: str, region: str | None = None, *, session: Any = None) -> Any:
+
+class Aws:
+    """The clients of one account and region. ``region_source`` says where the region was read."""
+
+    def __init__(
+        self,
+        region: str,
+        *,
+        region_source: str = "given",
+        session: Any = None,
+        read_timeout_s: float = 60.0,
+    ) -> None:
+        self.region = region
+        self.region_source = region_source
+        self._session = session or _session()
+        self._read_timeout_s = read_timeout_s
+        self._clients: dict[str, Any] = {}
+
+    @property
+    def profile(self) -> str:
+        """The name of the profile that the credentials are read from; empty when none is named."""
+        return os.environ.get("AWS_PROFILE", "")
+
+    def client(self, service: str) -> Any:
+        """Return the one client of a service."""
+        if service not in self._clients:
+            self._clients[service] = client(
+                service, self.region, session=self._session, read_timeout_s=self._read_timeout_s
+            )
+        return self._clients[service]
+
+    @cached_property
+    def identity(self) -> tuple[str, str]:
+        """The account's number and the partition. Asks AWS once. Raises EnvironmentProblem."""
+        with translated("asking who we are"):
+            answer = self.client("sts").get_caller_identity()
+        return str(answer["Account"]), str(answer["Arn"]).split(":")[1]
+
+    @cached_property
+    def caller(self) -> str:
+        """The ARN of who calls."""
+        with translated("asking who we are"):
+            return str(self.client("sts").get_caller_identity()["Arn"])
+
+
+def connect(stated: tuple[str, str] | None = None) -> Aws:
+    """Return the clients of the one region that all sources agree on.
+
+    ``stated`` is a region and where it stands (the specification, an option). Raises EnvironmentProblem
+    when no source names one and when two disagree.
+    """
+    session = _session()
+    region, source = resolve_region(stated, os.environ, session.region_name)
+    return Aws(region, region_source=source, session=session)
+
+
+def resolve_region(
+    stated: tuple[str, str] | None, environ: Mapping[str, str], configured: str | None
+) -> tuple[str, str]:
+    """Return the region and its source; ``configured`` is what boto3 found by itself.
+
+    The order: what is stated, AWS_REGION, AWS_DEFAULT_REGION, the profile. What is stated and the two
+    variables must agree: boto3 and the CDK would otherwise work in two regions.
+    """
+    variables = ("AWS_REGION", "AWS_DEFAULT_REGION")
+    found = [(environ[name], name) for name in variables if environ.get(name)]
+    if stated is not None and stated[0]:
+        found.insert(0, stated)
+    if not found and configured:
+        found = [(configured, "the AWS profile")]
+    if not found:
+        raise EnvironmentProblem("no AWS region is named", hint="set AWS_REGION, or give --region")
+    first, source = found[0]
+    for other, name in found[1:]:
+        if other != first:
+            raise EnvironmentProblem(
+                f"two regions are named: {first} ({source}) and {other} ({name})",
+                hint=f"unset {name}, or make them agree: the CDK and boto3 read different ones",
+            )
+    return first, source
+
+
+def client(
+    service: str,
+    region: str | None = None,
+    *,
+    session: Any = None,
+    read_timeout_s: float = 60.0,
+) -> Any:
     """Return a boto3 client. Retries are botocore's standard mode unless AWS_RETRY_MODE says otherwise.
 
     ``session`` is a boto3 Session, by default a new one. Raises EnvironmentProblem without a region.
     """
-    retries = {} if "AWS_RETRY_MODE" in os.environ else {"mode": "standard"}
-    config = Config(user_agent_extra="deployer", retries=retries)
+    retries: dict[str, Any] = {}
+    if "AWS_RETRY_MODE" not in os.environ:
+        retries["mode"] = "standard"
+    if "AWS_MAX_ATTEMPTS" not in os.environ:
+        retries["total_max_attempts"] = ATTEMPTS
+    config = Config(
+        user_agent_extra="deployer",
+        retries=retries,
+        connect_timeout=10,
+        read_timeout=read_timeout_s,
+    )
     with translated(f"{service} client"):
-        return (session or boto3.Session()).client(service, region_name=region, config=config)
+        return (session or _session()).client(service, region_name=region, config=config)
+
+
+def _session() -> Any:
+    with translated("reading the AWS configuration"):
+        return boto3.Session()
 
 
 @contextmanager
@@ -44,7 +155,7 @@ def translated(doing: str) -> Iterator[None]:
     """Turn botocore's exceptions inside the block into ours; ``doing`` says what was tried.
 
     Raises EnvironmentProblem for missing credentials, region or connection, and for a refusal by AWS the
-    DeployerError with its code and request id.
+    AwsRefusal with its code and request id.
     """
     try:
         yield
@@ -54,6 +165,8 @@ def translated(doing: str) -> Iterator[None]:
         ) from error
     except NoRegionError as error:
         raise EnvironmentProblem(f"{doing}: {error}", hint="set AWS_REGION or --region") from error
+    except ProfileNotFound as error:
+        raise EnvironmentProblem(f"{doing}: {error}", hint="look at AWS_PROFILE") from error
     except ClientError as error:
         raise _refusal(doing, error) from error
     except BotoCoreError as error:
@@ -62,11 +175,27 @@ def translated(doing: str) -> Iterator[None]:
         ) from error
 
 
-def _refusal(doing: str, error: ClientError) -> DeployerError:
+def code_of(error: ClientError) -> str:
+    """Return AWS's word for why it refused."""
+    return str(error.response.get("Error", {}).get("Code", "unknown"))
+
+
+def says(error: ClientError, *words: str) -> bool:
+    """Return whether AWS's message holds one of ``words``, whatever the case."""
+    message = str(error.response.get("Error", {}).get("Message", "")).lower()
+    return any(word in message for word in words)
+
+
+def _refusal(doing: str, error: ClientError) -> AwsRefusal:
     problem = error.response.get("Error", {})
     request = error.response.get("ResponseMetadata", {}).get("RequestId", "unknown")
-    code = problem.get("Code", "unknown")
+    code = code_of(error)
     message = f"{doing}: AWS answered {code}: {problem.get('Message', '')} (request {request})"
-    if code.startswith(("AccessDenied", "Unauthorized", "UnrecognizedClient", "ExpiredToken")):
-        return EnvironmentProblem(message, hint="check the credentials and their permissions")
-    return DeployerError(message)
+    hint = None
+    if code.startswith(_EXPIRED):
+        hint = "the credentials have expired: renew them, for instance with `aws sso login`"
+    elif code.startswith(_UNKNOWN):
+        hint = "AWS does not know these credentials: check the keys, the profile and the clock"
+    elif code.startswith(_DENIED):
+        hint = "these credentials lack the permission that the message names"
+    return AwsRefusal(message, code=code, hint=hint)
