@@ -1,0 +1,73 @@
+"""The CDK app: ``cdk deploy`` of what ``deployer plan`` resolved.
+
+    cdk deploy                                        # ./resolved.json
+    cdk deploy -c resolved=build/resolved.json
+    cdk deploy -c deployment=models/deployment.toml   # models/resolved.json, if it is of this very file
+
+Nothing is decided here: names, digests and numbers are those of the document. Every tag is the document's.
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import aws_cdk as cdk
+
+from deployer.errors import DeployerError, InputError
+from deployer.spec import resolved as documents
+from deployer.spec import serde
+from deployer.spec.resolved import Resolved
+from stacks.sagemaker import SageMakerStack
+
+RESOLVED = "resolved.json"
+"""The document's name beside deployment.toml."""
+
+
+def find(deployment: str | None, resolved: str | None) -> Resolved:
+    """Read the document that the context names. Raises InputError when it is missing or of another wish.
+
+    ``deployment`` is a path of deployment.toml, ``resolved`` one of resolved.json; at most one is given.
+    """
+    if deployment and resolved:
+        raise InputError("both deployment and resolved are given", hint="give one of them by -c")
+    if not deployment:
+        return documents.load(Path(resolved or RESOLVED))
+    path = Path(deployment)
+    document = path.with_name(RESOLVED)
+    remedy = f"`deployer plan {path} --resolved {document}` writes it"
+    if not document.exists():
+        raise InputError(f"{document} is missing beside {path.name}", hint=remedy)
+    found = documents.load(document)
+    # A plan may be made from another folder, so the same bundle may be named by another path.
+    if replace(serde.load(path), bundle=found.spec.bundle) != found.spec:
+        raise InputError(f"{document} was resolved from another {path.name}", hint=remedy)
+    return found
+
+
+def build(app: cdk.App, resolved: Resolved) -> SageMakerStack:
+    """Add the stack of ``resolved`` to ``app``. Raises InputError for a target without one."""
+    target = resolved.spec.target
+    if not target.kind.startswith("sagemaker-"):
+        raise InputError(f"a {target.kind} target has no stack")
+    return SageMakerStack(app, f"deployer-{resolved.spec.name}", resolved=resolved)
+
+
+def main() -> int:
+    """Synthesize into the folder that the CDK CLI chose. Return the exit code: 0, or 2 with one line why."""
+    app = cdk.App(analytics_reporting=False)
+    try:
+        context = app.node.try_get_context
+        build(app, find(context("deployment"), context("resolved")))
+    except DeployerError as error:
+        print(f"error: {error.message}", file=sys.stderr)  # noqa: T201
+        if error.hint:
+            print(f"hint: {error.hint}", file=sys.stderr)  # noqa: T201
+        return error.exit_code
+    app.synth()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
