@@ -20,11 +20,13 @@ try:
     from botocore.config import Config
     from botocore.exceptions import (
         BotoCoreError,
-        ClientError as ClientError,
         NoCredentialsError,
         NoRegionError,
         PartialCredentialsError,
         ProfileNotFound,
+    )
+    from botocore.exceptions import (
+        ClientError as ClientError,
     )
 except ImportError as missing:
     raise EnvironmentProblem(
@@ -197,5 +199,5 @@ def _refusal(doing: str, error: ClientError) -> AwsRefusal:
     elif code.startswith(_UNKNOWN):
         hint = "AWS does not know these credentials: check the keys, the profile and the clock"
     elif code.startswith(_DENIED):
-        hint = "these credentials lack the permission that the message names"
+        hint = "these credentials lack permissions: the message names which"
     return AwsRefusal(message, code=code, hint=hint)

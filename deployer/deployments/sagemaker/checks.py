@@ -1,0 +1,184 @@
+"""The checks of a plan: pure, over what is resolved, what AWS said and the price book.
+
+What would fail after something was made is an error here; what could not be asked is a note.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from deployer.deployments.sagemaker.facts import Facts
+from deployer.errors import DeployerError, InputError, SpecError
+from deployer.spec.resolved import Resolved
+from deployer.spec.rollout import Canary, Linear, Rolling
+from deployer.spec.target import (
+    SageMakerAsync,
+    SageMakerBatch,
+    SageMakerRealtime,
+    SageMakerServerless,
+)
+
+Outcome = Literal["ok", "note"]
+
+PAYLOAD_BYTES = {
+    "sagemaker-realtime": 6 * 2**20,
+    "sagemaker-serverless": 4 * 2**20,
+    "sagemaker-async": 2**30,
+    "sagemaker-batch": 100 * 2**20,
+}
+"""Largest request body by mode. Sources: SageMaker developer guide; the real-time limit is that of the
+installed service model (6 MiB), although newer pages say 25 MB."""
+
+CANARY_LEAST = 2
+
+
+@dataclass(frozen=True)
+class Check:
+    """One thing that was looked at."""
+
+    subject: str
+    outcome: Outcome
+    seen: str
+
+
+def check_spec(resolved: Resolved, largest_sample: int) -> None:
+    """Raise SpecError or InputError for what the specification alone shows to be impossible.
+
+    ``largest_sample`` is the size in bytes of the bundle's largest sample request.
+    """
+    _check_fleet(resolved)
+    kind = resolved.spec.target.kind
+    limit = PAYLOAD_BYTES[kind]
+    target = resolved.spec.target
+    if isinstance(target, SageMakerBatch):
+        limit = target.max_payload_mb * 2**20
+    if largest_sample > limit:
+        raise InputError(
+            f"a sample request of the bundle has {largest_sample:,} bytes; a {kind} target takes "
+            f"{limit:,}",
+            hint="use sagemaker-async, which takes 1 GB through S3"
+            if not isinstance(target, SageMakerBatch | SageMakerAsync)
+            else "make the requests smaller",
+        )
+
+
+def _check_fleet(resolved: Resolved) -> None:
+    """A canary, a linear shift and a rolling update each need a part of the fleet: at most half of it."""
+    rollout = resolved.spec.rollout
+    if not isinstance(rollout, Canary | Linear | Rolling):
+        return
+    if isinstance(resolved.spec.target, SageMakerServerless | SageMakerBatch):
+        raise SpecError(
+            "rollout.kind",
+            f"{rollout.kind!r} needs a fleet of instances; a {resolved.spec.target.kind} target has none",
+            hint="leave out [rollout]",
+        )
+    least = resolved.instances
+    if resolved.scaling is not None:
+        least = min(least, resolved.scaling.min_capacity)
+    percent = rollout.batch_percent if isinstance(rollout, Rolling) else rollout.percent
+    part = -(-least * percent // 100)
+    if least < CANARY_LEAST or 2 * part > least:
+        raise SpecError(
+            "rollout.kind",
+            f"{rollout.kind!r} of {percent}% cannot be cut from a fleet of {least}: "
+            "the part must be a whole instance and at most half of the fleet",
+            hint="raise target.instances and scaling.min_instances to 2 or more, or use all-at-once",
+        )
+
+
+def check_facts(resolved: Resolved, facts: Facts) -> tuple[Check, ...]:
+    """Return what was checked against AWS's answers. Raises DeployerError for the first that is wrong."""
+    return tuple(_facts(resolved, facts))
+
+
+def _facts(resolved: Resolved, facts: Facts) -> Iterator[Check]:
+    target = resolved.spec.target
+    instance_type = getattr(target, "instance_type", "")
+    if instance_type:
+        if instance_type not in facts.instance_types:
+            raise SpecError(
+                "target.instance_type",
+                f"{instance_type!r} is not in SageMaker's list for {target.kind}",
+                hint="a newer boto3 may know it: pip install -U boto3",
+            )
+        yield Check("instance type", "ok", f"{instance_type} in SageMaker's list")
+        yield _quota(resolved, instance_type, facts)
+    yield _architecture(resolved, facts)
+    yield from _role(resolved, facts)
+    missing = [name for name in resolved.spec.rollout.alarms if name not in facts.alarms]
+    if missing:
+        raise SpecError("rollout.alarms", f"there is no alarm {missing[0]!r}", hint="make it first")
+    firing = [name for name, state in facts.alarms.items() if state == "ALARM"]
+    if firing:
+        raise DeployerError(
+            f"alarm {firing[0]!r} fires now: it would stop the rollout at once",
+            hint="look at it first, or leave it out of rollout.alarms",
+        )
+    made = len(resolved.alarms)
+    if made or facts.alarms:
+        yield Check("alarms", "ok", f"{made} generated, {len(facts.alarms)} of yours, none fires")
+    elif isinstance(target, SageMakerRealtime):
+        yield Check("alarms", "note", "none: a bad version would not be rolled back")
+
+
+def most_instances(resolved: Resolved) -> int:
+    """Return the largest fleet of the deployment, without a rollout."""
+    most = resolved.scaling.max_capacity if resolved.scaling else 0
+    return max(resolved.instances, most)
+
+
+def _quota(resolved: Resolved, instance_type: str, facts: Facts) -> Check:
+    batch = isinstance(resolved.spec.target, SageMakerBatch)
+    use = "transform job usage" if batch else "endpoint usage"
+    name = f"{instance_type} for {use}"
+    if facts.quotas is None:
+        return Check("quota", "note", f"{name}: not checked, service-quotas cannot be asked")
+    quota = facts.quotas.get(name)
+    if quota is None:
+        return Check("quota", "note", f"{name}: not checked, no such quota is listed")
+    most = most_instances(resolved)
+    if most > quota:
+        raise DeployerError(
+            f"the quota {name!r} is {quota:g}; this deployment may need {most}",
+            hint="ask AWS for more under Service Quotas, or lower the bounds",
+        )
+    double = not batch and resolved.instances * 2 > quota
+    word = " (an update needs two fleets at once: it may not fit)" if double else ""
+    return Check("quota", "note" if double else "ok", f"{most} of {quota:g} {name}{word}")
+
+
+def _architecture(resolved: Resolved, facts: Facts) -> Check:
+    wanted = resolved.image.architecture
+    pinned = "" if resolved.image.digest else ", not pinned: it has no digest"
+    if not facts.image_architectures:
+        return Check("image", "note", f"{resolved.image.uri}: processor not checked{pinned}")
+    if wanted not in facts.image_architectures:
+        raise DeployerError(
+            f"the image runs on {', '.join(facts.image_architectures)}, the instances have {wanted}: "
+            "the container would end with an exec format error",
+            hint="build it for that processor, or choose another instance family",
+        )
+    return Check("image", "ok", f"{resolved.image.uri} runs on {wanted}{pinned}")
+
+
+def _role(resolved: Resolved, facts: Facts) -> Iterator[Check]:
+    role = resolved.role
+    if not facts.role_exists:
+        raise InputError(f"there is no role {role.arn}", hint="correct target.role_arn")
+    if facts.refused is None:
+        yield Check("permissions", "note", f"whether you may pass {role.name}: not checked")
+    elif facts.refused:
+        raise DeployerError(
+            f"you may not {' and '.join(facts.refused)} on {role.arn}",
+            hint="ask for the permission; `deployer doctor --policy` prints the documents",
+        )
+    else:
+        yield Check("permissions", "ok", f"you may pass {role.name} to SageMaker")
+
+
+def notes(found: Sequence[Check]) -> tuple[Check, ...]:
+    """Return the checks that ended with a note."""
+    return tuple(check for check in found if check.outcome == "note")

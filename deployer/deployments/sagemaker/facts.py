@@ -1,0 +1,103 @@
+"""What AWS says of the account before anything is made: reads only."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from deployer.aws import images
+from deployer.aws.metrics import CloudWatch
+from deployer.aws.quotas import sagemaker_quotas
+from deployer.aws.roles import Roles
+from deployer.aws.sagemaker import SageMaker
+from deployer.aws.session import Aws
+from deployer.deployments.sagemaker.requests import hosting
+from deployer.errors import InputError
+from deployer.spec.deployment import DeploymentSpec
+from deployer.spec.resolved import Image, Place, Resolved
+from deployer.spec.target import SageMakerBatch
+
+ARM = ("c6g", "c7g", "c8g", "m6g", "m7g", "m8g", "r6g", "r7g", "r8g", "t4g", "g5g", "x2g")
+"""Beginnings of the instance families on AWS's own processors."""
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What was found; None where it could not be asked.
+
+    ``refused`` are the actions on the role that the caller may not do, ``role_exists`` is about a given role
+    only, ``alarms`` maps the given alarms that exist to their state.
+    """
+
+    quotas: Mapping[str, float] | None
+    instance_types: tuple[str, ...]
+    image_architectures: tuple[str, ...]
+    role_exists: bool
+    refused: tuple[str, ...] | None
+    alarms: Mapping[str, str]
+
+
+def place_of(aws: Aws) -> Place:
+    """Return account and region. Raises EnvironmentProblem for credentials that do not hold."""
+    account, partition = aws.identity
+    return Place(account, aws.region, aws.region_source, partition, aws.profile)
+
+
+def instance_architecture(instance_type: str) -> str:
+    """Return the processor that an instance type has: arm64 for Graviton, else x86_64."""
+    family = instance_type.removeprefix("ml.").partition(".")[0]
+    return "arm64" if family.startswith(ARM) else "x86_64"
+
+
+def find_image(aws: Aws, spec: DeploymentSpec) -> tuple[Image, tuple[str, ...]]:
+    """Return the image pinned by its digest, and the architectures it is said to have.
+
+    Raises InputError when there is none. One that is not in ECR, or that may not be read, is taken as it is
+    named.
+    """
+    target = hosting(spec)
+    uri = target.image_uri or images.newest(aws, f"deployer/{spec.name.lower()}")
+    wanted = instance_architecture(getattr(target, "instance_type", "ml.c5.large"))
+    if uri is None:
+        raise InputError(
+            f"there is no image in the ECR repository 'deployer/{spec.name.lower()}' in {aws.region}",
+            hint="push one with `deployer image push`, or name one with target.image_uri",
+        )
+    if not images.ECR_URI.fullmatch(uri):
+        digest = uri.partition("@sha256:")[2]
+        return Image(uri, digest, wanted), ()
+    found = images.find(aws, uri)
+    if found is None:
+        raise InputError(f"there is no image {uri}", hint="push it, or correct target.image_uri")
+    return Image(found.uri, found.digest, wanted), found.architectures
+
+
+def gather(aws: Aws, resolved: Resolved, architectures: tuple[str, ...]) -> Facts:
+    """Read what the checks need."""
+    batch = isinstance(resolved.spec.target, SageMakerBatch)
+    roles = Roles(aws)
+    role = resolved.role
+    caller = _principal(aws.caller)
+    actions = ["iam:PassRole"]
+    if role.made:
+        actions += ["iam:CreateRole", "iam:PutRolePolicy"]
+    passed_to = {"iam:PassedToService": "sagemaker.amazonaws.com"}
+    named = CloudWatch(aws).named_alarms(resolved.spec.rollout.alarms)
+    return Facts(
+        quotas=sagemaker_quotas(aws),
+        instance_types=SageMaker(aws).instance_types(
+            "CreateTransformJob" if batch else "CreateEndpointConfig"
+        ),
+        image_architectures=architectures,
+        role_exists=role.made or roles.role(role.name) is not None,
+        refused=roles.simulate(caller, actions, role.arn, passed_to),
+        alarms={str(row["AlarmName"]): str(row.get("StateValue", "")) for row in named},
+    )
+
+
+def _principal(caller: str) -> str:
+    """Return what IAM can simulate: for an assumed role, the role behind the session."""
+    if ":assumed-role/" not in caller:
+        return caller
+    head, _, rest = caller.partition(":assumed-role/")
+    return f"{head.replace(':sts:', ':iam:')}:role/{rest.partition('/')[0]}"

@@ -1,0 +1,236 @@
+"""What exists under a deployment's name: reads only.
+
+Names find, tags decide: a resource is ours when its tag ``deployer:name`` is the deployment's.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from deployer.aws.autoscaling import Autoscaling
+from deployer.aws.metrics import CloudWatch
+from deployer.aws.roles import Roles
+from deployer.aws.sagemaker import SageMaker
+from deployer.aws.session import Aws
+from deployer.aws.storage import Storage
+from deployer.deployments.sagemaker import alarms, requests, resolve
+from deployer.errors import DeployerError
+from deployer.spec.resolved import NAME_TAG, PROVISIONED_CONCURRENCY, Resolved
+
+PREVIOUS_TAG = "deployer:previous"
+"""On the endpoint: the config that it ran before, which a rollback goes back to."""
+
+SHARED_TAG = "deployer:shared"
+"""On a bucket that deployer made: it goes when it is empty."""
+
+BUCKET_TAG = "deployer:bucket"
+"""On the role: where the deployment's objects lie."""
+
+POLICY = "deployer"
+"""The name of the role's one inline policy."""
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """An endpoint as AWS describes it. ``previous`` is the config it ran before, or empty."""
+
+    name: str
+    arn: str
+    status: str
+    config: str
+    created: datetime
+    modified: datetime
+    tags: Mapping[str, str]
+    reason: str = ""
+    variants: tuple[Mapping[str, Any], ...] = ()
+
+    @property
+    def previous(self) -> str:
+        """The config before, from the tag."""
+        return self.tags.get(PREVIOUS_TAG, "")
+
+
+@dataclass(frozen=True)
+class Observed:
+    """What was found. ``configs`` maps our configs to their model, ``models`` our models to their data."""
+
+    endpoint: Endpoint | None
+    configs: Mapping[str, str]
+    models: Mapping[str, str]
+    bucket_exists: bool
+    bundles: frozenset[str]
+    bundle_there: bool
+    role: Mapping[str, Any] | None
+    policy: Mapping[str, Any] | None
+    alarms: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    target: Mapping[str, Any] | None = None
+    policies: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    schedules: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+
+def observe(aws: Aws, resolved: Resolved) -> Observed:
+    """Look at everything that deploying ``resolved`` may touch. Raises DeployerError for what is not ours."""
+    name = resolved.spec.name
+    storage = Storage(aws, resolved.artifact.bucket)
+    bucket = storage.exists()
+    role, policy = _role(aws, resolved)
+    scaling = scaling_of(aws, resolved)
+    return Observed(
+        endpoint=endpoint(aws, name) if resolved.endpoint_name else None,
+        configs=configs(aws, name),
+        models=models(aws, name),
+        bucket_exists=bucket,
+        bundles=frozenset(bundles(storage, name)) if bucket else frozenset(),
+        bundle_there=bucket and bundle_there(storage, resolved),
+        role=role,
+        policy=policy,
+        alarms={str(a["AlarmName"]): a for a in CloudWatch(aws).alarms(alarms.prefix(name))},
+        target=scaling.target() if scaling else None,
+        policies={str(p["PolicyName"]): p for p in scaling.policies()} if scaling else {},
+        schedules={str(s["ScheduledActionName"]): s for s in scaling.schedules()}
+        if scaling
+        else {},
+    )
+
+
+def scaling_of(aws: Aws, resolved: Resolved) -> Autoscaling | None:
+    """Return the scaling of the endpoint's variant; None for a target without an endpoint."""
+    if not resolved.endpoint_name:
+        return None
+    serverless = resolved.spec.target.kind == "sagemaker-serverless"
+    dimension = PROVISIONED_CONCURRENCY if serverless else "sagemaker:variant:DesiredInstanceCount"
+    return Autoscaling(aws, resolved.resource_id, dimension)
+
+
+def endpoint(aws: Aws, name: str) -> Endpoint | None:
+    """Describe the endpoint; None when there is none. Raises DeployerError when it is not ours."""
+    client = SageMaker(aws)
+    found = client.endpoint(name)
+    if found is None:
+        return None
+    arn = str(found["EndpointArn"])
+    tags = client.tags(arn)
+    if tags.get(NAME_TAG) != name and client.endpoint(name) is not None:
+        raise DeployerError(
+            f"endpoint {name!r} exists and deployer did not make it: it lacks the tag {NAME_TAG}={name}",
+            hint="choose another name; nothing was touched",
+        )
+    return read_endpoint(found, tags)
+
+
+def read_endpoint(found: Mapping[str, Any], tags: Mapping[str, str]) -> Endpoint:
+    """Return AWS's description as our noun."""
+    return Endpoint(
+        name=str(found["EndpointName"]),
+        arn=str(found["EndpointArn"]),
+        status=str(found["EndpointStatus"]),
+        config=str(found.get("EndpointConfigName", "")),
+        created=found["CreationTime"],
+        modified=found["LastModifiedTime"],
+        tags=tags,
+        reason=str(found.get("FailureReason") or ""),
+        variants=tuple(found.get("ProductionVariants") or ()),
+    )
+
+
+def configs(aws: Aws, name: str) -> dict[str, str]:
+    """Return our endpoint configs of a deployment, each with its model."""
+    client = SageMaker(aws)
+    found: dict[str, str] = {}
+    for config, arn in client.configs(f"{name}-"):
+        if is_ours(name, config) and client.tags(arn).get(NAME_TAG) == name:
+            described = client.config(config)
+            if described is not None:
+                found[config] = str(described["ProductionVariants"][0].get("ModelName", ""))
+    return found
+
+
+def models(aws: Aws, name: str) -> dict[str, str]:
+    """Return our models of a deployment, each with the address of its data."""
+    client = SageMaker(aws)
+    found: dict[str, str] = {}
+    for model, arn in client.models(f"{name}-"):
+        if is_ours(name, model) and client.tags(arn).get(NAME_TAG) == name:
+            described = client.model(model)
+            if described is not None:
+                found[model] = _data(described)
+    return found
+
+
+def is_ours(name: str, resource: str) -> bool:
+    """Whether a model's or config's name is one that this deployment would give."""
+    return re.fullmatch(rf"{re.escape(name)}-[0-9a-f]{{{resolve.SHORT}}}", resource) is not None
+
+
+def bundles(storage: Storage, name: str) -> set[str]:
+    """Return the digests of the bundles that lie in S3, whole or in part."""
+    start = f"{resolve.prefix(name)}bundles/"
+    keys = [*storage.keys(start), *(key for key, _ in storage.uploads(start))]
+    return {key.removeprefix(start).partition("/")[0] for key in keys}
+
+
+def bundle_there(storage: Storage, resolved: Resolved) -> bool:
+    """Whether the bundle lies in S3 whole: its last object is written last."""
+    key = marker_key(resolved)
+    found = storage.metadata(key)
+    return found is not None and found.get("digest") == resolved.artifact.digest
+
+
+def marker_key(resolved: Resolved) -> str:
+    """The object whose presence says that all of the bundle is there."""
+    artifact = resolved.artifact
+    return f"{artifact.key}code/manifest.json" if artifact.files else artifact.key
+
+
+def digest_of(data: str) -> str:
+    """Return the bundle's digest in the address of a model's data; empty when there is none."""
+    match = re.search(r"/bundles/([0-9a-f]{64})/", data)
+    return match[1] if match else ""
+
+
+def holds(wanted: Any, found: Any) -> bool:
+    """Whether AWS's description has all that was asked for; it may have more (defaults, times)."""
+    if isinstance(wanted, Mapping):
+        return isinstance(found, Mapping) and all(
+            holds(value, found.get(key)) for key, value in wanted.items() if key != "Tags"
+        )
+    if isinstance(wanted, list):
+        if not isinstance(found, list | tuple) or len(found) != len(wanted):
+            return False
+        return all(any(holds(item, other) for other in found) for item in wanted)
+    if isinstance(wanted, int | float) and isinstance(found, int | float):
+        return float(wanted) == float(found)
+    return bool(wanted == found)
+
+
+def _data(described: Mapping[str, Any]) -> str:
+    container = described.get("PrimaryContainer") or {}
+    source = (container.get("ModelDataSource") or {}).get("S3DataSource") or {}
+    return str(source.get("S3Uri") or container.get("ModelDataUrl") or "")
+
+
+def _role(
+    aws: Aws, resolved: Resolved
+) -> tuple[Mapping[str, Any] | None, Mapping[str, Any] | None]:
+    if not resolved.role.made:
+        return None, None
+    roles = Roles(aws)
+    name = resolved.role.name
+    role = roles.role(name)
+    if role is None:
+        return None, None
+    if roles.tags(name).get(NAME_TAG) != resolved.spec.name and roles.role(name) is not None:
+        raise DeployerError(
+            f"role {name!r} exists and deployer did not make it",
+            hint="name it with target.role_arn",
+        )
+    return role, roles.policy(name, POLICY)
+
+
+def same_trust(resolved: Resolved, role: Mapping[str, Any]) -> bool:
+    """Whether the role's trust policy is the one that we would write."""
+    return bool(role["AssumeRolePolicyDocument"] == requests.trust(resolved))

@@ -1,0 +1,133 @@
+"""What the execution role may do, and nothing else: pure.
+
+Statements are as narrow as AWS allows: three actions take no resource (``ecr:GetAuthorizationToken``, the
+network interfaces of a VPC, ``cloudwatch:PutMetricData``, which takes a namespace instead).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from deployer.spec.hosting import InstanceHosting
+from deployer.spec.resolved import Artifact, Image, Place, Statement
+from deployer.spec.target import SageMakerAsync, SageMakerBatch, SageMakerRealtime, Target
+
+_PULL = ("ecr:BatchCheckLayerAvailability", "ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer")
+_INTERFACES = (
+    "ec2:CreateNetworkInterface",
+    "ec2:CreateNetworkInterfacePermission",
+    "ec2:DeleteNetworkInterface",
+    "ec2:DeleteNetworkInterfacePermission",
+    "ec2:DescribeDhcpOptions",
+    "ec2:DescribeNetworkInterfaces",
+    "ec2:DescribeSecurityGroups",
+    "ec2:DescribeSubnets",
+    "ec2:DescribeVpcs",
+)
+
+
+def statements(
+    name: str,
+    target: Target,
+    place: Place,
+    image: Image,
+    artifact: Artifact,
+    writes: tuple[str, ...],
+) -> tuple[Statement, ...]:
+    """Return the execution role's statements; ``writes`` are the S3 addresses it writes under."""
+    return tuple(_statements(name, target, place, image, artifact, writes))
+
+
+def _statements(
+    name: str,
+    target: Target,
+    place: Place,
+    image: Image,
+    artifact: Artifact,
+    writes: tuple[str, ...],
+) -> Iterator[Statement]:
+    arn = f"arn:{place.partition}"
+    bucket = f"{arn}:s3:::{artifact.bucket}"
+    # Every version of this deployment, so that a rollback can still fetch its own.
+    prefix = f"deployer/{name}/bundles/"
+    yield Statement("ReadBundle", ("s3:GetObject",), (f"{bucket}/{prefix}*",))
+    yield Statement(
+        "ListBundle", ("s3:ListBucket",), (bucket,), {"StringLike/s3:prefix": f"{prefix}*"}
+    )
+    if writes:
+        objects = tuple(f"{arn}:s3:::{uri.removeprefix('s3://').rstrip('/')}/*" for uri in writes)
+        yield Statement("WriteOutput", ("s3:PutObject", "s3:AbortMultipartUpload"), objects)
+    if isinstance(target, SageMakerAsync | SageMakerBatch):
+        yield from _inputs(target, arn, artifact, name)
+    yield from _image(image, arn)
+    where = f"{arn}:logs:{place.region}:{place.account}:log-group:{log_group(name, target)}"
+    yield Statement(
+        "WriteLogs",
+        (
+            "logs:CreateLogGroup",
+            "logs:CreateLogStream",
+            "logs:DescribeLogStreams",
+            "logs:PutLogEvents",
+        ),
+        (where, f"{where}:log-stream:*"),
+    )
+    yield Statement(
+        "PublishMetrics",
+        ("cloudwatch:PutMetricData",),
+        ("*",),
+        {"StringLike/cloudwatch:namespace": "*/[sS]age[mM]aker*"},
+    )
+    if not isinstance(target, SageMakerBatch):
+        alarms = f"{arn}:cloudwatch:{place.region}:{place.account}:alarm:*"
+        yield Statement("WatchRollout", ("cloudwatch:DescribeAlarms",), (alarms,))
+    yield from _options(target)
+
+
+def log_group(name: str, target: Target) -> str:
+    """Return the log group that the containers write to."""
+    if isinstance(target, SageMakerBatch):
+        return "/aws/sagemaker/TransformJobs"
+    return f"/aws/sagemaker/Endpoints/{name}"
+
+
+def _inputs(
+    target: SageMakerAsync | SageMakerBatch, arn: str, artifact: Artifact, name: str
+) -> Iterator[Statement]:
+    """Where the inputs lie: under the deployment's own prefix, and where the specification says."""
+    places = [f"{artifact.bucket}/deployer/{name}/input"]
+    if isinstance(target, SageMakerBatch) and target.input_s3_uri:
+        places.append(target.input_s3_uri.removeprefix("s3://").rstrip("/"))
+    objects = tuple(f"{arn}:s3:::{place}*" for place in places)
+    yield Statement("ReadInput", ("s3:GetObject",), objects)
+    buckets = tuple(dict.fromkeys(f"{arn}:s3:::{place.partition('/')[0]}" for place in places))
+    if isinstance(target, SageMakerBatch):
+        yield Statement("ListInput", ("s3:ListBucket",), buckets)
+
+
+def _image(image: Image, arn: str) -> Iterator[Statement]:
+    host, _, rest = image.uri.partition("/")
+    parts = host.split(".")
+    if len(parts) > 3 and parts[1:3] == ["dkr", "ecr"]:
+        repository = rest.partition("@")[0].partition(":")[0]
+        resource = f"{arn}:ecr:{parts[3]}:{parts[0]}:repository/{repository}"
+        yield Statement("PullImage", _PULL, (resource,))
+        yield Statement("LogInToRegistry", ("ecr:GetAuthorizationToken",), ("*",))
+
+
+def _options(target: Target) -> Iterator[Statement]:
+    key = getattr(target, "kms_key_arn", "")
+    if key:
+        writes = isinstance(target, SageMakerAsync | SageMakerBatch | SageMakerRealtime)
+        actions = ("kms:Decrypt", "kms:GenerateDataKey") if writes else ("kms:Decrypt",)
+        yield Statement("UseKey", actions, (key,))
+        yield Statement(
+            "GrantKey", ("kms:CreateGrant",), (key,), {"Bool/kms:GrantIsForAWSResource": "true"}
+        )
+    network = target.network if isinstance(target, InstanceHosting) else None
+    if network is not None and network.subnets:
+        yield Statement("UseNetwork", _INTERFACES, ("*",))
+    if isinstance(target, SageMakerAsync):
+        output = target.output
+        topics = tuple(a for a in (output.success_topic_arn, output.error_topic_arn) if a)
+        if topics:
+            yield Statement("NotifyTopics", ("sns:Publish",), tuple(dict.fromkeys(topics)))

@@ -1,0 +1,197 @@
+"""A specification and what AWS says of the account, to Resolved: pure.
+
+Names of model and config end in a hash of all that they hold, so equal content has one name, on any machine,
+and what exists under it need not be made again. The endpoint keeps the deployment's name.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Any
+
+from deployer.deployments.sagemaker import alarms, permissions, requests, scaling
+from deployer.errors import SpecError
+from deployer.spec.deployment import DeploymentSpec
+from deployer.spec.resolved import (
+    DIGEST_TAG,
+    EXPIRES_TAG,
+    NAME_TAG,
+    VERSION_TAG,
+    Artifact,
+    Image,
+    Place,
+    Resolved,
+    Role,
+)
+from deployer.spec.scaling import Fixed
+from deployer.spec.target import (
+    SageMakerAsync,
+    SageMakerBatch,
+    SageMakerRealtime,
+    SageMakerServerless,
+)
+
+SHORT = 12
+_TAG_LIMIT = 40
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What the caller adds to a specification: a derived target value, a time to live, our version."""
+
+    derived_target: float | None = None
+    ttl_s: float | None = None
+    version: str = "0"
+
+
+def resolve(
+    spec: DeploymentSpec,
+    place: Place,
+    image: Image,
+    digest: str,
+    *,
+    asked: Asked,
+    now: datetime,
+    vcpus: int | None,
+) -> Resolved:
+    """Return the resolved document. Raises SpecError for what cannot hold together.
+
+    ``digest`` is the bundle's; ``vcpus`` those of the instance type, None when they are not known.
+    """
+    target = spec.target
+    check_tags(spec.tags)
+    scaling.check_metric(spec)
+    batch = isinstance(target, SageMakerBatch)
+    endpoint = "" if batch else spec.name
+    artifact = _artifact(spec, place, digest)
+    output, failure, capture = _outputs(spec, artifact.bucket)
+    expires = ""
+    if asked.ttl_s is not None:
+        expires = (now + timedelta(seconds=asked.ttl_s)).isoformat(timespec="seconds")
+    made = alarms.generated(spec, endpoint)
+    found = scaling.resolve(spec, endpoint, derived=asked.derived_target, vcpus=vcpus)
+    writes = tuple(dict.fromkeys(uri for uri in (output, failure, capture) if uri))
+    draft = Resolved(
+        spec=spec,
+        place=place,
+        image=image,
+        artifact=artifact,
+        role=_role(spec, place, image, artifact, writes),
+        model_name="",
+        config_name="",
+        endpoint_name=endpoint,
+        tags=_tags(spec, digest, asked.version, expires),
+        instances=_instances(spec, found.min_capacity if found else 0),
+        capture_s3_uri=capture,
+        output_s3_uri=output,
+        failure_s3_uri=failure,
+        scaling=found,
+        alarms=made,
+        rollback_alarms=(*(alarm.name for alarm in made), *spec.rollout.alarms),
+        retain_capacity=spec.rollout.retain_capacity and not isinstance(spec.scaling, Fixed),
+        rollout_timeout_s=alarms.timeout_s(spec),
+        expires=expires,
+    )
+    return named(draft)
+
+
+def named(draft: Resolved) -> Resolved:
+    """Return the document with the names of model and config that its content gives."""
+    model = f"{draft.spec.name}-{_hash(requests.model(draft), 'ModelName')}"
+    draft = replace(draft, model_name=model)
+    if not draft.endpoint_name:
+        return draft
+    config = f"{draft.spec.name}-{_hash(requests.config(draft), 'EndpointConfigName')}"
+    return replace(draft, config_name=config)
+
+
+def check_tags(tags: Mapping[str, str]) -> None:
+    """Raise SpecError for a tag that AWS would refuse or that is ours."""
+    if len(tags) > _TAG_LIMIT:
+        raise SpecError("tags", f"are {len(tags)}; AWS takes 50, of which {_TAG_LIMIT} are yours")
+    for key, value in tags.items():
+        ours = key.lower().startswith(("aws:", "deployer:"))
+        allowed = all(c.isalnum() or c in " _.:/=+-@" for c in key + value)
+        if ours or not allowed or not 1 <= len(key) <= 128 or len(value) > 256:
+            raise SpecError(
+                f"tags.{key}",
+                "is no tag that AWS takes",
+                hint="letters, digits and _ . : / = + - @",
+            )
+
+
+def bucket_name(place: Place) -> str:
+    """Return the bucket that is used unless the specification names one."""
+    return f"deployer-{place.account}-{place.region}"
+
+
+def prefix(name: str) -> str:
+    """Return what the keys of a deployment's objects start with."""
+    return f"deployer/{name}/"
+
+
+def _artifact(spec: DeploymentSpec, place: Place, digest: str) -> Artifact:
+    files = getattr(spec.target, "model_data", "tar") == "files"
+    bucket = getattr(spec.target, "bucket", "") or bucket_name(place)
+    key = f"{prefix(spec.name)}bundles/{digest}/" + ("model/" if files else "model.tar.gz")
+    return Artifact(bucket, key, digest, files, spec.bundle)
+
+
+def _outputs(spec: DeploymentSpec, bucket: str) -> tuple[str, str, str]:
+    """Return where answers, failures and captured data go; empty for what the mode has not."""
+    target = spec.target
+    ours = f"s3://{bucket}/{prefix(spec.name)}"
+    match target:
+        case SageMakerAsync():
+            output = target.output.s3_uri or f"{ours}output"
+            return output, target.output.failure_s3_uri or f"{ours}failure", ""
+        case SageMakerBatch():
+            return target.output_s3_uri or f"{ours}output", "", ""
+        case SageMakerRealtime() if target.capture is not None:
+            return "", "", target.capture.s3_uri or f"{ours}capture"
+        case _:
+            return "", "", ""
+
+
+def _role(
+    spec: DeploymentSpec, place: Place, image: Image, artifact: Artifact, writes: tuple[str, ...]
+) -> Role:
+    given = getattr(spec.target, "role_arn", "")
+    if given:
+        return Role(given.rpartition("/")[2], given, made=False)
+    name = f"deployer-{spec.name}-{place.region}"  # IAM has one name space for all regions
+    arn = f"arn:{place.partition}:iam::{place.account}:role/{name}"
+    rows = permissions.statements(spec.name, spec.target, place, image, artifact, writes)
+    return Role(name, arn, made=True, statements=rows)
+
+
+def _instances(spec: DeploymentSpec, least: int) -> int:
+    """What a new fleet starts with: the target's count, within the policy's bounds, never 0."""
+    if isinstance(spec.target, SageMakerServerless):
+        return max(spec.target.provisioned_concurrency, least)
+    wanted = max(getattr(spec.target, "instances", 1), least, 1)
+    most = getattr(spec.scaling, "max_instances", wanted)
+    return int(min(wanted, most))
+
+
+def _tags(spec: DeploymentSpec, digest: str, version: str, expires: str) -> dict[str, str]:
+    tags = {
+        **spec.tags,
+        NAME_TAG: spec.name,
+        DIGEST_TAG: digest[:SHORT],
+        VERSION_TAG: version,
+    }
+    if expires:
+        tags[EXPIRES_TAG] = expires
+    return dict(sorted(tags.items()))
+
+
+def _hash(request: Mapping[str, Any], name_key: str) -> str:
+    """Twelve hex digits of all that a request says but its name and tags."""
+    content = {key: value for key, value in request.items() if key not in (name_key, "Tags")}
+    canonical = json.dumps(content, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(canonical.encode()).hexdigest()[:SHORT]

@@ -1,0 +1,250 @@
+"""A scaling policy of the specification as what Application Auto Scaling takes: pure.
+
+Sources: Application Auto Scaling user guide (target tracking, step, scheduled), SageMaker developer guide
+(auto scaling of endpoints; of asynchronous endpoints, with the step policy that leaves zero).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import assert_never
+
+from deployer.errors import SpecError
+from deployer.spec.deployment import DeploymentSpec
+from deployer.spec.resolved import (
+    INSTANCE_COUNT,
+    PROVISIONED_CONCURRENCY,
+    VARIANT,
+    Alarm,
+    Metric,
+    Scaling,
+    ScheduledAction,
+    Stepping,
+    StepRange,
+    Tracking,
+)
+from deployer.spec.scaling import (
+    CUSTOM,
+    PROVISIONED,
+    Fixed,
+    Period,
+    QueueBacklog,
+    Scheduled,
+    Step,
+    TargetTracking,
+)
+from deployer.spec.target import SageMakerAsync, SageMakerServerless
+
+PREDEFINED = {
+    "invocations_per_instance": "SageMakerVariantInvocationsPerInstance",
+    "concurrency": "SageMakerVariantConcurrentRequestsPerModelHighResolution",
+    PROVISIONED: "SageMakerVariantProvisionedConcurrencyUtilization",
+}
+PROVISIONED_SHARE = 0.7
+"""Share of provisioned concurrency to aim at when none is said: AWS's example (0.70)."""
+
+OUT_PERIODS = 3
+IN_PERIODS = 15
+"""Periods of a minute before a step: those of target tracking's own alarms."""
+
+
+def resolve(
+    spec: DeploymentSpec, endpoint: str, *, derived: float | None, vcpus: int | None
+) -> Scaling | None:
+    """Return the scalable target and its policies; None for a fleet that stays as it is.
+
+    ``derived`` is the target value worked out of a profile, used when the specification states none;
+    ``vcpus`` those of the instance type: SageMaker's CPUUtilization counts 100 for each. Raises SpecError
+    for a metric that the mode does not have and for a target that nothing gives.
+    """
+    policy = spec.scaling
+    dimension = INSTANCE_COUNT
+    if isinstance(spec.target, SageMakerServerless):
+        dimension = PROVISIONED_CONCURRENCY
+    match policy:
+        case Fixed():
+            return None
+        case TargetTracking():
+            value, basis = _value(policy, derived)
+            track = _tracking(spec, policy, endpoint, value, vcpus)
+            bounds = (policy.min_instances, policy.max_instances)
+            return Scaling(dimension, *bounds, basis, tracking=(track,))
+        case QueueBacklog():
+            bounds = (policy.min_instances, policy.max_instances)
+            wake = (_wake(spec.name, endpoint),) if policy.min_instances == 0 else ()
+            track = Tracking(
+                f"{spec.name}-backlog",
+                policy.target,
+                int(policy.scale_in_cooldown_s),
+                int(policy.scale_out_cooldown_s),
+                metric=_endpoint_metric("ApproximateBacklogSizePerInstance", endpoint),
+            )
+            return Scaling(dimension, *bounds, "scaling.target", tracking=(track,), stepping=wake)
+        case Step():
+            steps = _steps(spec, policy, endpoint, vcpus)
+            bounds = (policy.min_instances, policy.max_instances)
+            return Scaling(dimension, *bounds, "scaling.threshold", stepping=steps)
+        case Scheduled():
+            actions = tuple(_action(spec, period) for period in policy.periods)
+            counts = [action.capacity for action in actions]
+            where = "scaling.periods"
+            return Scaling(dimension, min(counts), max(counts), where, schedules=actions)
+        case _:
+            assert_never(policy)
+
+
+def check_metric(spec: DeploymentSpec) -> None:
+    """Raise SpecError when the mode has no such metric."""
+    metric = getattr(spec.scaling, "metric", "")
+    if isinstance(spec.target, SageMakerAsync) and metric in (
+        "invocations_per_instance",
+        "concurrency",
+    ):
+        raise SpecError(
+            "scaling.metric",
+            f"{metric!r} has no meaning for a {spec.target.kind} target: its requests wait in a queue",
+            hint='use kind = "queue-backlog"',
+        )
+
+
+def _value(policy: TargetTracking, derived: float | None) -> tuple[float, str]:
+    if policy.target is not None:
+        return policy.target, "scaling.target"
+    if policy.metric == PROVISIONED:
+        return PROVISIONED_SHARE, "AWS's example"
+    if derived is None:
+        raise SpecError(
+            "scaling.target",
+            "is not said, and there is no profile to derive it from",
+            hint="write it, or give `plan` the measured one: --profile profile.json",
+        )
+    return float(f"{derived:.4g}"), "derived from the profile and the objective"
+
+
+def _tracking(
+    spec: DeploymentSpec, policy: TargetTracking, endpoint: str, value: float, vcpus: int | None
+) -> Tracking:
+    name = f"{spec.name}-{policy.metric.replace('_', '-')}"
+    cooldowns = (int(policy.scale_in_cooldown_s), int(policy.scale_out_cooldown_s))
+    if policy.metric in PREDEFINED:
+        return Tracking(name, value, *cooldowns, predefined=PREDEFINED[policy.metric])
+    metric, factor = _metric(policy, endpoint, vcpus)
+    return Tracking(name, value * factor, *cooldowns, metric=metric)
+
+
+def _metric(
+    policy: TargetTracking | Step, endpoint: str, vcpus: int | None
+) -> tuple[Metric, float]:
+    """Return the CloudWatch metric of a policy and what its values are times the specification's."""
+    if policy.metric == CUSTOM and policy.custom is not None:
+        custom = policy.custom
+        dimensions = dict(custom.dimensions)
+        return Metric(custom.namespace, custom.name, custom.statistic, dimensions, custom.unit), 1.0
+    variant = {"EndpointName": endpoint, "VariantName": VARIANT}
+    if policy.metric == "cpu":
+        if vcpus is None:
+            raise SpecError(
+                "scaling.metric",
+                "'cpu' needs the vCPUs of the instance type, which the price book does not know: "
+                "SageMaker counts 100% for each",
+                hint="use invocations_per_instance",
+            )
+        return Metric("/aws/sagemaker/Endpoints", "CPUUtilization", "Average", variant), float(
+            vcpus
+        )
+    words = {
+        "invocations_per_instance": ("InvocationsPerInstance", "Sum"),
+        "concurrency": ("ConcurrentRequestsPerModel", "Maximum"),
+    }
+    name, statistic = words[policy.metric]
+    return Metric("AWS/SageMaker", name, statistic, variant), 1.0
+
+
+def _endpoint_metric(name: str, endpoint: str, statistic: str = "Average") -> Metric:
+    return Metric("AWS/SageMaker", name, statistic, {"EndpointName": endpoint})
+
+
+def _wake(name: str, endpoint: str) -> Stepping:
+    """One instance as soon as requests wait and there is none: two minutes, as AWS's guide has it."""
+    alarm = Alarm(
+        f"deployer-{name}-wake",
+        f"Requests wait for {endpoint} and it has no instance",
+        _endpoint_metric("HasBacklogWithoutCapacity", endpoint),
+        1.0,
+        "GreaterThanOrEqualToThreshold",
+        periods=2,
+        missing="missing",
+    )
+    return Stepping(f"{name}-wake", 300, (StepRange(1, 0.0, None),), alarm)
+
+
+def _steps(
+    spec: DeploymentSpec, policy: Step, endpoint: str, vcpus: int | None
+) -> tuple[Stepping, ...]:
+    """Return a policy for the positive changes and one for the negative ones, each with its alarm.
+
+    Bounds are distances from the alarm's own threshold: the edge nearest to it is 0.
+    """
+    metric, factor = _metric(policy, endpoint, vcpus)
+    edges = [row.above * factor for row in policy.adjustments]
+    changes = [row.change for row in policy.adjustments]
+    signs = [(change > 0) - (change < 0) for change in changes]
+    if signs != sorted(signs):
+        raise SpecError("scaling.adjustments", "must remove instances below where they add some")
+    base = policy.threshold * factor
+    found = []
+    if 1 in signs:
+        first = signs.index(1)
+        bounds = [*(edge - edges[first] for edge in edges[first:]), None]
+        found.append(
+            _step("out", spec, policy, metric, base + edges[first], bounds, changes[first:])
+        )
+    if -1 in signs:
+        count = signs.count(-1)
+        edge = edges[count] if count < len(edges) else None
+        if edge is None:
+            raise SpecError(
+                "scaling.adjustments", "only removes instances: say where it stops, with change = 0"
+            )
+        lower = [*(row - edge for row in edges[:count]), 0.0]
+        found.append(_step("in", spec, policy, metric, base + edge, lower, changes[:count]))
+    return tuple(found)
+
+
+def _step(
+    direction: str,
+    spec: DeploymentSpec,
+    policy: Step,
+    metric: Metric,
+    threshold: float,
+    bounds: Sequence[float | None],
+    changes: Sequence[int],
+) -> Stepping:
+    out = direction == "out"
+    ranges = tuple(StepRange(change, bounds[i], bounds[i + 1]) for i, change in enumerate(changes))
+    alarm = Alarm(
+        f"deployer-{spec.name}-step-{direction}",
+        f"{spec.name}: {policy.metric} asks for {'more' if out else 'fewer'} instances",
+        metric,
+        threshold,
+        "GreaterThanOrEqualToThreshold" if out else "LessThanThreshold",
+        periods=OUT_PERIODS if out else IN_PERIODS,
+        missing="missing",
+    )
+    kinds = {"Maximum": "Maximum", "Minimum": "Minimum"}
+    aggregation = kinds.get(metric.statistic, "Average")
+    return Stepping(
+        f"{spec.name}-step-{direction}", int(policy.cooldown_s), ranges, alarm, aggregation
+    )
+
+
+def _action(spec: DeploymentSpec, period: Period) -> ScheduledAction:
+    minutes, rest = divmod(period.start_s, 60)
+    if not math.isclose(rest, 0.0, abs_tol=1e-9):
+        raise SpecError("scaling.periods.start_s", f"{period.start_s:g} is no full minute")
+    if period.instances < 1 and not isinstance(spec.target, SageMakerAsync):
+        raise SpecError("scaling.periods.instances", "must be at least 1: only async goes to zero")
+    hour, minute = divmod(int(minutes), 60)
+    name = f"{spec.name}-{hour:02d}{minute:02d}"
+    return ScheduledAction(name, f"cron({minute} {hour} * * ? *)", period.instances)
