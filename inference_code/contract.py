@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, TypeVar
 
@@ -56,6 +56,22 @@ CONTENT_TYPES = {".json": JSON_TYPE, ".csv": CSV_TYPE, ".npy": NPY_TYPE}
 
 class ContractError(ValueError):
     """The manifest cannot be read; the message names the key."""
+
+
+def openvino_settings(threads: int, cpu_flags: Collection[str]) -> dict[str, str | int]:
+    """Return how OpenVINO is to run a model here, where /proc/cpuinfo tells ``cpu_flags``.
+
+    By default it computes in bfloat16 wherever there are instructions for it. Without matrix units (AMX) that is
+    slower than float32 and less exact.
+    """
+    settings: dict[str, str | int] = {
+        "INFERENCE_NUM_THREADS": threads,
+        "NUM_STREAMS": 1,
+        "PERFORMANCE_HINT": "LATENCY",
+    }
+    if "avx512_bf16" in cpu_flags and "amx_bf16" not in cpu_flags:
+        settings["INFERENCE_PRECISION_HINT"] = "f32"
+    return settings
 
 
 @dataclass(frozen=True)

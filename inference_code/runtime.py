@@ -21,6 +21,7 @@ from inference_code.contract import (
     ContractError,
     Manifest,
     TensorSpec,
+    openvino_settings,
 )
 from inference_code.errors import HandlerInvalid
 
@@ -133,7 +134,7 @@ def _openvino(path: Path, threads: int) -> Opened:
         raise HandlerInvalid(
             f"{path.name} is to run on OpenVINO, which is not installed: pip install {ENGINES[OPENVINO][0]}"
         ) from error
-    settings = {"INFERENCE_NUM_THREADS": threads, "NUM_STREAMS": 1, "PERFORMANCE_HINT": "LATENCY"}
+    settings = openvino_settings(threads, _cpu_flags())
     try:
         compiled = openvino.Core().compile_model(str(path), "CPU", settings)
     except Exception as error:  # openvino raises RuntimeError and its own classes alike
@@ -150,6 +151,15 @@ def _openvino(path: Path, threads: int) -> Opened:
 
     inputs = tuple(_openvino_spec(port) for port in compiled.inputs)
     return inputs, tuple(_openvino_spec(port) for port in compiled.outputs), run
+
+
+def _cpu_flags() -> frozenset[str]:
+    try:
+        text = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return frozenset()
+    line = next((line for line in text.splitlines() if line.startswith("flags")), "")
+    return frozenset(line.split())
 
 
 def _openvino_spec(port: Any) -> TensorSpec:

@@ -20,16 +20,23 @@ _FLAGS = {
 }
 
 
+def flags(cpuinfo: Path = Path("/proc/cpuinfo")) -> frozenset[str]:
+    """Return the processor's flags as the kernel names them; none where they cannot be read."""
+    text = cpuinfo.read_text(encoding="utf-8") if cpuinfo.exists() else ""
+    fields = dict(_pairs(text))
+    return frozenset((fields.get("flags") or fields.get("Features") or "").split())
+
+
 def detect(cpuinfo: Path = Path("/proc/cpuinfo")) -> dict[str, str]:
     """Return ``cpu``, ``cores`` (usable ones) and ``features``; what cannot be read is "unknown"."""
     text = cpuinfo.read_text(encoding="utf-8") if cpuinfo.exists() else ""
     fields = dict(_pairs(text))
-    flags = set((fields.get("flags") or fields.get("Features") or "").split())
-    found = [label for flag, label in _FLAGS.items() if flag in flags]
+    known = flags(cpuinfo)
+    found = [label for flag, label in _FLAGS.items() if flag in known]
     return {
         "cpu": fields.get("model name") or platform.processor() or platform.machine(),
         "cores": str(len(os.sched_getaffinity(0))),
-        "features": " ".join(found) if flags else "unknown",
+        "features": " ".join(found) if known else "unknown",
     }
 
 

