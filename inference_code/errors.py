@@ -12,6 +12,7 @@ RequestError
 ├── TooManyRequests       429  this client is over its own limit
 ├── HeadersTooLarge       431
 ├── HandlerFailed         500  the handler raised; only its own request fails
+├── HandlerRefused        any  the handler says status and words itself
 ├── Overloaded            503  the queue is full or too slow: try again later
 ├── Draining              503  the server is shutting down
 ├── DeadlineExceeded      504  the deadline passed before the answer was ready
@@ -22,6 +23,10 @@ StartupError is raised before serving, never for a request.
 """
 
 from __future__ import annotations
+
+from http import HTTPStatus
+
+_FAILURES = frozenset(status.value for status in HTTPStatus if status >= 400)
 
 
 class RequestError(Exception):
@@ -101,6 +106,15 @@ class HandlerFailed(RequestError):
     """The handler raised; only its own request fails."""
 
     status = 500
+
+
+class HandlerRefused(RequestError):
+    """The handler refuses, with a status and words of its own."""
+
+    def __init__(self, message: str, status: int) -> None:
+        super().__init__(message)
+        known = isinstance(status, int) and status in _FAILURES
+        self.status = status if known else 500
 
 
 class Overloaded(RequestError):

@@ -8,7 +8,6 @@ from inference_code.contract import CSV_TYPE, JSON_TYPE, NPY_TYPE
 from inference_code.errors import NotAcceptable
 
 TEXT_TYPES = (JSON_TYPE, CSV_TYPE)
-_JSON_ALIASES = ("application/jsonlines", "text/json")
 
 
 def media_type(header: str) -> str:
@@ -19,7 +18,7 @@ def media_type(header: str) -> str:
 
 def is_text(kind: str) -> bool:
     """Return whether SageMaker's toolkit hands a body of this type to ``input_fn`` as text."""
-    return kind in TEXT_TYPES or kind in _JSON_ALIASES or kind.startswith("text/")
+    return kind in TEXT_TYPES
 
 
 def choose(accept: str, offered: Sequence[str] = (JSON_TYPE, CSV_TYPE, NPY_TYPE)) -> str:

@@ -117,11 +117,12 @@ class ServedModel:
             return error_reply(output)
         try:
             body, kind = self.handler.encode(output, accept)
+            status = self.handler.status(output)
         except RequestError as error:
             return error_reply(error)
         except Exception as error:
             return error_reply(_failed("encode", error))
-        return 200, kind.encode("latin-1", "replace"), body
+        return status, kind.encode("latin-1", "replace"), body
 
     def answer(self, body: Body, content_type: str, accept: str = "") -> Reply:
         """Take one request all the way."""

@@ -74,7 +74,7 @@ def read_settings(
         serving = replace(serving, **dict(overrides or {}))
     except ContractError as error:
         raise StartupError(f"{model_dir}: {error}") from error
-    if manifest and not (model_dir / manifest.model).is_file():
+    if manifest and not (model_dir / manifest.model).exists():  # a file, or "." for the folder
         raise StartupError(
             f"{model_dir} lacks {manifest.model!r}, which its manifest names as model"
         )

@@ -84,6 +84,10 @@ class Handler(ABC, Generic[Item, Output]):
         """Return the answer's body and its content type."""
         return encode_value(output, accept)
 
+    def status(self, output: Output) -> int:
+        """Return the HTTP status of an answer; asked after ``encode``."""
+        return 200
+
     def length(self, item: Item) -> int:
         """Return how long an item is (tokens, say): batches are then made of items of similar length."""
         raise NotImplementedError

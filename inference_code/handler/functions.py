@@ -3,8 +3,9 @@
 ``model_fn(model_dir)``, ``input_fn(data, content_type)``, ``predict_fn(data, model)``,
 ``output_fn(prediction, accept)``, or ``transform_fn(model, data, content_type, accept)`` instead of
 the last three; each may take ``context`` as one more argument. ``pre_model_fn(model_dir)`` runs before
-and ``model_warmup_fn(model_dir, model)`` after loading. Text bodies arrive as ``str``. One difference:
-the toolkit's own decoder unpickles npy bodies, ours never does.
+and ``model_warmup_fn(model_dir, model)`` after loading. JSON and CSV arrive as ``str``, all else as ``bytes``.
+What a script leaves out is as in the toolkit that it was written for (``defaults``); what it imports of one is
+there (``toolkits``). One difference: the toolkits' decoder unpickles npy bodies, ours never does.
 """
 
 from __future__ import annotations
@@ -18,7 +19,9 @@ from typing import Any
 from inference_code.codecs import media
 from inference_code.contract import JSON_TYPE
 from inference_code.errors import BadRequest, HandlerInvalid
+from inference_code.handler import defaults, toolkits
 from inference_code.handler.base import Body, Context, Handler, encode_value
+from inference_code.handler.context import FunctionContext
 
 ACCEPT_ENV = "SAGEMAKER_DEFAULT_INVOCATIONS_ACCEPT"
 _ARGUMENTS = {
@@ -32,22 +35,6 @@ _ARGUMENTS = {
 }
 
 
-class FunctionContext:
-    """The ``context`` argument of SageMaker's functions; the headers that survive SageMaker, by name."""
-
-    def __init__(self, model_dir: str, headers: Mapping[str, str] | None = None) -> None:
-        self.system_properties = {"model_dir": model_dir, "gpu_id": None}
-        self._headers = {name.lower(): value for name, value in (headers or {}).items()}
-
-    def get_request_header(self, index: int, name: str) -> str | None:
-        """Return one header of the request; ``index`` is always 0, as requests come one by one."""
-        return self._headers.get(name.lower())
-
-    def get_all_request_header(self, index: int) -> dict[str, str]:
-        """Return all headers of the request, by lower-case name."""
-        return dict(self._headers)
-
-
 class FunctionHandler(Handler[Any, Any]):
     """A module with ``model_fn`` and friends. They know nothing of batches, so each gets one request."""
 
@@ -56,19 +43,30 @@ class FunctionHandler(Handler[Any, Any]):
 
     def __init__(self, module: ModuleType) -> None:
         """Take the functions of ``module``; raise HandlerInvalid when they do not fit together."""
-        self._functions = functions_in(module)
-        _check(self._functions, module.__name__)
-        self._call = {name: _caller(name, fn) for name, fn in self._functions.items()}
+        functions = functions_in(module)
+        _check(functions, module.__name__)
+        self._module = module
+        self._call = {name: _caller(name, fn) for name, fn in functions.items()}
+        self._toolkit = defaults.choose(module)
         self._model_dir = ""
         self._model: Any = None
 
     def load(self, context: Context) -> None:
-        """Run ``pre_model_fn``, ``model_fn`` and ``model_warmup_fn``."""
+        """Run ``pre_model_fn``, ``model_fn`` and ``model_warmup_fn``.
+
+        Raises HandlerInvalid when a function is missing that no toolkit has a default for.
+        """
         self._model_dir = str(context.model_dir)
         shared = FunctionContext(self._model_dir)
         if "pre_model_fn" in self._call:
             self._call["pre_model_fn"](shared, self._model_dir)
-        self._model = self._call["model_fn"](shared, self._model_dir)
+        if "model_fn" in self._call:
+            self._model = self._call["model_fn"](shared, self._model_dir)
+            self._toolkit = defaults.choose(self._module, self._model)
+        else:
+            self._model = self._toolkit.load(context.model_dir)
+        if not {"predict_fn", "transform_fn"} & self._call.keys():
+            self._toolkit.check_predict(self._model)
         if "model_warmup_fn" in self._call:
             self._call["model_warmup_fn"](shared, self._model_dir, self._model)
 
@@ -86,7 +84,7 @@ class FunctionHandler(Handler[Any, Any]):
             return context, (data, kind, accept)
         if "input_fn" in self._call:
             return context, self._call["input_fn"](context, data, kind)
-        return context, super().decode(body, content_type)
+        return context, self._toolkit.decode(body, kind)
 
     def predict(self, items: Sequence[Any]) -> Sequence[Any]:
         """Run ``predict_fn`` or ``transform_fn`` for each item."""
@@ -95,11 +93,19 @@ class FunctionHandler(Handler[Any, Any]):
     def encode(self, output: Any, accept: str) -> tuple[bytes, str]:
         """Run ``output_fn`` and bring its answer, text, bytes or (body, type), into one form."""
         context, prediction = output
-        accept = _accept(accept)
+        body, kind = self._encoded(context, prediction, _accept(accept))
+        return body, context.head(context.content_type or kind)
+
+    def status(self, output: Any) -> int:
+        """Return the status that the script has set for an answer, 200 when it has set none."""
+        context: FunctionContext = output[0]
+        return context.status
+
+    def _encoded(self, context: FunctionContext, prediction: Any, accept: str) -> tuple[bytes, str]:
         if "output_fn" in self._call:
             prediction = self._call["output_fn"](context, prediction, accept)
         elif "transform_fn" not in self._call:
-            return encode_value(prediction, accept)
+            return self._toolkit.encode(prediction, accept)
         kind = accept
         if (
             isinstance(prediction, tuple)
@@ -117,7 +123,9 @@ class FunctionHandler(Handler[Any, Any]):
         if "transform_fn" in self._call:
             data, kind, accept = value
             return self._call["transform_fn"](context, self._model, data, kind, accept)
-        return self._call["predict_fn"](context, value, self._model)
+        if "predict_fn" in self._call:
+            return self._call["predict_fn"](context, value, self._model)
+        return self._toolkit.predict(value, self._model)
 
 
 def functions_in(module: ModuleType) -> dict[str, Callable[..., Any]]:
@@ -128,20 +136,11 @@ def functions_in(module: ModuleType) -> dict[str, Callable[..., Any]]:
 
 
 def _check(functions: Mapping[str, Callable[..., Any]], where: str) -> None:
-    if "model_fn" not in functions:
-        raise HandlerInvalid(
-            f"{where} has no model_fn: add 'def model_fn(model_dir)' that returns the loaded model"
-        )
     pipeline = [name for name in ("input_fn", "predict_fn", "output_fn") if name in functions]
     if "transform_fn" in functions and pipeline:
         raise HandlerInvalid(
             f"{where} has transform_fn and {', '.join(pipeline)}: "
             "transform_fn replaces all three, so keep one or the other"
-        )
-    if "transform_fn" not in functions and "predict_fn" not in functions:
-        raise HandlerInvalid(
-            f"{where} has neither predict_fn nor transform_fn: "
-            "add 'def predict_fn(data, model)' that returns the prediction"
         )
 
 
@@ -149,10 +148,19 @@ def _caller(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
     """Return ``call(context, *arguments)`` that passes the context only to a function that takes it."""
     names = _ARGUMENTS[name]
     signature = inspect.signature(function)
-    if _binds(signature, len(names) + 1):
-        return lambda context, *arguments: function(*arguments, context)
-    if _binds(signature, len(names)):
-        return lambda _context, *arguments: function(*arguments)
+    takes_context = _binds(signature, len(names) + 1)
+    if takes_context or _binds(signature, len(names)):
+
+        def call(context: FunctionContext, *arguments: Any) -> Any:
+            try:
+                return function(*arguments, context) if takes_context else function(*arguments)
+            except Exception as error:
+                refused = toolkits.refusal(error)
+                if refused is None:
+                    raise
+                raise refused from error
+
+        return call
     raise HandlerInvalid(
         f"{name}{signature} does not fit: write '{name}({', '.join(names)})', "
         "with 'context' as one more argument if you need it"

@@ -11,6 +11,7 @@ from types import ModuleType
 
 from inference_code.contract import HANDLER_PATH
 from inference_code.errors import HandlerInvalid
+from inference_code.handler import toolkits
 from inference_code.handler.base import Handler
 from inference_code.handler.functions import FunctionHandler, functions_in
 
@@ -58,6 +59,7 @@ def _import(path: Path) -> ModuleType:
         raise HandlerInvalid(f"{path} cannot be imported; its name must end in .py")
     module = importlib.util.module_from_spec(spec)
     sys.modules[path.stem] = module
+    toolkits.install()
     try:
         spec.loader.exec_module(module)
     except ModuleNotFoundError as error:

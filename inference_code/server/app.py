@@ -166,7 +166,10 @@ class Application:
             self.requests.add(1, status)
             if status >= 500 or self.access_log:
                 self._log(exchange, status)
-            exchange.answer(status, content_type, body, tracing.response_headers(headers))
+            # A handler's own attributes come with the content type, and stand in place of the trace's.
+            own = tracing.ATTRIBUTES in content_type
+            extra = b"" if own else tracing.response_headers(headers)
+            exchange.answer(status, content_type, body, extra)
 
         try:
             job = engine.submit(exchange.body, key, timeout_s, done, urgency)

@@ -70,7 +70,6 @@ def test_an_onnx_model_answers_through_the_default_handler(tmp_path: Path) -> No
     assert "[2.0,4.0]" in json.dumps(answer["answers"]).replace(" ", "")
 
 
-@pytest.mark.xfail(reason="the serving code wants the model to be one file", strict=True)
 def test_a_folder_with_a_handler_answers(tmp_path: Path) -> None:
     (tmp_path / "m").mkdir()
     (tmp_path / "m" / "factor.txt").write_text("3")

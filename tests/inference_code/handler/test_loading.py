@@ -1,6 +1,7 @@
 import pytest
 
 from inference_code.errors import HandlerInvalid
+from inference_code.handler import Context
 from inference_code.handler.functions import FunctionHandler
 from inference_code.handler.loading import find_handler
 from inference_code.handlers.onnx import Handler as OnnxHandler
@@ -40,8 +41,6 @@ def test_sagemaker_program_names_another_file(model_dir, monkeypatch):
         ("import surely_not_there", "needs the package 'surely_not_there'"),
         ("1 / 0", "fails on import: ZeroDivisionError"),
         ("def f(:", "fails on import: SyntaxError"),
-        ("def predict_fn(d, m): return d", "has no model_fn: add"),
-        ("def model_fn(d): return 1", "neither predict_fn nor transform_fn"),
         ("def model_fn(): return 1\ndef predict_fn(d, m): return d", r"model_fn\(\) does not fit"),
         (
             "def model_fn(d): return 1\ndef transform_fn(m, d, c, a): return d\n"
@@ -69,3 +68,29 @@ def test_sagemaker_program_names_another_file(model_dir, monkeypatch):
 def test_a_handler_that_cannot_serve_is_told_what_to_change(model_dir, source, message):
     with pytest.raises(HandlerInvalid, match=message):
         find_handler(model_dir(source))
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        ("def predict_fn(d, m): return d", "has no model_fn: add"),
+        ("def model_fn(d): return 1", "neither predict_fn nor transform_fn"),
+        ("import torch\ndef model_fn(d): return 1", "neither predict_fn nor transform_fn"),
+        (
+            "import torch\ndef predict_fn(d, m): return d",
+            "of .pt and .pth files there is not one: none",
+        ),
+    ],
+)
+def test_what_no_toolkit_has_a_default_for_is_told_when_loading(model_dir, source, message):
+    if "torch" in source:
+        pytest.importorskip("torch")
+    folder = model_dir(source)
+    with pytest.raises(HandlerInvalid, match=message):
+        find_handler(folder).load(Context(folder))
+
+
+def test_an_unknown_toolkit_is_told(model_dir, monkeypatch):
+    monkeypatch.setenv("INFERENCE_TOOLKIT", "keras")
+    with pytest.raises(HandlerInvalid, match="there are huggingface, plain, pytorch, scikit-learn"):
+        find_handler(model_dir("def model_fn(d): return 1"))
