@@ -26,27 +26,31 @@ class SageMakerStack(cdk.Stack):
         super().__init__(
             scope,
             id,
+            # The CLI checks the bootstrap's version itself; without a rule in it, the template also deploys
+            # where nothing is bootstrapped: it has no assets.
+            synthesizer=cdk.DefaultStackSynthesizer(generate_bootstrap_version_rule=False),
             env=cdk.Environment(account=place.account, region=place.region),
             description=f"{resolved.spec.target.kind} of {resolved.spec.name}",
         )
         for key, value in resolved.tags.items():
             cdk.Tags.of(self).add(key, value)
-        role = ExecutionRole(self, "Role", role=resolved.role)
+        role = ExecutionRole(self, "Role", resolved=resolved)
         model = Model(self, "Model", resolved=resolved, role_arn=role.arn)
-        self._output("ModelName", model.name)
+        self._output("ModelName", model.resource.attr_model_name)
         self._output("ExecutionRoleArn", role.arn)
         self._output("BundleDigest", resolved.artifact.digest)
         if resolved.endpoint_name:
             self._serve(resolved, model)
 
     def _serve(self, resolved: Resolved, model: Model) -> None:
-        config = EndpointConfig(self, "Config", resolved=resolved, model_name=model.name)
-        endpoint = Endpoint(self, "Endpoint", resolved=resolved, config_name=config.name)
+        """Add what serves. Names are those of the document, so each order of making is said."""
+        config = EndpointConfig(self, "Config", resolved=resolved)
+        config.resource.add_resource_dependency(model.resource)
         # Named by what it is, not by its place: a shifted place would make CloudFormation swap names.
         alarms = [MetricAlarm(self, alarm.name, alarm=alarm) for alarm in resolved.alarms]
-        for alarm in alarms:
-            # The endpoint names its alarms: they must be there before it, and go after it.
-            endpoint.resource.add_resource_dependency(alarm.resource)
+        endpoint = Endpoint(self, "Endpoint", resolved=resolved)
+        for earlier in (config, *alarms):
+            endpoint.resource.add_resource_dependency(earlier.resource)
         if resolved.scaling is not None:
             scaling = VariantScaling(self, "Scaling", resolved=resolved, scaling=resolved.scaling)
             scaling.target.add_resource_dependency(endpoint.resource)
@@ -56,8 +60,8 @@ class SageMakerStack(cdk.Stack):
             resolved=resolved,
             alarm_arns=[alarm.resource.attr_arn for alarm in alarms],
         )
-        self._output("EndpointName", endpoint.name)
-        self._output("EndpointConfigName", config.name)
+        self._output("EndpointName", endpoint.resource.attr_endpoint_name)
+        self._output("EndpointConfigName", config.resource.attr_endpoint_config_name)
 
     def _output(self, name: str, value: str) -> None:
         cdk.CfnOutput(self, name, value=value)

@@ -35,6 +35,7 @@ class MetricAlarm(Construct):
             unit=metric.unit or None,
             period=alarm.period_s,
             evaluation_periods=alarm.periods,
+            datapoints_to_alarm=alarm.periods,
             threshold=alarm.threshold,
             comparison_operator=alarm.comparison,
             treat_missing_data=alarm.missing,

@@ -10,26 +10,25 @@ from deployer.spec.resolved import VARIANT, Resolved
 from deployer.spec.target import SageMakerAsync, SageMakerRealtime, SageMakerServerless
 
 _Config = sagemaker.CfnEndpointConfig
-_ROUTING = {"random": "RANDOM", "least-outstanding": "LEAST_OUTSTANDING_REQUESTS"}
 
 
 class EndpointConfig(Construct):
-    """An immutable config; its name ends in a hash of all that it holds. ``name`` refers to it."""
+    """An immutable config; its name ends in a hash of all that it holds."""
 
-    def __init__(self, scope: Construct, id: str, *, resolved: Resolved, model_name: str) -> None:
+    def __init__(self, scope: Construct, id: str, *, resolved: Resolved) -> None:
         super().__init__(scope, id)
         target = resolved.spec.target
-        resource = _Config(
+        self.resource = _Config(
             self,
             "Resource",
             endpoint_config_name=resolved.config_name,
-            production_variants=[_variant(resolved, model_name)],
-            kms_key_id=_key(resolved),
+            production_variants=[_variant(resolved)],
+            # It encrypts the storage of instances; a serverless endpoint has none.
+            kms_key_id=_key(resolved) if isinstance(target, EndpointHosting) else None,
             data_capture_config=_capture(resolved),
             async_inference_config=_async(resolved),
             metrics_config=_metrics(target) if isinstance(target, EndpointHosting) else None,
         )
-        self.name = resource.attr_endpoint_config_name
 
 
 def _key(resolved: Resolved) -> str | None:
@@ -38,34 +37,42 @@ def _key(resolved: Resolved) -> str | None:
 
 
 def _variant(
-    resolved: Resolved, model_name: str
+    resolved: Resolved,
 ) -> sagemaker.CfnEndpointConfig.ProductionVariantProperty:
     target = resolved.spec.target
     if isinstance(target, SageMakerServerless):
         return _Config.ProductionVariantProperty(
             variant_name=VARIANT,
-            model_name=model_name,
+            model_name=resolved.model_name,
             initial_variant_weight=1,
             serverless_config=_Config.ServerlessConfigProperty(
                 memory_size_in_mb=target.memory_mb,
                 max_concurrency=target.max_concurrency,
-                provisioned_concurrency=target.provisioned_concurrency or None,
+                provisioned_concurrency=resolved.instances
+                if target.provisioned_concurrency
+                else None,
             ),
         )
     assert isinstance(target, SageMakerRealtime | SageMakerAsync)
     return _Config.ProductionVariantProperty(
         variant_name=VARIANT,
-        model_name=model_name,
+        model_name=resolved.model_name,
         initial_variant_weight=1,
         instance_type=target.instance_type,
         initial_instance_count=resolved.instances,
         volume_size_in_gb=target.volume_gb,
         container_startup_health_check_timeout_in_seconds=target.health_check_timeout_s,
         model_data_download_timeout_in_seconds=target.download_timeout_s,
-        routing_config=_Config.RoutingConfigProperty(routing_strategy=_ROUTING[target.routing])
-        if isinstance(target, SageMakerRealtime)
-        else None,
+        routing_config=_routing(target),
     )
+
+
+def _routing(
+    target: SageMakerRealtime | SageMakerAsync,
+) -> sagemaker.CfnEndpointConfig.RoutingConfigProperty | None:
+    if not isinstance(target, SageMakerRealtime) or target.routing == "random":
+        return None  # SageMaker's default
+    return _Config.RoutingConfigProperty(routing_strategy="LEAST_OUTSTANDING_REQUESTS")
 
 
 def _capture(resolved: Resolved) -> sagemaker.CfnEndpointConfig.DataCaptureConfigProperty | None:
@@ -94,7 +101,7 @@ def _async(resolved: Resolved) -> sagemaker.CfnEndpointConfig.AsyncInferenceConf
         ),
         output_config=_Config.AsyncInferenceOutputConfigProperty(
             s3_output_path=resolved.output_s3_uri,
-            s3_failure_path=resolved.failure_s3_uri or None,
+            s3_failure_path=resolved.failure_s3_uri,
             kms_key_id=_key(resolved),
             notification_config=_Config.AsyncInferenceNotificationConfigProperty(
                 success_topic=topics[0] or None, error_topic=topics[1] or None

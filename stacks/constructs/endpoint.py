@@ -9,24 +9,27 @@ from constructs import Construct
 
 from deployer.spec.resolved import Resolved
 from deployer.spec.rollout import AllAtOnce, Canary, Linear, Rolling
+from deployer.spec.target import SageMakerServerless
 
 _Endpoint = sagemaker.CfnEndpoint
 
 
 class Endpoint(Construct):
-    """The endpoint with its guardrails. ``name`` refers to it, so that what scales it is made after it."""
+    """The endpoint with its guardrails."""
 
-    def __init__(self, scope: Construct, id: str, *, resolved: Resolved, config_name: str) -> None:
+    def __init__(self, scope: Construct, id: str, *, resolved: Resolved) -> None:
         super().__init__(scope, id)
         self.resource = _Endpoint(
             self,
             "Resource",
             endpoint_name=resolved.endpoint_name,
-            endpoint_config_name=config_name,
-            deployment_config=_guardrails(resolved),
+            endpoint_config_name=resolved.config_name,
+            # A serverless endpoint has no fleet to shift traffic between.
+            deployment_config=None
+            if isinstance(resolved.spec.target, SageMakerServerless)
+            else _guardrails(resolved),
             retain_all_variant_properties=True if resolved.retain_capacity else None,
         )
-        self.name = self.resource.attr_endpoint_name
 
 
 def _guardrails(resolved: Resolved) -> sagemaker.CfnEndpoint.DeploymentConfigProperty:

@@ -10,25 +10,24 @@ from deployer.spec.resolved import Resolved
 
 
 class Model(Construct):
-    """An immutable model; its name ends in a hash of all that it holds. ``name`` refers to it."""
+    """An immutable model; its name ends in a hash of all that it holds."""
 
     def __init__(self, scope: Construct, id: str, *, resolved: Resolved, role_arn: str) -> None:
         super().__init__(scope, id)
         network = _network(resolved)
-        resource = sagemaker.CfnModel(
+        self.resource = sagemaker.CfnModel(
             self,
             "Resource",
             model_name=resolved.model_name,
             execution_role_arn=role_arn,
             primary_container=_container(resolved),
-            enable_network_isolation=network.isolated,
+            enable_network_isolation=True if network.isolated else None,
             vpc_config=sagemaker.CfnModel.VpcConfigProperty(
                 subnets=list(network.subnets), security_group_ids=list(network.security_groups)
             )
             if network.subnets
             else None,
         )
-        self.name = resource.attr_model_name
 
 
 def _network(resolved: Resolved) -> Network:

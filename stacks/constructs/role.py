@@ -8,17 +8,18 @@ import aws_cdk as cdk
 from aws_cdk import aws_iam as iam
 from constructs import Construct
 
-from deployer.spec.resolved import Role, Statement
+from deployer.spec.resolved import Resolved, Statement
 
 WILDCARDS = {
-    "EcrLogin": "GetAuthorizationToken is for an account, not a repository: AWS allows no resource for it",
-    "Metrics": "PutMetricData takes no resource; a condition holds it to SageMaker's namespaces",
-    "Logs": "SageMaker names the streams, one an instance, inside this endpoint's own log group",
-    "Alarms": "SageMaker reads the state of alarms, whose names a rollout may change",
-    "Network": "network interfaces have no name before they are made; Describe* takes no resource",
-    "Capture": "SageMaker names the objects of captured data, inside this deployment's own prefix",
-    "Output": "SageMaker names the objects of answers, inside this deployment's own prefix",
-    "Bundle": "the files of the one bundle, under its digest",
+    "ReadBundle": "every bundle of this deployment, under its own prefix: a rollback fetches an older one",
+    "WriteOutput": "SageMaker names the objects, under this deployment's own prefix",
+    "ReadInput": "callers name the objects, under the prefix that the specification names",
+    "LogInToRegistry": "the login is an account's, not a repository's: AWS takes no resource for it",
+    "WriteLogs": "SageMaker names the streams, one an instance, inside the endpoint's own log group",
+    "PublishMetrics": "PutMetricData takes no resource; a condition holds it to SageMaker's namespaces",
+    "WatchRollout": "alarms of this deployment, which the next version may name otherwise",
+    "UseNetwork": "an interface has no name before it is made, and AWS takes no resource for Describe",
+    "FindNetwork": "AWS takes no resource for Describe of a network",
 }
 """Why a statement of this ``Sid`` may hold a wildcard; one without a reason here is a finding of cdk-nag."""
 
@@ -29,8 +30,9 @@ class ExecutionRole(Construct):
     The permissions are part of the role itself: a model cannot be made between role and permission.
     """
 
-    def __init__(self, scope: Construct, id: str, *, role: Role) -> None:
+    def __init__(self, scope: Construct, id: str, *, resolved: Resolved) -> None:
         super().__init__(scope, id)
+        role = resolved.role
         self.arn = role.arn
         if not role.made:
             return
@@ -45,6 +47,9 @@ class ExecutionRole(Construct):
                         "Effect": "Allow",
                         "Principal": {"Service": "sagemaker.amazonaws.com"},
                         "Action": "sts:AssumeRole",
+                        "Condition": {
+                            "StringEquals": {"aws:SourceAccount": resolved.place.account}
+                        },
                     }
                 ]
             ),
