@@ -18,7 +18,8 @@ WILDCARDS = {
     "WriteLogs": "SageMaker names the streams, one an instance, inside the endpoint's own log group",
     "PublishMetrics": "PutMetricData takes no resource; a condition holds it to SageMaker's namespaces",
     "WatchRollout": "alarms of this deployment, which the next version may name otherwise",
-    "UseNetwork": "an interface has no name before it is made, and AWS takes no resource for Describe",
+    "MakeInterface": "an interface has no name before it is made; subnets and groups are named",
+    "UseInterface": "SageMaker names the interfaces that it makes",
     "FindNetwork": "AWS takes no resource for Describe of a network",
 }
 """Why a statement of this ``Sid`` may hold a wildcard; one without a reason here is a finding of cdk-nag."""

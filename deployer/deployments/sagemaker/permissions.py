@@ -1,23 +1,24 @@
 """What the execution role may do, and nothing else: pure.
 
-Statements are as narrow as AWS allows: three actions take no resource (``ecr:GetAuthorizationToken``, the
-network interfaces of a VPC, ``cloudwatch:PutMetricData``, which takes a namespace instead).
+Statements are as narrow as AWS allows. What takes no resource: ``ecr:GetAuthorizationToken``, the
+``ec2:Describe...`` of a network, and ``cloudwatch:PutMetricData``, which takes a namespace instead.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
-from deployer.spec.hosting import InstanceHosting
+from deployer.spec.hosting import InstanceHosting, Network
 from deployer.spec.resolved import Artifact, Image, Place, Statement
 from deployer.spec.target import SageMakerAsync, SageMakerBatch, SageMakerRealtime, Target
 
 _PULL = ("ecr:BatchCheckLayerAvailability", "ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer")
 _INTERFACES = (
-    "ec2:CreateNetworkInterface",
     "ec2:CreateNetworkInterfacePermission",
     "ec2:DeleteNetworkInterface",
     "ec2:DeleteNetworkInterfacePermission",
+)
+_FIND = (
     "ec2:DescribeDhcpOptions",
     "ec2:DescribeNetworkInterfaces",
     "ec2:DescribeSecurityGroups",
@@ -33,9 +34,13 @@ def statements(
     image: Image,
     artifact: Artifact,
     writes: tuple[str, ...],
+    alarms: tuple[str, ...] = (),
 ) -> tuple[Statement, ...]:
-    """Return the execution role's statements; ``writes`` are the S3 addresses it writes under."""
-    return tuple(_statements(name, target, place, image, artifact, writes))
+    """Return the execution role's statements.
+
+    ``writes`` are the S3 addresses it writes under, ``alarms`` the user's own that stop a rollout.
+    """
+    return tuple(_statements(name, target, place, image, artifact, writes, alarms))
 
 
 def _statements(
@@ -45,6 +50,7 @@ def _statements(
     image: Image,
     artifact: Artifact,
     writes: tuple[str, ...],
+    alarms: tuple[str, ...],
 ) -> Iterator[Statement]:
     arn = f"arn:{place.partition}"
     bucket = f"{arn}:s3:::{artifact.bucket}"
@@ -77,10 +83,11 @@ def _statements(
         ("*",),
         {"StringLike/cloudwatch:namespace": "*/[sS]age[mM]aker*"},
     )
-    if not isinstance(target, SageMakerBatch):
-        alarms = f"{arn}:cloudwatch:{place.region}:{place.account}:alarm:*"
-        yield Statement("WatchRollout", ("cloudwatch:DescribeAlarms",), (alarms,))
-    yield from _options(target)
+    if isinstance(target, SageMakerRealtime | SageMakerAsync):
+        where = f"{arn}:cloudwatch:{place.region}:{place.account}:alarm"
+        watched = tuple(f"{where}:{alarm}" for alarm in (f"deployer-{name}-*", *alarms))
+        yield Statement("WatchRollout", ("cloudwatch:DescribeAlarms",), watched)
+    yield from _options(target, place)
 
 
 def log_group(name: str, target: Target) -> str:
@@ -94,9 +101,9 @@ def _inputs(
     target: SageMakerAsync | SageMakerBatch, arn: str, artifact: Artifact, name: str
 ) -> Iterator[Statement]:
     """Where the inputs lie: under the deployment's own prefix, and where the specification says."""
-    places = [f"{artifact.bucket}/deployer/{name}/input"]
+    places = [f"{artifact.bucket}/deployer/{name}/input/"]
     if isinstance(target, SageMakerBatch) and target.input_s3_uri:
-        places.append(target.input_s3_uri.removeprefix("s3://").rstrip("/"))
+        places.append(target.input_s3_uri.removeprefix("s3://"))
     objects = tuple(f"{arn}:s3:::{place}*" for place in places)
     yield Statement("ReadInput", ("s3:GetObject",), objects)
     buckets = tuple(dict.fromkeys(f"{arn}:s3:::{place.partition('/')[0]}" for place in places))
@@ -114,7 +121,7 @@ def _image(image: Image, arn: str) -> Iterator[Statement]:
         yield Statement("LogInToRegistry", ("ecr:GetAuthorizationToken",), ("*",))
 
 
-def _options(target: Target) -> Iterator[Statement]:
+def _options(target: Target, place: Place) -> Iterator[Statement]:
     key = getattr(target, "kms_key_arn", "")
     if key:
         writes = isinstance(target, SageMakerAsync | SageMakerBatch | SageMakerRealtime)
@@ -125,9 +132,21 @@ def _options(target: Target) -> Iterator[Statement]:
         )
     network = target.network if isinstance(target, InstanceHosting) else None
     if network is not None and network.subnets:
-        yield Statement("UseNetwork", _INTERFACES, ("*",))
+        yield from _network(network, place)
     if isinstance(target, SageMakerAsync):
         output = target.output
         topics = tuple(a for a in (output.success_topic_arn, output.error_topic_arn) if a)
         if topics:
             yield Statement("NotifyTopics", ("sns:Publish",), tuple(dict.fromkeys(topics)))
+
+
+def _network(network: Network, place: Place) -> Iterator[Statement]:
+    """The interfaces of the container, in these subnets and with these groups only."""
+    ec2 = f"arn:{place.partition}:ec2:{place.region}:{place.account}"
+    interfaces = f"{ec2}:network-interface/*"
+    within = tuple(f"{ec2}:subnet/{subnet}" for subnet in network.subnets)
+    groups = tuple(f"{ec2}:security-group/{group}" for group in network.security_groups)
+    make = ("ec2:CreateNetworkInterface",)
+    yield Statement("MakeInterface", make, (interfaces, *within, *groups))
+    yield Statement("UseInterface", _INTERFACES, (interfaces,))
+    yield Statement("FindNetwork", _FIND, ("*",))

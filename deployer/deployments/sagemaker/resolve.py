@@ -165,7 +165,10 @@ def _role(
         return Role(given.rpartition("/")[2], given, made=False)
     name = f"deployer-{spec.name}-{place.region}"  # IAM has one name space for all regions
     arn = f"arn:{place.partition}:iam::{place.account}:role/{name}"
-    rows = permissions.statements(spec.name, spec.target, place, image, artifact, writes)
+    given_alarms = spec.rollout.alarms
+    rows = permissions.statements(
+        spec.name, spec.target, place, image, artifact, writes, given_alarms
+    )
     return Role(name, arn, made=True, statements=rows)
 
 
