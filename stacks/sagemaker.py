@@ -54,12 +54,7 @@ class SageMakerStack(cdk.Stack):
         if resolved.scaling is not None:
             scaling = VariantScaling(self, "Scaling", resolved=resolved, scaling=resolved.scaling)
             scaling.target.add_resource_dependency(endpoint.resource)
-        Dashboard(
-            self,
-            "Dashboard",
-            resolved=resolved,
-            alarm_arns=[alarm.resource.attr_arn for alarm in alarms],
-        )
+        Dashboard(self, "Dashboard", resolved=resolved)
         self._output("EndpointName", endpoint.resource.attr_endpoint_name)
         self._output("EndpointConfigName", config.resource.attr_endpoint_config_name)
 

@@ -13,6 +13,7 @@ EXTRAS = {
     "serve": ("onnxruntime", "uvloop", "orjson"),
     "report": ("jinja2", "matplotlib"),
     "aws": ("boto3",),
+    "cdk": ("aws_cdk", "cdk_nag", "cfnlint"),
     "openvino": ("openvino", "nncf"),
 }
 FOLDERS = {
@@ -20,6 +21,7 @@ FOLDERS = {
     "serve": ("inference_code",),
     "report": ("deployer/report",),
     "aws": ("deployer/aws",),
+    "cdk": ("stacks",),
     "openvino": (),
 }
 OPTIONAL = ("openvino",)

@@ -17,11 +17,9 @@ _WIDTH, _HEIGHT = 12, 6
 
 
 class Dashboard(Construct):
-    """The endpoint at a glance. ``alarm_arns`` are shown with their state."""
+    """The endpoint at a glance, with the state of the alarms that stop a rollout."""
 
-    def __init__(
-        self, scope: Construct, id: str, *, resolved: Resolved, alarm_arns: list[str]
-    ) -> None:
+    def __init__(self, scope: Construct, id: str, *, resolved: Resolved) -> None:
         super().__init__(scope, id)
         # A dashboard's name is the account's, not the region's.
         name = f"deployer-{resolved.endpoint_name}-{resolved.place.region}"
@@ -29,11 +27,13 @@ class Dashboard(Construct):
             self,
             "Resource",
             dashboard_name=name,
-            dashboard_body=json.dumps({"widgets": _widgets(resolved, alarm_arns)}),
+            dashboard_body=json.dumps({"widgets": _widgets(resolved)}),
         )
 
 
-def _widgets(resolved: Resolved, alarm_arns: list[str]) -> list[dict[str, Any]]:
+def _widgets(resolved: Resolved) -> list[dict[str, Any]]:
+    place = resolved.place
+    watched = f"arn:{place.partition}:cloudwatch:{place.region}:{place.account}:alarm"
     graphs = [
         _graph(
             resolved,
@@ -48,8 +48,9 @@ def _widgets(resolved: Resolved, alarm_arns: list[str]) -> list[dict[str, Any]]:
         _latency(resolved),
         *_capacity(resolved),
     ]
-    if alarm_arns:
-        graphs.append({"type": "alarm", "properties": {"title": "Alarms", "alarms": alarm_arns}})
+    if resolved.rollback_alarms:
+        arns = [f"{watched}:{name}" for name in resolved.rollback_alarms]
+        graphs.append({"type": "alarm", "properties": {"title": "Alarms", "alarms": arns}})
     for number, graph in enumerate(graphs):
         column, row = number % 2, number // 2
         graph.update(x=column * _WIDTH, y=row * _HEIGHT, width=_WIDTH, height=_HEIGHT)

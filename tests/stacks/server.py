@@ -1,0 +1,314 @@
+"""A shim, not AWS: moto's server, with CloudFormation for the resources of our stacks that moto leaves out.
+
+``python server.py PORT``. What it adds, and nothing else:
+
+- Models, configs, endpoints, alarms, dashboards, scalable targets and policies of a template are made by the
+  API call that has the same properties. botocore checks each call against AWS's service model, as a client
+  does, so a property that the API does not know is refused. A call is sent to this very server.
+- ``EndpointName`` and other names of a template are obeyed (moto makes up its own), and a named resource
+  that would have to be replaced under the same name is refused, as CloudFormation does.
+- UpdateEndpoint, which moto lacks: its parameters are checked by botocore, then the endpoint runs the config.
+- DescribeChangeSet of a change set that is gone says so in AWS's words, which the CDK CLI waits for.
+- Calls made for templates are kept, and answered at ``GET /shim/calls``.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import Any, ClassVar
+
+import boto3
+from botocore.validate import ParamValidator
+from moto.cloudformation import models as cloudformation
+from moto.cloudformation import parsing
+from moto.cloudformation.exceptions import CloudFormationError, UnsupportedAttribute
+from moto.core.common_models import CloudFormationModel
+from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
+from moto.sagemaker.models import sagemaker_backends
+from werkzeug.serving import run_simple
+from werkzeug.wrappers import Request, Response
+
+PORT = int(sys.argv[1]) if len(sys.argv) > 1 else 0
+CALLS: list[dict[str, Any]] = []
+Properties = dict[str, Any]
+WHERE = "shim.cloudformation"
+"""moto keeps a record of models by the second part of their module's name."""
+
+
+def call(service: str, operation: str, parameters: Properties, region: str) -> Any:
+    """Make the call through botocore, which checks it, and keep it."""
+    client = boto3.client(
+        service,
+        region_name=region,
+        endpoint_url=f"http://localhost:{PORT}",
+        aws_access_key_id="shim",
+        aws_secret_access_key="shim",
+    )
+    answer = getattr(client, operation)(**parameters)
+    CALLS.append({"service": service, "operation": operation, "parameters": parameters})
+    return answer
+
+
+class Refused(CloudFormationError):
+    code = "ValidationError"
+
+
+class Rendered:
+    """A resource as CloudFormation keeps it: its properties, where it lies, and its physical id."""
+
+    TYPE: ClassVar[str]
+    NAME: ClassVar[str]
+    ARN: ClassVar[str] = "Arn"
+    IMMUTABLE: ClassVar[bool] = False
+
+    def __init__(self, properties: Properties, region: str) -> None:
+        self.properties = properties
+        self.region = region
+        self.arn = ""
+
+    @classmethod
+    def cloudformation_name_type(cls) -> str:
+        return cls.NAME
+
+    @classmethod
+    def cloudformation_type(cls) -> str:
+        return cls.TYPE
+
+    @property
+    def physical_resource_id(self) -> str:
+        return self.arn or str(self.properties[self.NAME])
+
+    @classmethod
+    def has_cfn_attr(cls, attr: str) -> bool:
+        return attr in (cls.NAME, cls.ARN)
+
+    def get_cfn_attribute(self, attribute_name: str) -> str:
+        if attribute_name == self.NAME:
+            return str(self.properties[self.NAME])
+        if attribute_name == self.ARN:
+            return self.arn
+        raise UnsupportedAttribute(self.NAME, attribute_name)
+
+    @classmethod
+    def create_from_cloudformation_json(
+        cls,
+        resource_name: str,
+        cloudformation_json: Any,
+        account_id: str,
+        region_name: str,
+        **_: Any,
+    ) -> Any:
+        made = cls(cloudformation_json["Properties"], region_name)
+        made.create()
+        return made
+
+    @classmethod
+    def update_from_cloudformation_json(
+        cls,
+        original_resource: Any,
+        new_resource_name: str,
+        cloudformation_json: Any,
+        account_id: str,
+        region_name: str,
+    ) -> Any:
+        made = cls(cloudformation_json["Properties"], region_name)
+        same_name = made.properties.get(cls.NAME) == original_resource.properties.get(cls.NAME)
+        if not same_name:
+            made.create()
+            original_resource.delete(account_id, region_name)
+        elif cls.IMMUTABLE:
+            raise Refused(f"{cls.TYPE} is custom-named and requires replacing. Rename it.")
+        else:
+            made.update(original_resource)
+        return made
+
+    def create(self) -> None:
+        raise NotImplementedError
+
+    def update(self, before: Any) -> None:
+        self.create()
+
+    def delete(self, account_id: str, region_name: str) -> None:
+        raise NotImplementedError
+
+
+class Model(Rendered, CloudFormationModel):
+    __module__ = WHERE
+    TYPE, NAME, IMMUTABLE = "AWS::SageMaker::Model", "ModelName", True
+
+    def create(self) -> None:
+        self.arn = call("sagemaker", "create_model", self.properties, self.region)["ModelArn"]
+
+    def delete(self, account_id: str, region_name: str) -> None:
+        name = {"ModelName": self.properties["ModelName"]}
+        call("sagemaker", "delete_model", name, self.region)
+
+
+class Config(Rendered, CloudFormationModel):
+    __module__ = WHERE
+    TYPE, NAME, IMMUTABLE = "AWS::SageMaker::EndpointConfig", "EndpointConfigName", True
+
+    def create(self) -> None:
+        made = call("sagemaker", "create_endpoint_config", self.properties, self.region)
+        self.arn = made["EndpointConfigArn"]
+
+    def delete(self, account_id: str, region_name: str) -> None:
+        name = {"EndpointConfigName": self.properties["EndpointConfigName"]}
+        call("sagemaker", "delete_endpoint_config", name, self.region)
+
+
+class Endpoint(Rendered, CloudFormationModel):
+    __module__ = WHERE
+    TYPE, NAME = "AWS::SageMaker::Endpoint", "EndpointName"
+    RETAINED = ("RetainAllVariantProperties", "ExcludeRetainedVariantProperties")
+
+    def create(self) -> None:
+        # Update-only properties of the template; CreateEndpoint has none of them.
+        request = {k: v for k, v in self.properties.items() if k not in self.RETAINED}
+        self.arn = call("sagemaker", "create_endpoint", request, self.region)["EndpointArn"]
+
+    def update(self, before: Any) -> None:
+        request = {k: v for k, v in self.properties.items() if k != "Tags"}
+        client = boto3.client("sagemaker", region_name=self.region)
+        shape = client.meta.service_model.operation_model("UpdateEndpoint").input_shape
+        report = ParamValidator().validate(request, shape)
+        if report.has_errors():
+            raise Refused(report.generate_report())
+        config = client_config(self.region, request["EndpointConfigName"])
+        endpoint = sagemaker_backends["123456789012"][self.region].endpoints[
+            self.properties[self.NAME]
+        ]
+        endpoint.endpoint_config_name = config["EndpointConfigName"]
+        CALLS.append(
+            {"service": "sagemaker", "operation": "update_endpoint", "parameters": request}
+        )
+        self.arn = before.arn
+
+    def delete(self, account_id: str, region_name: str) -> None:
+        name = {"EndpointName": self.properties["EndpointName"]}
+        call("sagemaker", "delete_endpoint", name, self.region)
+
+
+def client_config(region: str, name: str) -> Any:
+    return call("sagemaker", "describe_endpoint_config", {"EndpointConfigName": name}, region)
+
+
+class Alarm(Rendered, CloudFormationModel):
+    __module__ = WHERE
+    TYPE, NAME = "AWS::CloudWatch::Alarm", "AlarmName"
+
+    def create(self) -> None:
+        call("cloudwatch", "put_metric_alarm", self.properties, self.region)
+        name = self.properties["AlarmName"]
+        self.arn = f"arn:aws:cloudwatch:{self.region}:123456789012:alarm:{name}"
+
+    @property
+    def physical_resource_id(self) -> str:
+        return str(self.properties["AlarmName"])
+
+    def delete(self, account_id: str, region_name: str) -> None:
+        name = {"AlarmNames": [self.properties["AlarmName"]]}
+        call("cloudwatch", "delete_alarms", name, self.region)
+
+
+class Dashboard(Rendered, CloudFormationModel):
+    __module__ = WHERE
+    TYPE, NAME = "AWS::CloudWatch::Dashboard", "DashboardName"
+
+    def create(self) -> None:
+        json.loads(self.properties["DashboardBody"])
+        call("cloudwatch", "put_dashboard", self.properties, self.region)
+
+    def delete(self, account_id: str, region_name: str) -> None:
+        name = {"DashboardNames": [self.properties["DashboardName"]]}
+        call("cloudwatch", "delete_dashboards", name, self.region)
+
+
+class ScalableTarget(Rendered, CloudFormationModel):
+    __module__ = WHERE
+    TYPE, NAME = "AWS::ApplicationAutoScaling::ScalableTarget", "ResourceId"
+
+    @property
+    def where(self) -> Properties:
+        keys = ("ServiceNamespace", "ResourceId", "ScalableDimension")
+        return {key: self.properties[key] for key in keys}
+
+    @property
+    def physical_resource_id(self) -> str:
+        where = self.where
+        return "|".join(where[k] for k in ("ResourceId", "ScalableDimension", "ServiceNamespace"))
+
+    def create(self) -> None:
+        request = {k: v for k, v in self.properties.items() if k != "ScheduledActions"}
+        request["Tags"] = {row["Key"]: row["Value"] for row in request.pop("Tags", [])}
+        call("application-autoscaling", "register_scalable_target", request, self.region)
+        for action in self.properties.get("ScheduledActions", []):
+            call(
+                "application-autoscaling", "put_scheduled_action", self.where | action, self.region
+            )
+
+    def delete(self, account_id: str, region_name: str) -> None:
+        call("application-autoscaling", "deregister_scalable_target", self.where, self.region)
+
+
+class ScalingPolicy(Rendered, CloudFormationModel):
+    __module__ = WHERE
+    TYPE, NAME = "AWS::ApplicationAutoScaling::ScalingPolicy", "PolicyName"
+
+    @property
+    def where(self) -> Properties:
+        resource, dimension, namespace = self.properties["ScalingTargetId"].split("|")
+        return {
+            "ServiceNamespace": namespace,
+            "ResourceId": resource,
+            "ScalableDimension": dimension,
+            "PolicyName": self.properties["PolicyName"],
+        }
+
+    def create(self) -> None:
+        request = {k: v for k, v in self.properties.items() if k != "ScalingTargetId"}
+        made = call(
+            "application-autoscaling", "put_scaling_policy", self.where | request, self.region
+        )
+        self.arn = made["PolicyARN"]
+
+    def delete(self, account_id: str, region_name: str) -> None:
+        call("application-autoscaling", "delete_scaling_policy", self.where, self.region)
+
+
+class ChangeSetNotFound(CloudFormationError):
+    code = "ChangeSetNotFound"
+    message = "ChangeSet does not exist"
+
+
+_describe = cloudformation.CloudFormationBackend.describe_change_set
+
+
+def describe_change_set(self: Any, change_set_name: str) -> Any:
+    """Say ChangeSetNotFound where moto says that there is no such stack."""
+    known = [
+        change_set_name in (key, kept.change_set_name) for key, kept in self.change_sets.items()
+    ]
+    if not any(known):
+        raise ChangeSetNotFound
+    return _describe(self, change_set_name)
+
+
+class Application:
+    """moto, and the calls that were kept."""
+
+    def __init__(self) -> None:
+        self.moto = DomainDispatcherApplication(create_backend_app)
+
+    def __call__(self, environ: Any, start_response: Any) -> Any:
+        if Request(environ).path == "/shim/calls":
+            answer = Response(json.dumps(CALLS), mimetype="application/json")
+            return answer(environ, start_response)
+        return self.moto(environ, start_response)
+
+
+if __name__ == "__main__":
+    cloudformation.CloudFormationBackend.describe_change_set = describe_change_set
+    assert parsing.get_model_map()[Alarm.TYPE] is Alarm
+    run_simple("127.0.0.1", PORT, Application(), threaded=True)
