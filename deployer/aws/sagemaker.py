@@ -89,14 +89,15 @@ class SageMaker:
         """Yield (name, ARN) of the endpoints whose name starts with ``prefix``."""
         yield from self._names("list_endpoints", "Endpoints", "Endpoint", prefix)
 
-    def transform_jobs(self, prefix: str) -> Iterator[tuple[str, str]]:
-        """Yield (name, status) of the transform jobs whose name starts with ``prefix``."""
+    def transform_jobs(self, prefix: str) -> Iterator[tuple[str, str, str]]:
+        """Yield (name, ARN, status) of the transform jobs whose name starts with ``prefix``."""
         with translated("listing transform jobs"):
             pages = self._client.get_paginator("list_transform_jobs").paginate(NameContains=prefix)
             for page in pages:
                 for job in page.get("TransformJobSummaries", ()):
                     if str(job["TransformJobName"]).startswith(prefix):
-                        yield str(job["TransformJobName"]), str(job["TransformJobStatus"])
+                        name, status = job["TransformJobName"], job["TransformJobStatus"]
+                        yield str(name), str(job["TransformJobArn"]), str(status)
 
     def transform_job(self, name: str) -> Request | None:
         """Describe a transform job; None when there is none."""

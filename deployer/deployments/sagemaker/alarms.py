@@ -17,8 +17,8 @@ MARGIN_S = 3600
 
 
 def prefix(name: str) -> str:
-    """Return what the names of a deployment's alarms start with."""
-    return f"deployer-{name}-"
+    """Return what the names of a deployment's alarms start with; a slash is in no deployment's name."""
+    return f"deployer/{name}/"
 
 
 def generated(spec: DeploymentSpec, endpoint: str) -> tuple[Alarm, ...]:

@@ -14,7 +14,7 @@ from deployer.aws.session import Aws
 from deployer.deployments.sagemaker.requests import hosting
 from deployer.errors import InputError
 from deployer.spec.deployment import DeploymentSpec
-from deployer.spec.resolved import Image, Place, Resolved
+from deployer.spec.resolved import Image, Resolved
 from deployer.spec.target import SageMakerBatch
 
 ARM = ("c6g", "c7g", "c8g", "m6g", "m7g", "m8g", "r6g", "r7g", "r8g", "t4g", "g5g", "x2g")
@@ -35,12 +35,6 @@ class Facts:
     role_exists: bool
     refused: tuple[str, ...] | None
     alarms: Mapping[str, str]
-
-
-def place_of(aws: Aws) -> Place:
-    """Return account and region. Raises EnvironmentProblem for credentials that do not hold."""
-    account, partition = aws.identity
-    return Place(account, aws.region, aws.region_source, partition, aws.profile)
 
 
 def instance_architecture(instance_type: str) -> str:

@@ -19,7 +19,7 @@ from deployer.aws.session import Aws
 from deployer.aws.storage import Storage
 from deployer.deployments.sagemaker import alarms, requests, resolve
 from deployer.errors import DeployerError
-from deployer.spec.resolved import NAME_TAG, PROVISIONED_CONCURRENCY, Resolved
+from deployer.spec.resolved import NAME_TAG, PROVISIONED_CONCURRENCY, Place, Resolved
 
 PREVIOUS_TAG = "deployer:previous"
 """On the endpoint: the config that it ran before, which a rollback goes back to."""
@@ -88,13 +88,19 @@ def observe(aws: Aws, resolved: Resolved) -> Observed:
         bundle_there=bucket and bundle_there(storage, resolved),
         role=role,
         policy=policy,
-        alarms={str(a["AlarmName"]): a for a in CloudWatch(aws).alarms(alarms.prefix(name))},
+        alarms=our_alarms(aws, name),
         target=scaling.target() if scaling else None,
         policies={str(p["PolicyName"]): p for p in scaling.policies()} if scaling else {},
         schedules={str(s["ScheduledActionName"]): s for s in scaling.schedules()}
         if scaling
         else {},
     )
+
+
+def place_of(aws: Aws) -> Place:
+    """Return account and region. Raises EnvironmentProblem for credentials that do not hold."""
+    account, partition = aws.identity
+    return Place(account, aws.region, aws.region_source, partition, aws.profile)
 
 
 def scaling_of(aws: Aws, resolved: Resolved) -> Autoscaling | None:
@@ -135,6 +141,14 @@ def read_endpoint(found: Mapping[str, Any], tags: Mapping[str, str]) -> Endpoint
         reason=str(found.get("FailureReason") or ""),
         variants=tuple(found.get("ProductionVariants") or ()),
     )
+
+
+def our_alarms(aws: Aws, name: str) -> dict[str, Mapping[str, Any]]:
+    """Return our alarms of a deployment by name."""
+    watch = CloudWatch(aws)
+    rows = watch.alarms(alarms.prefix(name))
+    ours = [row for row in rows if watch.tags(str(row["AlarmArn"])).get(NAME_TAG) == name]
+    return {str(row["AlarmName"]): row for row in ours}
 
 
 def configs(aws: Aws, name: str) -> dict[str, str]:

@@ -9,6 +9,7 @@ from deployer.deployments.sagemaker.observe import Observed, digest_of, holds
 from deployer.deployments.sagemaker.plan import Action, Kind, Step
 from deployer.spec.resolved import Alarm, Resolved
 from deployer.spec.rollout import AllAtOnce
+from deployer.spec.target import SageMakerServerless
 
 
 def decide(resolved: Resolved, seen: Observed) -> tuple[Step, ...]:
@@ -47,7 +48,7 @@ def _hosting(resolved: Resolved, seen: Observed) -> Iterator[Step]:
     if not resolved.endpoint_name:
         return
     what = f"{resolved.instances} × {getattr(target, 'instance_type', 'serverless')}"
-    if hasattr(target, "memory_mb"):
+    if isinstance(target, SageMakerServerless):
         what = f"serverless, {target.memory_mb} MB, at most {target.max_concurrency} at a time"
     yield Step(
         _made(resolved.config_name in seen.configs), "endpoint config", resolved.config_name, what
@@ -124,7 +125,9 @@ def _alarm(alarm: Alarm, resolved: Resolved, seen: Observed) -> Step:
 def _obsolete(resolved: Resolved, seen: Observed) -> Iterator[Step]:
     """What deploying leaves behind: old policies and alarms, and versions that nothing goes back to."""
     scaling = resolved.scaling
-    policies = {p.name for p in (*scaling.tracking, *scaling.stepping)} if scaling else set()
+    policies: set[str] = set()
+    if scaling is not None:
+        policies = {p.name for p in scaling.tracking} | {p.name for p in scaling.stepping}
     schedules = {s.name for s in scaling.schedules} if scaling else set()
     alarms = {a.name for a in resolved.alarms}
     alarms |= {s.alarm.name for s in scaling.stepping} if scaling else set()

@@ -1,0 +1,205 @@
+"""Remove everything of a deployment, in order, and look again whether anything is left.
+
+AWS's tags tell what is ours, so another machine can do it, and one that was cut off is gone on with.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from deployer.aws.autoscaling import Autoscaling
+from deployer.aws.metrics import CloudWatch, Logs
+from deployer.aws.roles import Roles
+from deployer.aws.sagemaker import SageMaker
+from deployer.aws.session import Aws
+from deployer.aws.storage import Storage
+from deployer.deployments.sagemaker import observe, resolve
+from deployer.deployments.sagemaker.observe import BUCKET_TAG, SHARED_TAG
+from deployer.deployments.sagemaker.waiting import Patience, Say, Watch
+from deployer.errors import PartialFailure
+from deployer.spec.resolved import (
+    INSTANCE_COUNT,
+    NAME_TAG,
+    PROVISIONED_CONCURRENCY,
+    VARIANT,
+)
+
+RUNNING = ("InProgress", "Stopping")
+
+
+def destroy(
+    aws: Aws,
+    name: str,
+    *,
+    bucket: str = "",
+    patience: Patience,
+    say: Say,
+    keep_logs: bool = False,
+) -> tuple[str, ...]:
+    """Remove what is ours under ``name`` and return it. ``bucket`` is where its objects are thought to lie.
+
+    Raises PartialFailure listing what is left, when something is.
+    """
+    remover = _Remover(aws, name, bucket, patience, say)
+    remover.run(keep_logs=keep_logs)
+    began = patience.clock()
+    while left := remaining(aws, name, bucket=bucket, keep_logs=keep_logs):
+        if patience.clock() - began > patience.settle_s:
+            raise PartialFailure(
+                f"{name!r} is not wholly removed",
+                remaining=left,
+                hint=f"run `deployer destroy {name}` again",
+            )
+        patience.sleep(patience.poll_s)
+        remover.run(keep_logs=keep_logs)  # a list that was stale before may show more now
+    return tuple(remover.removed)
+
+
+def remaining(aws: Aws, name: str, *, bucket: str = "", keep_logs: bool = False) -> tuple[str, ...]:
+    """Return everything that exists of a deployment, one line each; reads only."""
+    return tuple(_remaining(aws, name, bucket, keep_logs))
+
+
+def _remaining(aws: Aws, name: str, bucket: str, keep_logs: bool) -> Iterator[str]:
+    found = observe.endpoint(aws, name)
+    if found is not None:
+        yield f"endpoint {name} ({found.status})"
+    for scaling in _scalings(aws, name):
+        if scaling.target() is not None:
+            yield f"scaling target {scaling.resource_id}"
+    yield from (f"endpoint config {config}" for config in observe.configs(aws, name))
+    yield from (f"model {model}" for model in observe.models(aws, name))
+    yield from (f"transform job {job}" for job in _jobs(aws, name))
+    yield from (f"alarm {alarm}" for alarm in observe.our_alarms(aws, name))
+    if not keep_logs and _owned(aws, name) and Logs(aws).group_exists(_group(name)):
+        yield f"log group {_group(name)}"
+    for where in _buckets(aws, name, bucket):
+        storage = Storage(aws, where)
+        prefix = resolve.prefix(name)
+        yield from (f"s3://{where}/{key}" for key in storage.keys(prefix))
+        yield from (f"unfinished upload s3://{where}/{key}" for key, _ in storage.uploads(prefix))
+    role = _role_name(aws, name)
+    if _our_role(aws, name) is not None:
+        yield f"role {role}"
+
+
+class _Remover:
+    """One pass over everything; ``removed`` collects what it removed."""
+
+    def __init__(self, aws: Aws, name: str, bucket: str, patience: Patience, say: Say) -> None:
+        self._aws, self._name, self._bucket = aws, name, bucket
+        self._patience, self._say = patience, say
+        self.removed: list[str] = []
+
+    def run(self, *, keep_logs: bool) -> None:
+        """Remove in order: scaling, endpoint, objects, what is free, and last what remembers the bucket."""
+        buckets = _buckets(self._aws, self._name, self._bucket)
+        self._scaling()
+        self._endpoint()
+        self._jobs()
+        for bucket in buckets:
+            self._objects(bucket)
+        sagemaker = SageMaker(self._aws)
+        for config in observe.configs(self._aws, self._name):
+            self._note(sagemaker.delete_config(config), f"endpoint config {config}")
+        for alarm in observe.our_alarms(self._aws, self._name):
+            CloudWatch(self._aws).delete_alarms([alarm])
+            self._note(True, f"alarm {alarm}")
+        if not keep_logs and _owned(self._aws, self._name):
+            group = _group(self._name)
+            self._note(Logs(self._aws).delete_group(group), f"log group {group}")
+        for model in observe.models(self._aws, self._name):
+            self._note(sagemaker.delete_model(model), f"model {model}")
+        if _our_role(self._aws, self._name) is not None:
+            role = _role_name(self._aws, self._name)
+            self._note(Roles(self._aws).delete(role), f"role {role}")
+
+    def _scaling(self) -> None:
+        if observe.endpoint(self._aws, self._name) is None and not self._scaled():
+            return
+        for scaling in _scalings(self._aws, self._name):
+            for policy in scaling.policies():
+                scaling.delete_policy(str(policy["PolicyName"]))
+                self._note(True, f"scaling policy {policy['PolicyName']}")
+            for action in scaling.schedules():
+                scaling.delete_schedule(str(action["ScheduledActionName"]))
+                self._note(True, f"schedule {action['ScheduledActionName']}")
+            if scaling.target() is not None:
+                self._note(scaling.deregister(), f"scaling target {scaling.resource_id}")
+
+    def _scaled(self) -> bool:
+        return any(scaling.target() is not None for scaling in _scalings(self._aws, self._name))
+
+    def _endpoint(self) -> None:
+        sagemaker = SageMaker(self._aws)
+        watch = Watch(self._aws, self._name, self._patience, self._say)
+        found = watch.settled()  # an endpoint that is being made or updated cannot be deleted
+        if found is not None:
+            sagemaker.delete_endpoint(self._name)
+            Watch(self._aws, self._name, self._patience, self._say).gone()
+            self._note(True, f"endpoint {self._name}")
+
+    def _jobs(self) -> None:
+        sagemaker = SageMaker(self._aws)
+        for job in _jobs(self._aws, self._name):
+            self._note(sagemaker.stop_transform_job(job), f"transform job {job} (stopped)")
+
+    def _objects(self, bucket: str) -> None:
+        storage = Storage(self._aws, bucket)
+        if not storage.exists():
+            return
+        prefix = resolve.prefix(self._name)
+        count = storage.remove(prefix)
+        self._note(count > 0, f"{count} objects under s3://{bucket}/{prefix}")
+        if storage.bucket_tags().get(SHARED_TAG) == "true" and next(storage.keys(""), None) is None:
+            self._note(storage.remove_bucket(), f"bucket {bucket}, which was empty")
+
+    def _note(self, did: bool, what: str) -> None:
+        if did:
+            self._say(f"removed {what}")
+            self.removed.append(what)
+
+
+def _scalings(aws: Aws, name: str) -> tuple[Autoscaling, ...]:
+    resource = f"endpoint/{name}/variant/{VARIANT}"
+    dimensions = (INSTANCE_COUNT, PROVISIONED_CONCURRENCY)
+    return tuple(Autoscaling(aws, resource, dimension) for dimension in dimensions)
+
+
+def _jobs(aws: Aws, name: str) -> tuple[str, ...]:
+    client = SageMaker(aws)
+    running = [job for job in client.transform_jobs(f"{name}-") if job[2] in RUNNING]
+    return tuple(job for job, arn, _ in running if client.tags(arn).get(NAME_TAG) == name)
+
+
+def _owned(aws: Aws, name: str) -> bool:
+    """Whether something tells that the log group of this name is ours: it takes no tag from SageMaker."""
+    return _our_role(aws, name) is not None or bool(observe.models(aws, name))
+
+
+def _group(name: str) -> str:
+    return f"/aws/sagemaker/Endpoints/{name}"
+
+
+def _role_name(aws: Aws, name: str) -> str:
+    return f"deployer-{name}-{aws.region}"
+
+
+def _our_role(aws: Aws, name: str) -> dict[str, str] | None:
+    """Return the tags of the role that was made; None when there is none of ours."""
+    roles = Roles(aws)
+    role = _role_name(aws, name)
+    if roles.role(role) is None:
+        return None
+    tags = roles.tags(role)
+    return tags if tags.get(NAME_TAG) == name else None
+
+
+def _buckets(aws: Aws, name: str, hint: str) -> tuple[str, ...]:
+    """Return where objects may lie: as said, as the role and the models say, and the usual bucket."""
+    place = observe.place_of(aws)
+    said = (_our_role(aws, name) or {}).get(BUCKET_TAG, "")
+    data = observe.models(aws, name).values()
+    named = [uri.removeprefix("s3://").partition("/")[0] for uri in data]
+    found = (hint, said, *named, resolve.bucket_name(place))
+    return tuple(dict.fromkeys(bucket for bucket in found if bucket))

@@ -1,0 +1,81 @@
+"""What came out of a deployment, and the note that this machine keeps of where it is.
+
+The note (``STATE/NAME/sagemaker.json``) only spares typing a region: AWS's tags are the record.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from deployer.deployments.state import Store, write_whole
+from deployer.spec.resolved import Resolved
+
+
+@dataclass(frozen=True)
+class SageMakerDeployment:
+    """What runs now. ``warnings`` say what the deployment does not prove."""
+
+    name: str
+    kind: str
+    region: str
+    account: str
+    endpoint: str
+    config: str
+    model: str
+    bundle_digest: str
+    seconds: float
+    changed: int
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def url(self) -> str:
+        """Where requests go; empty without an endpoint."""
+        if not self.endpoint:
+            return ""
+        host = f"https://runtime.sagemaker.{self.region}.amazonaws.com"
+        return f"{host}/endpoints/{self.endpoint}/invocations"
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as a JSON document."""
+        return {**asdict(self), "warnings": list(self.warnings), "url": self.url}
+
+
+@dataclass(frozen=True)
+class Note:
+    """Where a deployment was last seen from here."""
+
+    kind: str
+    account: str
+    region: str
+    bucket: str
+
+
+def remember(resolved: Resolved, store: Store) -> None:
+    """Note where a deployment is, before anything of it is made."""
+    place = resolved.place
+    note = Note(resolved.spec.target.kind, place.account, place.region, resolved.artifact.bucket)
+    path = store.folder(resolved.spec.name) / "sagemaker.json"
+    write_whole(path, json.dumps(asdict(note), indent=1) + "\n")
+
+
+def recall(name: str, store: Store) -> Note | None:
+    """Return the note; None when there is none that can be read."""
+    try:
+        text = (store.folder(name) / "sagemaker.json").read_text(encoding="utf-8")
+        data: Mapping[str, str] = json.loads(text)
+        return Note(**data)
+    except (OSError, ValueError, TypeError):
+        return None
+
+
+def forget(name: str, store: Store) -> None:
+    """Remove the note, and the folder when nothing else is in it."""
+    folder = store.folder(name)
+    (folder / "sagemaker.json").unlink(missing_ok=True)
+    try:
+        folder.rmdir()
+    except OSError:
+        return  # not there, or it holds something else

@@ -1,0 +1,116 @@
+"""Waiting for an endpoint, without believing a stale answer."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeVar
+
+from deployer.aws.session import Aws
+from deployer.deployments.sagemaker import observe
+from deployer.deployments.sagemaker.observe import Endpoint
+from deployer.errors import AwsRefusal, PartialFailure
+from deployer.units import format_duration
+
+Say = Callable[[str], None]
+_T = TypeVar("_T")
+
+BUSY = ("Creating", "Updating", "SystemUpdating", "RollingBack", "Deleting")
+
+
+@dataclass(frozen=True)
+class Patience:
+    """How waiting goes on: a look every ``poll_s``, at most ``limit_s``.
+
+    An answer may be stale for ``settle_s``: one that shows nothing of a change just asked for is not believed
+    before. ``sleep`` and ``clock`` are arguments, so that tests do not wait.
+    """
+
+    poll_s: float = 10.0
+    limit_s: float = 4 * 3600.0
+    settle_s: float = 90.0
+    sleep: Callable[[float], None] = time.sleep
+    clock: Callable[[], float] = time.monotonic
+
+
+class Watch:
+    """Looks at one endpoint until it is at rest."""
+
+    def __init__(self, aws: Aws, name: str, patience: Patience, say: Say) -> None:
+        self._aws, self._name, self._patience, self._say = aws, name, patience, say
+        self._began = patience.clock()
+
+    @property
+    def elapsed_s(self) -> float:
+        """Seconds since the watch began."""
+        return self._patience.clock() - self._began
+
+    def settled(self) -> Endpoint | None:
+        """Return the endpoint once nothing is under way; None when there is none."""
+        return self._until(lambda found: found is None or found.status not in BUSY)
+
+    def created(self) -> Endpoint | None:
+        """Return the endpoint once it is made, or has failed; None when it never appeared."""
+
+        def done(found: Endpoint | None) -> bool:
+            if found is None:
+                return self.elapsed_s > self._patience.settle_s
+            return found.status not in BUSY
+
+        return self._until(done)
+
+    def updated(self, before: Endpoint, config: str) -> Endpoint | None:
+        """Return the endpoint once an update to ``config`` is over, whichever config it then runs.
+
+        While it shows the old config at rest and the old time of its last change, the answer is stale.
+        """
+
+        def done(found: Endpoint | None) -> bool:
+            if found is None or found.status in BUSY:
+                return found is None and self.elapsed_s > self._patience.settle_s
+            if found.config == config or found.status != "InService":
+                return True
+            stale = found.modified <= before.modified
+            return not stale or self.elapsed_s > self._patience.settle_s
+
+        return self._until(done)
+
+    def gone(self) -> None:
+        """Return once the endpoint is gone."""
+        self._until(lambda found: found is None)
+
+    def _until(self, done: Callable[[Endpoint | None], bool]) -> Endpoint | None:
+        said = ""
+        while True:
+            found = observe.endpoint(self._aws, self._name)
+            if done(found):
+                return found
+            words = found.status if found is not None else "not visible yet"
+            if words != said:
+                said = words
+                self._say(f"endpoint {self._name}: {words} ({format_duration(self.elapsed_s)})")
+            if self.elapsed_s > self._patience.limit_s:
+                raise PartialFailure(
+                    f"endpoint {self._name!r} is still {words} after "
+                    f"{format_duration(self.elapsed_s)}",
+                    remaining=[f"endpoint {self._name} ({words})"],
+                    hint="it goes on without us: run the same command again to wait further",
+                )
+            self._patience.sleep(self._patience.poll_s)
+
+
+def eventually(call: Callable[[], _T], words: tuple[str, ...], patience: Patience) -> _T:
+    """Repeat a call that AWS refuses because it does not see yet what was just made.
+
+    ``words`` are looked for in the refusal. Raises the refusal after ``settle_s``.
+    """
+    began = patience.clock()
+    while True:
+        try:
+            return call()
+        except AwsRefusal as error:
+            hopeless = not any(word in error.message.lower() for word in words)
+            if hopeless or patience.clock() - began > patience.settle_s:
+                raise
+            patience.sleep(min(patience.poll_s, 5.0))
