@@ -8,8 +8,10 @@ say how far to trust it and what would change its answer.
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections import Counter
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -52,16 +54,19 @@ class Question:
             raise InputError(f"seeds must differ: {self.seeds!r}")
 
     def entries(self, say: Say) -> list[Entry]:
-        """Simulate every specification with every seed."""
+        """Simulate every specification with every seed, on all cores."""
         names = candidate_names(self.specs, self.profiles)
-        found = []
-        for i, (name, spec) in enumerate(zip(names, self.specs, strict=True), start=1):
-            say(f"simulate {i}/{len(names)} {name}")
-            found.append(self._entry(name, spec))
-        return found
 
-    def changed(self, change: Change) -> list[Entry]:
+        def entry(i: int) -> Entry:
+            say(f"simulate {i + 1}/{len(names)} {names[i]}")
+            return self._entry(names[i], self.specs[i])
+
+        with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+            return list(pool.map(entry, range(len(names))))
+
+    def changed(self, change: Change, say: Say) -> list[Entry]:
         """Simulate every specification again, once, under ``change``."""
+        say(f"simulate again: {change}")
         other = dataclasses.replace(
             self,
             specs=tuple(_slower(spec, change.startup_extra_s) for spec in self.specs),
@@ -115,7 +120,8 @@ def candidate_names(
 def calibration(runs: Sequence[Run], profiles: Sequence[Profile]) -> tuple[str, ...]:
     """Simulate each measured load test over its own arrivals, and say how far apart the two are.
 
-    A run is matched to its profile by ``details["bundle_digest"]``; one without is left out.
+    A run is matched to its profile by ``details["bundle_digest"]``; one without is left out. The server that
+    was measured may have run fewer workers (``details["workers"]``) than an instance will.
     """
     found = []
     for run in runs:
@@ -128,6 +134,7 @@ def calibration(runs: Sequence[Run], profiles: Sequence[Profile]) -> tuple[str, 
 
 def _calibrate(run: Run, profile: Profile) -> str:
     trace = TrafficTrace("load test", run.intended_s, run.duration_s)
+    profile = dataclasses.replace(profile, workers=run.details.get("workers", profile.workers))
     spec = DeploymentSpec("calibration", "measured", Local())
     simulated = simulation.simulate(trace, profile, spec, seed=0).latency()
     measured = run.latency()

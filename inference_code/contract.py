@@ -33,6 +33,7 @@ SERVING_CODE_PATH = "code/inference_code"
 PING_ROUTE = "/ping"
 INVOCATIONS_ROUTE = "/invocations"
 METRICS_ROUTE = "/metrics"
+STATS_ROUTE = "/stats"
 
 PORT_ENV = "SAGEMAKER_BIND_TO_PORT"
 DEFAULT_PORT = 8080

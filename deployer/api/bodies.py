@@ -1,14 +1,16 @@
-"""Request bodies for a load test: files, or the samples that a bundle carries."""
+"""What a load test sends (files, or the samples that a bundle carries), and what it is sent to."""
 
 from __future__ import annotations
 
+import contextlib
+import json
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from deployer.errors import InputError
-from inference_code.contract import SAMPLES_PATH
+from deployer.errors import DeployerError, InputError
+from inference_code.contract import SAMPLES_PATH, STATS_ROUTE
 
 if TYPE_CHECKING:
     from deployer.clients.base import Body
@@ -23,6 +25,17 @@ def bundle_behind(url: str) -> Path | None:
 
     endpoint = Endpoint.parse(url)
     return Store().bundle_at(endpoint.port) if endpoint.host in _LOOPBACK else None
+
+
+def workers_behind(url: str) -> dict[str, int]:
+    """Return ``{"workers": n}`` of the server at ``url``; empty for a server that is not ours."""
+    from deployer.clients.http import HttpInvoker
+
+    # The load test is over: what the server is must not cost what was measured of it.
+    with contextlib.suppress(DeployerError, ValueError, KeyError, TypeError):
+        answer = HttpInvoker(url, timeout_s=2.0).request("GET", STATS_ROUTE)
+        return {"workers": len(json.loads(answer.content)["workers"])}
+    return {}
 
 
 def bodies(data: Sequence[Path], bundle: Path | None) -> list[Body]:

@@ -74,7 +74,7 @@ def loadtest(
     """Send the requests of a trace (or Poisson arrivals at ``rate``) at their intended times.
 
     Bodies come from ``data`` files, or from the samples of ``bundle``, or of the deployment that answers
-    at ``url``; they are used in turn.
+    at ``url``; they are used in turn. The run notes how many workers the server has when it is ours.
     """
     from deployer import load
     from deployer.bundle.bundle import open_bundle
@@ -98,8 +98,8 @@ def loadtest(
     )
     if served is None:
         return run
-    digest = open_bundle(served).digest
-    return dataclasses.replace(run, details={**run.details, "bundle_digest": digest})
+    known = {"bundle_digest": open_bundle(served).digest, **bodies.workers_behind(url)}
+    return dataclasses.replace(run, details={**run.details, **known})
 
 
 def simulate(
@@ -166,7 +166,7 @@ def compare(
         calibration=comparison.calibration(load_tests, question.profiles),
         commands=_command(specs, trace, profiles, measured, objective, seeds, budget, out_dir),
         tool_version=version("deployer"),
-        rerun=question.changed,
+        rerun=lambda change: question.changed(change, say),
     )
     if out_dir is not None:
         say(f"write the report to {out_dir}")

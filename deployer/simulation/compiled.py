@@ -18,8 +18,9 @@ _F = TypeVar("_F", bound=Callable[..., Any])
 
 # Compiled code here allocates nothing: its caller owns every array. Without reference counting of the
 # dozens of arrays that each call hands on, a simulation is some thirty times faster; a function that
-# did allocate would be refused by the compiler.
-_OPTIONS: dict[str, bool] = {"_nrt": False, "forceinline": True}
+# did allocate would be refused by the compiler. It touches no Python object either, so that threads can
+# simulate side by side.
+_OPTIONS: dict[str, bool] = {"_nrt": False, "forceinline": True, "nogil": True}
 
 
 def inner(function: _F) -> _F:

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from inference_code.bench.company import busy
 from inference_code.codecs import jsontext
 from inference_code.engine.served import ServedModel
 from inference_code.engine.settings import Settings
@@ -33,6 +34,7 @@ _FEWEST_RUNS = 20
 def bench(settings: Settings, batch_sizes: Sequence[int], seconds: float) -> dict[str, Any]:
     """Return what each batch size takes, decode to encode, ``seconds`` long each, in milliseconds.
 
+    All other workers of the serving configuration are busy meanwhile, as they are under load.
     A batch of a handler that takes one request at a time is timed as that many single ones.
     """
     start = time.perf_counter()
@@ -42,7 +44,8 @@ def bench(settings: Settings, batch_sizes: Sequence[int], seconds: float) -> dic
         raise StartupError("nothing to time: put a sample request into code/samples")
     _answer(model, 1, 0)
     startup_s = time.perf_counter() - start + _since_process_start(start)
-    times = {size: _time(model, size, seconds) for size in sorted(set(batch_sizes) | {1})}
+    with busy(settings, settings.serving.workers - 1):
+        times = {size: _time(model, size, seconds) for size in sorted(set(batch_sizes) | {1})}
     sizes = [len(sample.body) for sample in model.samples]
     replies = [len(model.answer(s.body, s.content_type)[2]) for s in model.samples]
     serving = settings.serving

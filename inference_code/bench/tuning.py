@@ -98,10 +98,11 @@ def _load(
     except threading.BrokenBarrierError:
         results.put("another process could not load the model")
         return
-    results.put((_rate(model, seconds), model.max_batch))
+    results.put((rate(model, seconds), model.max_batch))
 
 
-def _rate(model: ServedModel, seconds: float) -> float:
+def rate(model: ServedModel, seconds: float) -> float:
+    """Answer samples in full batches for ``seconds``; return answers per second."""
     start, count = time.perf_counter(), 0
     while time.perf_counter() - start < seconds:
         chosen = [model.samples[(count + at) % len(model.samples)] for at in range(model.max_batch)]

@@ -16,6 +16,7 @@ from inference_code.contract import (
     METRICS_ROUTE,
     PING_ROUTE,
     REQUEST_ID_HEADER,
+    STATS_ROUTE,
 )
 from inference_code.engine.arena import LARGE_BYTES, Slot
 from inference_code.engine.engine import Engine
@@ -40,7 +41,6 @@ DEADLINE_HEADER = b"x-deadline-ms"
 _ID_HEADER = REQUEST_ID_HEADER.lower().encode()
 _URGENCY = re.compile(rb"(?:^|[,\s])u=([0-7])(?:$|[,;\s])")
 _SAFE_ID = re.compile(rb"[!-~]{1,128}")
-STATS_ROUTE = "/stats"
 OPENAPI_ROUTE = "/openapi.json"
 _JSON = JSON_TYPE.encode()
 #: Small, so that most of a large body is read into its own place and not copied there.

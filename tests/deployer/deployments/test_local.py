@@ -187,8 +187,9 @@ def test_a_saved_plan_runs_as_it_is_or_is_refused_as_stale(
 
 
 def test_serving_lends_a_server_to_a_block(echo_bundle: Callable[..., Path]) -> None:
-    with api.serving(echo_bundle()) as url:
+    with api.serving(echo_bundle(), workers=2) as url:
         run = api.loadtest(url, rate=50, duration_s=1)
     assert run.successes == run.offered
+    assert run.details["workers"] == 2
     with pytest.raises(Unreachable):
         api.loadtest(url, rate=50, duration_s=1, bundle=echo_bundle())
