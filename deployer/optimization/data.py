@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -65,6 +66,18 @@ def labels(arrays: Mapping[str, Array], where: str) -> Array | None:
     if len(found) > 1:
         raise InputError(f"{where}: holds both {found[0]!r} and {found[1]!r}; keep one")
     return arrays[found[0]] if found else None
+
+
+def shared_rows(some: Arrays, others: Arrays) -> int:
+    """Return how many rows of ``others`` are in ``some`` as well, all inputs equal."""
+    known = set(_rows(some))
+    return sum(row in known for row in _rows(others))
+
+
+def _rows(arrays: Arrays) -> Iterator[tuple[bytes, ...]]:
+    columns = [arrays[name] for name in sorted(arrays) if name not in LABELS]
+    for cells in zip(*columns, strict=True):
+        yield tuple(hashlib.sha256(cell.tobytes()).digest() for cell in cells)
 
 
 def _check_array(array: Array, spec: TensorSpec, where: str) -> None:

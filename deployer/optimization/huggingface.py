@@ -31,6 +31,7 @@ def load(folder: Path) -> torch.nn.Module:
         raise EnvironmentProblem(
             "a Hugging Face folder needs the transformers package", hint="pip install transformers"
         ) from error
+    transformers.utils.logging.disable_progress_bar()
     config = _json(folder / "config.json")
     architecture = next(iter(config.get("architectures") or []), "")
     pooled = (folder / "modules.json").is_file()

@@ -64,7 +64,7 @@ class Judge:
             return replace(blank, reason=f"could not be built: {_line(error)}")
         variant = describe(path, name, rung.precision, self.fp32.sha256, rung.engine)
         try:
-            outputs = self._open(variant).outputs_for(self.evaluation, self.batch)
+            outputs = _open(variant).outputs_for(self.evaluation, self.batch)
         except DeployerError as error:
             return replace(blank, reason=error.message, variant=variant)
         verdict = self._accuracy(outputs)
@@ -118,12 +118,8 @@ class Judge:
             return {name: self._recorded(name, self.recorded) for name in variants}
         if not variants:
             return {}
-        sessions = {name: self._open(v) for name, v in variants.items()}
+        sessions = {name: _open(v, self.threads) for name, v in variants.items()}
         return compare(self.session, sessions, self.cases, clock=clock_for(self.threads))
-
-    def _open(self, variant: Variant) -> Session:
-        kind = OpenVinoSession if variant.engine == OPENVINO else Session
-        return kind(variant.path, self.threads)
 
     def _recorded(self, name: str, recorded: Mapping[str, Speedup]) -> Speedup:
         if name not in recorded:
@@ -146,6 +142,11 @@ def timing_cases(
         f"batch {size}": {name: rows(value, size) for name, value in feeds.items()}
         for size in sizes
     }
+
+
+def _open(variant: Variant, threads: int | None = None) -> Session:
+    kind = OpenVinoSession if variant.engine == OPENVINO else Session
+    return kind(variant.path, threads)
 
 
 def _line(error: Exception) -> str:

@@ -100,6 +100,10 @@ def _climbed(
     say(f"fp32: {judge.metric.name} {fp32.score:.4f}, {fp32.size_bytes / 1e6:.1f} MB")
     for name, reason in tried.left_out.items():
         say(f"{name}: not tried, {reason}")
+    if shared := data.shared_rows(judge.calibration, judge.evaluation):
+        say(
+            f"warning: {shared} evaluation rows are calibration rows too, which flatters the scores"
+        )
     results = _climb(judge, (*tried.rungs, *others), say)
     found = _conclude(judge, results, tried)
     return output.publish(found, records.dumps(results), judge.folder, out)
@@ -133,7 +137,7 @@ def _judge(
             for name, arrays in timing_inputs.items()
         }
     batch = max(batch_sizes)
-    reference = session.outputs_for(feeds, batch)
+    reference = Session(model).outputs_for(feeds, batch)
     fp32 = adopt(model, folder / "fp32.onnx").scored(metric.score(reference, reference, answers))
     prepared = folder / "prepared.onnx"
     quantize.prepare(fp32.path, prepared)
@@ -219,6 +223,7 @@ def _conclude(judge: Judge, results: list[RungResult], tried: _Tried) -> LadderR
             "cases": list(judge.cases),
             "clock": "thread CPU time" if judge.threads == 1 else "wall",
             "not_tried": dict(tried.left_out),
+            "rows_in_both_sets": data.shared_rows(judge.calibration, judge.evaluation),
         },
     )
 

@@ -23,7 +23,7 @@ from deployer.errors import EnvironmentProblem, InputError
 from deployer.optimization import graph, hardware
 from deployer.optimization.onnxfile import external_files, save
 from deployer.optimization.quantize import Rung, quiet
-from deployer.optimization.session import Array, Arrays, Session
+from deployer.optimization.session import Array, Arrays, Session, usable_cores
 from inference_code.contract import OPENVINO, TensorSpec, openvino_settings
 
 NAMES = ("openvino", "openvino-int8")
@@ -57,9 +57,9 @@ def rungs(machine: Mapping[str, str]) -> tuple[Rung, ...]:
 class OpenVinoSession(Session):
     """A model loaded by OpenVINO. Raises InputError when it cannot open it, EnvironmentProblem without it."""
 
-    def __init__(self, path: Path, threads: int = 1) -> None:
+    def __init__(self, path: Path, threads: int | None = None) -> None:
         openvino = _package("openvino")
-        settings = openvino_settings(threads, hardware.flags())
+        settings = openvino_settings(threads or usable_cores(), hardware.flags())
         try:
             compiled = openvino.Core().compile_model(str(path), "CPU", settings)
         except Exception as error:  # RuntimeError and OpenVINO's own classes alike

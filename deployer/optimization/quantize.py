@@ -105,6 +105,10 @@ def rungs(*, reduce_range: bool) -> tuple[Rung, ...]:
             Rung(f"int8-static-{method}", "int8", _static(method, reduce_range), mixes=True)
             for method in ("minmax", "entropy", "percentile")
         ),
+        *(
+            Rung(f"int8-static-{types}", "int8", _static("minmax", reduce_range, types), mixes=True)
+            for types in ("s8s8", "u8u8")
+        ),
         Rung(
             "int8-dynamic-per-channel",
             "int8",
@@ -180,12 +184,17 @@ def _dynamic(per_channel: bool, reduce_range: bool) -> Build:
     return build
 
 
-def _static(method: str, reduce_range: bool) -> Build:
-    """Static int8 (QDQ) with scales from calibration by ``method``.
+def _static(method: str, reduce_range: bool, types: str = "u8s8") -> Build:
+    """Static int8 (QDQ) with scales from calibration by ``method``; ``types`` are of activations and weights.
 
+    Weights without sign saturate on no processor and keep all their bits where others must lose one.
     Where there are convolutions every operator turns to int8. Elsewhere only matrix products and tables do: the huge
     negative numbers of an attention mask would eat the whole range of an Add.
     """
+    activation, weight = (
+        quantization.QuantType.QUInt8 if sign == "u" else quantization.QuantType.QInt8
+        for sign in (types[0], types[2])
+    )
     kind = getattr(CalibrationMethod, {"minmax": "MinMax"}.get(method, method.capitalize()))
 
     def build(source: Path, calibration: Arrays, target: Path, exclude: frozenset[str]) -> None:
@@ -199,9 +208,9 @@ def _static(method: str, reduce_range: bool) -> Build:
                 _Rows(arrays, CALIBRATION_BATCH),
                 quant_format=quantization.QuantFormat.QDQ,
                 per_channel=True,
-                reduce_range=reduce_range,
-                activation_type=quantization.QuantType.QUInt8,
-                weight_type=quantization.QuantType.QInt8,
+                reduce_range=reduce_range and types != "u8u8",
+                activation_type=activation,
+                weight_type=weight,
                 nodes_to_exclude=sorted(exclude),
                 op_types_to_quantize=_static_operators(source),
                 calibrate_method=kind,

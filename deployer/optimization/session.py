@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -30,14 +31,24 @@ _DTYPES = {
 }
 
 
-class Session:
-    """A loaded model. Raises InputError when ONNX Runtime cannot open it, with its reason."""
+def usable_cores() -> int:
+    """Return how many cores this process may use."""
+    return len(os.sched_getaffinity(0))
 
-    def __init__(self, path: Path, threads: int = 1) -> None:
+
+class Session:
+    """A loaded model. Raises InputError when ONNX Runtime cannot open it, with its reason.
+
+    All usable cores work for it where ``threads`` does not say otherwise, as timing does.
+    """
+
+    def __init__(self, path: Path, threads: int | None = None) -> None:
         options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads
+        options.intra_op_num_threads = threads or usable_cores()
         options.inter_op_num_threads = 1
         options.log_severity_level = 3
+        # As where it will serve; and spinning threads would take their core from whoever is timed next.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         try:
             self._session = onnxruntime.InferenceSession(
                 str(path), options, providers=["CPUExecutionProvider"]

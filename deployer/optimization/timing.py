@@ -1,7 +1,8 @@
 """Time candidates against FP32 on this machine: taking turns, median ratio, its interval.
 
 A machine's speed drifts; FP32 and the candidates take turns within milliseconds, so the drift falls on all and
-the ratios stay true where separate averages would not.
+the ratios stay true where separate averages would not. Each runs once untimed before it is timed: a server runs
+one model again and again, and finds its own weights in the caches, not another model's.
 """
 
 from __future__ import annotations
@@ -19,6 +20,12 @@ from deployer.stats import Floats
 
 MIN_ROUNDS = 15
 MAX_ROUNDS = 61
+FEW_ROUNDS = 7
+"""After so many rounds those that cannot win any more stop; 7 ordered ratios still hold the median at 98%."""
+
+HOPELESS = 0.8
+"""Cannot win: even the best round is slower than this share of the worst round of the fastest."""
+
 CONFIDENCE = 0.95
 _FP32 = ""  # no rung has an empty name
 
@@ -45,7 +52,8 @@ def compare(
     """Run FP32 and all candidates in turn over every case until ``budget_s`` is spent (15 to 61 rounds).
 
     ``clock`` returns seconds. One round gives each candidate one ratio: the geometric mean over the cases. All take
-    part in the same rounds, so that two candidates can be compared with one another as well.
+    part in the same rounds, so that two candidates can be compared with one another as well; after the seventh only
+    those that can still win go on.
     """
     sessions = {_FP32: fp32, **candidates}
     for session in (*sessions.values(), *sessions.values()):  # first calls allocate and pack
@@ -53,13 +61,26 @@ def compare(
             session.run(feeds)
     rounds: list[dict[str, list[float]]] = []
     end = time.monotonic() + budget_s
+    names = list(sessions)
     while len(rounds) < MIN_ROUNDS or (len(rounds) < MAX_ROUNDS and time.monotonic() < end):
         # Who goes first changes each round: the one after a large model finds colder caches.
-        shift = len(rounds) % len(sessions)
-        order = [*list(sessions)[shift:], *list(sessions)[:shift]]
-        rounds.append(_round(sessions, order, cases, clock))
-    times = {name: np.array([item[name] for item in rounds]) for name in sessions}
-    return {name: speedup(list(cases), times[_FP32], times[name]) for name in candidates}
+        shift = len(rounds) % len(names)
+        rounds.append(_round(sessions, [*names[shift:], *names[:shift]], cases, clock))
+        if len(rounds) == FEW_ROUNDS:
+            ratios = {name: _ratios(rounds, name) for name in candidates}
+            names = [_FP32, *able_to_win(ratios)]
+    return {
+        name: speedup(list(cases), *(_times(rounds, of, name) for of in (_FP32, name)))
+        for name in candidates
+    }
+
+
+def able_to_win(ratios: Mapping[str, Floats]) -> list[str]:
+    """Return the names whose best ratio is within reach of the fastest's worst."""
+    if not ratios:
+        return []
+    fastest = max(ratios.values(), key=lambda found: float(np.median(found)))
+    return [name for name, found in ratios.items() if found.max() >= HOPELESS * fastest.min()]
 
 
 def clock_for(threads: int) -> Callable[[], float]:
@@ -73,7 +94,7 @@ def clock_for(threads: int) -> Callable[[], float]:
 
 def speedup(cases: list[str], fp32_s: Floats, candidate_s: Floats) -> Speedup:
     """Return the Speedup of (rounds, cases) times in seconds."""
-    ratios = np.sort(np.exp(np.log(fp32_s / candidate_s).mean(axis=1)))
+    ratios = np.sort(_geometric(fp32_s, candidate_s))
     low, high = median_interval(ratios)
     return Speedup(
         float(np.median(ratios)), low, high, _medians(cases, fp32_s), _medians(cases, candidate_s)
@@ -98,13 +119,28 @@ def _round(
     cases: Mapping[str, Arrays],
     clock: Callable[[], float],
 ) -> dict[str, list[float]]:
-    times: dict[str, list[float]] = {name: [] for name in sessions}
+    times: dict[str, list[float]] = {name: [] for name in order}
     for feeds in cases.values():
         for name in order:
+            sessions[name].run(feeds)
             start = clock()
             sessions[name].run(feeds)
             times[name].append(clock() - start)
     return times
+
+
+def _times(rounds: list[dict[str, list[float]]], of: str, while_timed: str) -> Floats:
+    """Return the (rounds, cases) times of one over the rounds in which another took part."""
+    return np.array([item[of] for item in rounds if while_timed in item])
+
+
+def _ratios(rounds: list[dict[str, list[float]]], name: str) -> Floats:
+    return _geometric(_times(rounds, _FP32, name), _times(rounds, name, name))
+
+
+def _geometric(fp32_s: Floats, candidate_s: Floats) -> Floats:
+    """Return FP32's time over the candidate's by round: the geometric mean over the cases."""
+    return np.asarray(np.exp(np.log(fp32_s / candidate_s).mean(axis=1)))
 
 
 def _medians(cases: list[str], times_s: Floats) -> dict[str, float]:

@@ -38,3 +38,13 @@ def test_bare_array_says_to_name_it(tmp_path: Path) -> None:
     np.save(tmp_path / "c.npy", np.ones(3))
     with pytest.raises(InputError, match="one bare array"):
         data.load_npz(tmp_path / "c.npy")
+
+
+def test_rows_in_both_sets_are_counted_by_all_their_inputs() -> None:
+    ids, mask = np.arange(8).reshape(4, 2), np.ones((4, 2))
+    other_mask = mask.copy()
+    other_mask[0] = 0
+    calibration = {"ids": ids, "mask": mask}
+    evaluation = {"mask": other_mask[:3], "ids": ids[:3], "label": np.zeros(3, int)}
+    assert data.shared_rows(calibration, evaluation) == 2
+    assert data.shared_rows(calibration, {"ids": ids + 8, "mask": mask}) == 0
