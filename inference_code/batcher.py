@@ -46,7 +46,11 @@ class Batcher(Generic[T]):
 
     def add(self, waiting: Waiting[T]) -> None:
         """Put a request behind all that are as urgent."""
-        insort(self._queue, waiting, key=_urgency)
+        queue = self._queue
+        if not queue or queue[-1].urgency <= waiting.urgency:
+            queue.append(waiting)
+        else:
+            insort(queue, waiting, key=_urgency)
         self._suspects += waiting.alone
 
     def wait_s(self, now: float) -> float:

@@ -119,24 +119,24 @@ class Splitter:
     def requests(self, data: bytes) -> list[Request]:
         """Return the requests that are complete with ``data``."""
         buffer, found = self._joined(data), []
+        unpack, head, make = _REQUEST.unpack_from, _REQUEST.size, Request._make
         for start, end in self._cut(buffer):
-            _, id, kind, alone, urgency, size, arrived, deadline = _REQUEST.unpack_from(
-                buffer, start
-            )
-            body = start + _REQUEST.size + size
+            _, id, kind, alone, urgency, size, arrived, deadline = unpack(buffer, start)
+            body = start + head + size
             headers = buffer[body - size : body]
             found.append(
-                Request(id, kind, alone == 1, arrived, deadline, headers, buffer[body:end], urgency)
+                make((id, kind, alone == 1, arrived, deadline, headers, buffer[body:end], urgency))
             )
         return found
 
     def answers(self, data: bytes) -> list[Answer]:
         """Return the answers that are complete with ``data``."""
         buffer, found = self._joined(data), []
+        unpack, head, make = _ANSWER.unpack_from, _ANSWER.size, Answer._make
         for start, end in self._cut(buffer):
-            _, id, status, size = _ANSWER.unpack_from(buffer, start)
-            body = start + _ANSWER.size + size
-            found.append(Answer(id, status, buffer[body - size : body], buffer[body:end]))
+            _, id, status, size = unpack(buffer, start)
+            body = start + head + size
+            found.append(make((id, status, buffer[body - size : body], buffer[body:end])))
         return found
 
     def _joined(self, data: bytes) -> bytes:
@@ -152,8 +152,9 @@ class Splitter:
 
     def _cut(self, buffer: bytes) -> list[tuple[int, int]]:
         frames, start, total = [], 0, len(buffer)
+        unpack = _LENGTH.unpack_from
         while total - start >= 4:
-            end = start + 4 + _LENGTH.unpack_from(buffer, start)[0]
+            end = start + 4 + unpack(buffer, start)[0]
             if end > total:
                 break
             frames.append((start, end))

@@ -36,6 +36,8 @@ def trace_id(parent: bytes) -> str:
 
 def response_headers(headers: Mapping[bytes, bytes]) -> bytes:
     """Return header lines that carry the trace back to the caller."""
+    if TRACEPARENT not in headers and ATTRIBUTES not in headers:
+        return b""  # as with most requests, and this is on the way of each
     parent = traceparent(headers)
     if not parent:
         return b""
