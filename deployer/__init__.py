@@ -19,6 +19,7 @@ if TYPE_CHECKING:
         compare,
         deploy,
         destroy,
+        endpoint,
         export,
         invoke,
         loadtest,
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
         simulate,
         status,
     )
+    from deployer.clients.base import Body
     from deployer.conformance import check
     from deployer.errors import DeployerError
     from deployer.image.build import build as build_image
@@ -57,6 +59,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "AllAtOnce": ("deployer.spec.rollout", "AllAtOnce"),
+    "Body": ("deployer.clients.base", "Body"),
     "build_image": ("deployer.image.build", "build"),
     "Canary": ("deployer.spec.rollout", "Canary"),
     "check": ("deployer.conformance", "check"),
@@ -66,6 +69,7 @@ _HOMES = {
     "DeploymentSpec": ("deployer.spec.deployment", "DeploymentSpec"),
     "destroy": ("deployer.api", "destroy"),
     "Ec2Fleet": ("deployer.spec.target", "Ec2Fleet"),
+    "endpoint": ("deployer.api", "endpoint"),
     "export": ("deployer.api", "export"),
     "Fixed": ("deployer.spec.scaling", "Fixed"),
     "format_report": ("deployer.report.terminal", "terminal_table"),
@@ -103,6 +107,7 @@ _HOMES = {
 
 __all__ = [
     "AllAtOnce",
+    "Body",
     "Canary",
     "DeployerError",
     "DeploymentSpec",
@@ -125,6 +130,7 @@ __all__ = [
     "compare",
     "deploy",
     "destroy",
+    "endpoint",
     "export",
     "format_report",
     "invoke",

@@ -17,6 +17,7 @@ from deployer.api.deployments import (
     status,
     to_toml,
 )
+from deployer.api.endpoints import endpoint
 from deployer.api.experiments import (
     compare,
     loadtest,
@@ -33,6 +34,7 @@ __all__ = [
     "compare",
     "deploy",
     "destroy",
+    "endpoint",
     "export",
     "init",
     "invoke",

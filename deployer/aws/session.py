@@ -70,6 +70,12 @@ class Aws:
             )
         return self._clients[service]
 
+    def once(self, service: str, read_timeout_s: float) -> Any:
+        """Return a client of its own that sends each request once: for calls that must not be repeated."""
+        return client(
+            service, self.region, session=self._session, read_timeout_s=read_timeout_s, attempts=1
+        )
+
     @cached_property
     def identity(self) -> tuple[str, str]:
         """The account's number and the partition. Asks AWS once. Raises EnvironmentProblem."""
@@ -127,16 +133,18 @@ def client(
     *,
     session: Any = None,
     read_timeout_s: float = 60.0,
+    attempts: int | None = None,
 ) -> Any:
     """Return a boto3 client. Retries are botocore's standard mode unless AWS_RETRY_MODE says otherwise.
 
-    ``session`` is a boto3 Session, by default a new one. Raises EnvironmentProblem without a region.
+    ``session`` is a boto3 Session, by default a new one; ``attempts`` are the tries of one call, whatever the
+    environment says. Raises EnvironmentProblem without a region.
     """
     retries: dict[str, Any] = {}
     if "AWS_RETRY_MODE" not in os.environ:
         retries["mode"] = "standard"
-    if "AWS_MAX_ATTEMPTS" not in os.environ:
-        retries["total_max_attempts"] = ATTEMPTS
+    if attempts is not None or "AWS_MAX_ATTEMPTS" not in os.environ:
+        retries["total_max_attempts"] = attempts or ATTEMPTS
     config = Config(
         user_agent_extra="deployer",
         retries=retries,

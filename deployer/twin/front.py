@@ -105,6 +105,9 @@ class _Call(BaseHTTPRequestHandler):
             self._refuse_object(400, "InvalidArgument", str(error))
 
     def _post(self) -> None:
+        if urlsplit(self.path).path == "/":
+            self._who()
+            return
         parts = [unquote(part) for part in urlsplit(self.path).path.strip("/").split("/")]
         if (
             len(parts) != 3
@@ -145,6 +148,16 @@ class _Call(BaseHTTPRequestHandler):
             f"{rules.PREFIX}FailureLocation": f"s3://{'/'.join(job.failure)}",
         }
         self._reply(202, b'{"InferenceId":"%b"}' % job.id.encode(), "application/json", places)
+
+    def _who(self) -> None:
+        """Answer STS's GetCallerIdentity, which clients ask before they write into a bucket."""
+        if b"Action=GetCallerIdentity" not in self._body():
+            raise rules.Refusal(404, "UnknownOperationException", "no such operation here")
+        arn = f"arn:aws:iam::{rules.ACCOUNT}:user/twin"
+        found = f"<Arn>{arn}</Arn><UserId>twin</UserId><Account>{rules.ACCOUNT}</Account>"
+        body = f"<GetCallerIdentityResult>{found}</GetCallerIdentityResult>"
+        answer = f"<GetCallerIdentityResponse>{body}</GetCallerIdentityResponse>"
+        self._reply(200, answer.encode(), "text/xml")
 
     def _put(self) -> None:
         if self._length() > MAX_OBJECT_BYTES:
