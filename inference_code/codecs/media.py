@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 from inference_code.contract import CSV_TYPE, JSON_TYPE, NPY_TYPE
 from inference_code.errors import NotAcceptable
@@ -10,6 +11,7 @@ from inference_code.errors import NotAcceptable
 TEXT_TYPES = (JSON_TYPE, CSV_TYPE)
 
 
+@lru_cache(maxsize=256)
 def media_type(header: str) -> str:
     """Return the bare media type of a Content-Type header, in lower case; JSON when it is missing."""
     kind = header.partition(";")[0].strip().lower()

@@ -70,7 +70,7 @@ class Application:
         )
         self._start_s = time.monotonic()
         self._ids = itertools.count(1)
-        self._id_prefix = os.urandom(6).hex()
+        self._id_prefix = os.urandom(6).hex().encode()
         self._routes: dict[str, tuple[bytes, Callable[[Exchange], None]]] = {
             PING_ROUTE: (b"GET", self._ping),
             INVOCATIONS_ROUTE: (b"POST", self._invoke),
@@ -136,7 +136,7 @@ class Application:
         if given is not None and _SAFE_ID.fullmatch(given):
             exchange.request_id = given
         else:
-            exchange.request_id = f"{self._id_prefix}-{next(self._ids):x}".encode()
+            exchange.request_id = b"%b-%x" % (self._id_prefix, next(self._ids))
         if self.draining:
             exchange.close = True
 
