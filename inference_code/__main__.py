@@ -15,7 +15,7 @@ from inference_code.engine.settings import CacheLimits, Settings, read_settings
 from inference_code.errors import StartupError
 
 _SERVING = ("workers", "threads", "max_batch", "max_wait_ms", "queue_limit", "max_body_bytes",
-            "request_timeout_s", "drain_s")  # fmt: skip
+            "request_timeout_s", "drain_s", "exact")  # fmt: skip
 
 #: SageMaker's toolkit reads these; each sets a field of the serving configuration.
 _VARIABLES = {
@@ -86,7 +86,13 @@ def _parser() -> argparse.ArgumentParser:
         "--max-batch",
         type=int,
         metavar="N",
-        help="most requests per inference; 1 makes answers independent of other requests",
+        help="most requests per inference",
+    )
+    shared.add_argument(
+        "--exact",
+        action="store_true",
+        default=None,
+        help="no batches in which an answer depends on the other requests",
     )
     serve = commands.add_parser("serve", parents=[shared], help="serve over HTTP until SIGTERM")
     serve.add_argument("--host", default="0.0.0.0")  # noqa: S104 - a container's port must be reachable

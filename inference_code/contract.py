@@ -86,7 +86,10 @@ class TensorSpec:
 
 @dataclass(frozen=True)
 class ServingConfig:
-    """How the server runs. Sizes in bytes, times in the unit of their name."""
+    """How the server runs. Sizes in bytes, times in the unit of their name.
+
+    ``exact`` forbids batches in which an answer depends on the other requests.
+    """
 
     workers: int = 1
     threads: int = 1
@@ -96,6 +99,7 @@ class ServingConfig:
     max_body_bytes: int = 6 * 1024 * 1024
     request_timeout_s: float = 60.0
     drain_s: float = 20.0
+    exact: bool = False
 
     def __post_init__(self) -> None:
         for name in ("workers", "threads", "max_batch", "queue_limit", "max_body_bytes"):
@@ -106,6 +110,8 @@ class ServingConfig:
         for name in ("max_wait_ms", "drain_s"):
             if not getattr(self, name) >= 0:
                 raise ContractError(f"serving.{name} must not be negative: {getattr(self, name)!r}")
+        if not isinstance(self.exact, bool):
+            raise ContractError(f"serving.exact must be true or false, not {self.exact!r}")
         if not self.request_timeout_s > 0:
             raise ContractError(
                 f"serving.request_timeout_s must be positive, not {self.request_timeout_s!r}"
@@ -146,6 +152,8 @@ class Manifest:
         data = asdict(self)
         if self.engine == ONNXRUNTIME:
             del data["engine"]  # bundles older than the key keep their digest
+        if not self.serving.exact:
+            del data["serving"]["exact"]  # likewise
         data["members"] = sorted(data["members"], key=lambda member: str(member["path"]))
         data["lineage"] = dict(self.lineage)
         return json.dumps(data, sort_keys=True, separators=(",", ":"), ensure_ascii=True)

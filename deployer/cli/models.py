@@ -117,6 +117,8 @@ def optimize_verb(
 @click.option("--max-batch", type=_COUNT, default=8, show_default=True)
 @click.option("--max-wait-ms", type=click.FloatRange(0, 10_000), default=0.0, show_default=True,
               help="How long a request may wait for others to batch with.")  # fmt: skip
+@click.option("--exact", is_flag=True,
+              help="No batches in which an answer depends on the other requests.")  # fmt: skip
 @click.option("--queue-limit", type=click.IntRange(1), default=128, show_default=True,
               help="Requests that may wait; more get 503.")  # fmt: skip
 @output_option("Folder for NAME-<digest>.tar.gz.")
@@ -135,6 +137,7 @@ def package_verb(
     threads: int,
     max_batch: int,
     max_wait_ms: float,
+    exact: bool,
     queue_limit: int,
     output: Path,
 ) -> None:
@@ -150,6 +153,7 @@ def package_verb(
             max_batch=max_batch,
             max_wait_ms=max_wait_ms,
             queue_limit=queue_limit,
+            exact=exact,
         )
     except ContractError as error:
         raise InputError(str(error)) from error

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import math
 import os
 import time
 from collections import deque
@@ -63,6 +64,7 @@ class Engine:
         self._numbers = itertools.count(1)
         self._batch_s = 0.0
         self._slowest_s = 0.0
+        self._batch_effect: float | None = None
         self._deaths = 0
         self._ever_ready = False
         self._closing = False
@@ -132,6 +134,9 @@ class Engine:
             "waiting": self.waiting,
             "unanswered": self.unanswered,
             "max_batch": self._max_batch,
+            "batch_effect": "answers differ"
+            if self._batch_effect == math.inf
+            else self._batch_effect,
             "full_batch_ms": round(self._batch_s * 1000, 3),
             "mean_batch": round(metrics.batch_size.sum / max(1, metrics.batch_size.count), 2),
             "queue_ms_p99_below": _milliseconds(metrics.queue_time.quantile(0.99)),
@@ -203,6 +208,7 @@ class Engine:
         self._max_batch = ready.max_batch
         self._count_room()
         self._slowest_s = ready.slowest_s
+        self._batch_effect = ready.batch_effect
         self.interface = ready.interface
         self.wants_headers = ready.wants_headers
         self.steps = {**ready.steps, "ready": time.monotonic() - worker.started_s}

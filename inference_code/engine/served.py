@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 from inference_code.codecs import jsontext
 from inference_code.contract import JSON_TYPE
+from inference_code.engine import company
 from inference_code.engine.log import emit
 from inference_code.engine.settings import Sample, Settings
 from inference_code.errors import BadRequest, HandlerFailed, HandlerInvalid, RequestError
@@ -23,6 +24,8 @@ from inference_code.handler.loading import find_handler
 T = TypeVar("T")
 #: So many timed runs at most, and no further one after so many seconds: a start must stay short.
 _MEASURES, _MEASURE_S = 3, 0.2
+#: So many samples are answered in one batch and alone.
+_COMPARED = 4
 #: Status, content type, body.
 Reply = tuple[int, bytes, bytes]
 
@@ -31,7 +34,8 @@ class ServedModel:
     """A handler with its model in memory.
 
     ``steps`` tells how long each part of the start took, ``slowest_s`` the longest answer or full batch of
-    the warm-up, in seconds.
+    the warm-up, in seconds; ``batch_effect`` how far samples in one batch moved one another's answers,
+    relative to the largest number (None when there were no two samples to batch).
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -39,6 +43,7 @@ class ServedModel:
         self.settings = settings
         self.steps: dict[str, float] = {}
         self.slowest_s = 0.0
+        self.batch_effect: float | None = None
         self.handler: Handler[Any, Any] = self._timed("import", find_handler, settings.model_dir)
         context = Context(
             settings.model_dir, settings.serving.threads, settings.model, settings.manifest
@@ -61,9 +66,12 @@ class ServedModel:
     def warm_up(self) -> None:
         """Answer each sample alone and in a full batch; raise HandlerInvalid when one fails.
 
-        What the two took decides how batches are made, and whether at all.
+        What the two took decides how batches are made, and whether at all; so does, when answers are to be
+        exact, what batches do to them.
         """
         self._timed("warm_up", self._answer_samples)
+        if self.max_batch > 1:
+            self._timed("compare", self._compare_batched)
         if self.samples and self.max_batch > 1:
             self._timed("measure", self._measure_batches, self.samples[0])
 
@@ -143,6 +151,23 @@ class ServedModel:
                 outputs = self._predict_copies(self._item(sample), self.max_batch)
                 self.encode(outputs[-1], "")
             self.slowest_s = max(self.slowest_s, alone - start, time.perf_counter() - alone)
+
+    def _compare_batched(self) -> None:
+        """Answer different samples in one batch and alone; what cannot be shown to be exact is not batched."""
+        chosen = self.samples[: min(_COMPARED, self.max_batch)]
+        if len(chosen) > 1:
+            items = [self._item(sample) for sample in chosen]
+            together = [self.encode(output, "") for output in self.predict(items)]
+            alone = [self.encode(self.predict([item])[0], "") for item in items]
+            self.batch_effect = max(
+                company.difference(one[2], other[2], one[1].decode("latin-1"))
+                for one, other in zip(alone, together, strict=True)
+            )
+        if self.settings.serving.exact and not self._exact():
+            self.max_batch = 1
+
+    def _exact(self) -> bool:
+        return self.batch_effect is not None and self.batch_effect <= company.SAME
 
     def _measure_batches(self, sample: Sample) -> None:
         item, size = self._item(sample), self.max_batch
