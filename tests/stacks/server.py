@@ -8,7 +8,9 @@
 - ``EndpointName`` and other names of a template are obeyed (moto makes up its own), and a named resource
   that would have to be replaced under the same name is refused, as CloudFormation does.
 - UpdateEndpoint, which moto lacks: its parameters are checked by botocore, then the endpoint runs the config.
-- DescribeChangeSet of a change set that is gone says so in AWS's words, which the CDK CLI waits for.
+- A change set that is gone: describing it says so in AWS's words, which the CDK CLI waits for, and deleting
+  it is no error.
+- A stack that a change set made has its outputs, which moto forgets.
 - Calls made for templates are kept, and answered at ``GET /shim/calls``.
 """
 
@@ -283,16 +285,37 @@ class ChangeSetNotFound(CloudFormationError):
 
 
 _describe = cloudformation.CloudFormationBackend.describe_change_set
+_delete = cloudformation.CloudFormationBackend.delete_change_set
+
+
+def known(backend: Any, change_set_name: str) -> bool:
+    pairs = backend.change_sets.items()
+    return any(change_set_name in (key, kept.change_set_name) for key, kept in pairs)
+
+
+def delete_change_set(self: Any, change_set_name: str) -> None:
+    """Deleting what is gone is no error."""
+    if known(self, change_set_name):
+        _delete(self, change_set_name)
 
 
 def describe_change_set(self: Any, change_set_name: str) -> Any:
     """Say ChangeSetNotFound where moto says that there is no such stack."""
-    known = [
-        change_set_name in (key, kept.change_set_name) for key, kept in self.change_sets.items()
-    ]
-    if not any(known):
+    if not known(self, change_set_name):
         raise ChangeSetNotFound
     return _describe(self, change_set_name)
+
+
+_execute = cloudformation.CloudFormationBackend.execute_change_set
+
+
+def execute_change_set(self: Any, change_set_name: str, stack_name: str | None = None) -> None:
+    """Answer the outputs of the template that was carried out, which moto forgets."""
+    _execute(self, change_set_name, stack_name)
+    for stack in self.stacks.values():
+        if stack.name == stack_name or stack.stack_id == stack_name:
+            stack._parse_template()
+            stack.output_map = stack._create_output_map()
 
 
 class Application:
@@ -310,5 +333,7 @@ class Application:
 
 if __name__ == "__main__":
     cloudformation.CloudFormationBackend.describe_change_set = describe_change_set
+    cloudformation.CloudFormationBackend.delete_change_set = delete_change_set
+    cloudformation.CloudFormationBackend.execute_change_set = execute_change_set
     assert parsing.get_model_map()[Alarm.TYPE] is Alarm
     run_simple("127.0.0.1", PORT, Application(), threaded=True)

@@ -133,7 +133,7 @@ OWN = (
     r"arn:aws:s3:::[a-z0-9.-]+/[a-z/]+\*",
     r"arn:aws:logs:REGION:123456789012:log-group:/aws/sagemaker/Endpoints/NAME:log-stream:\*",
     r"arn:aws:logs:REGION:123456789012:log-group:/aws/sagemaker/TransformJobs:log-stream:\*",
-    r"arn:aws:cloudwatch:REGION:123456789012:alarm:deployer-NAME-\*",
+    r"arn:aws:cloudwatch:REGION:123456789012:alarm:deployer/NAME/\*",
     r"arn:aws:ec2:REGION:123456789012:network-interface/\*",
 )
 """Resources that may hold a wildcard: what others name, inside what is ours or what the wish names."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from deployer.deployments.sagemaker.alarms import prefix as own_alarms
 from deployer.spec.hosting import InstanceHosting, Network
 from deployer.spec.resolved import Artifact, Image, Place, Statement
 from deployer.spec.target import SageMakerAsync, SageMakerBatch, SageMakerRealtime, Target
@@ -85,7 +86,7 @@ def _statements(
     )
     if isinstance(target, SageMakerRealtime | SageMakerAsync):
         where = f"{arn}:cloudwatch:{place.region}:{place.account}:alarm"
-        watched = tuple(f"{where}:{alarm}" for alarm in (f"deployer-{name}-*", *alarms))
+        watched = tuple(f"{where}:{alarm}" for alarm in (f"{own_alarms(name)}*", *alarms))
         yield Statement("WatchRollout", ("cloudwatch:DescribeAlarms",), watched)
     yield from _options(target, place)
 
