@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from deployer.conformance import check
     from deployer.errors import DeployerError
     from deployer.image.build import build as build_image
+    from deployer.image.push import push as push_image
     from deployer.report.terminal import terminal_table as format_report
     from deployer.spec.deployment import DeploymentSpec, Slo
     from deployer.spec.rollout import AllAtOnce, Canary, Linear, Rolling
@@ -86,6 +87,7 @@ _HOMES = {
     "prices": ("deployer.api", "prices"),
     "profile": ("deployer.api", "profile"),
     "QueueBacklog": ("deployer.spec.scaling", "QueueBacklog"),
+    "push_image": ("deployer.image.push", "push"),
     "read_trace": ("deployer.api", "read_trace"),
     "Rolling": ("deployer.spec.rollout", "Rolling"),
     "SageMakerAsync": ("deployer.spec.target", "SageMakerAsync"),
@@ -143,6 +145,7 @@ __all__ = [
     "plan",
     "prices",
     "profile",
+    "push_image",
     "read_trace",
     "sagemaker_twin",
     "save_trace",

@@ -49,8 +49,8 @@ class SageMakerStack(cdk.Stack):
         # Named by what it is, not by its place: a shifted place would make CloudFormation swap names.
         alarms = [MetricAlarm(self, alarm.name, alarm=alarm) for alarm in resolved.alarms]
         endpoint = Endpoint(self, "Endpoint", resolved=resolved)
-        for earlier in (config, *alarms):
-            endpoint.resource.add_resource_dependency(earlier.resource)
+        for earlier in (config.resource, *(alarm.resource for alarm in alarms)):
+            endpoint.resource.add_resource_dependency(earlier)
         if resolved.scaling is not None:
             scaling = VariantScaling(self, "Scaling", resolved=resolved, scaling=resolved.scaling)
             scaling.target.add_resource_dependency(endpoint.resource)

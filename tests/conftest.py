@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -67,3 +70,26 @@ def _no_aws_account(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "no-aws-config"))
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "no-aws-credentials"))
     monkeypatch.setenv("DEPLOYER_STATE_DIR", str(tmp_path / "state"))
+
+
+@pytest.fixture(scope="session")
+def _fake_aws_server() -> Iterator[Any]:
+    source = Path(__file__).with_name("fakes") / "aws.py"
+    spec = importlib.util.spec_from_file_location("fake_aws", source)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["fake_aws"] = module
+    spec.loader.exec_module(module)
+    server = module.FakeAws()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def fake_aws(_fake_aws_server: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """moto's server over HTTP with the shim of ``tests/fakes/aws.py``, empty, and our environment for it."""
+    _fake_aws_server.reset()
+    for name, value in _fake_aws_server.environment.items():
+        monkeypatch.setenv(name, value)
+    return _fake_aws_server

@@ -34,7 +34,10 @@ def test_every_public_name_loads_and_is_documented(name: str) -> None:
 
 def test_every_verb_of_the_command_line_is_a_function_too() -> None:
     # `trace` reads or makes; `doctor`, `help` and `quickstart` are about this machine, not a deploy script.
-    spelled = {"trace": ("make_trace", "read_trace", "save_trace"), "image": ("build_image",)}
+    spelled = {
+        "trace": ("make_trace", "read_trace", "save_trace"),
+        "image": ("build_image", "push_image"),
+    }
     for verb in VERBS.keys() - {"doctor", "help", "init", "quickstart"}:
         for name in spelled.get(verb, (verb,)):
             assert callable(getattr(deployer, name))

@@ -100,3 +100,15 @@ class Autoscaling:
         with translated(f"{operation.replace('_', ' ')} of {self.resource_id}"):
             pages = self._client.get_paginator(operation).paginate(**request)
             return [row for page in pages for row in page.get(key, ())]
+
+
+def registered(aws: Aws, resource_id: str) -> tuple[Autoscaling, ...]:
+    """Return what scales a resource, in whichever dimension; none when nothing does."""
+    with translated(f"describing scalable targets of {resource_id}"):
+        pages = (
+            aws.client("application-autoscaling")
+            .get_paginator("describe_scalable_targets")
+            .paginate(ServiceNamespace=NAMESPACE, ResourceIds=[resource_id])
+        )
+        rows = [row for page in pages for row in page.get("ScalableTargets", ())]
+    return tuple(Autoscaling(aws, resource_id, str(row["ScalableDimension"])) for row in rows)

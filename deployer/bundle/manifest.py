@@ -77,7 +77,10 @@ def _serving_problems(serving: ServingConfig) -> Iterator[str]:
     for field in fields(ServingConfig):
         value = getattr(serving, field.name)
         whole = field.type == "int"
-        if type(value) is not int and (whole or type(value) is not float):
+        if field.type == "bool":
+            if not isinstance(value, bool):
+                yield f"serving.{field.name} must be true or false, not {value!r}"
+        elif type(value) is not int and (whole or type(value) is not float):
             yield f"serving.{field.name} must be a {'whole ' * whole}number, not {value!r}"
         elif not math.isfinite(value):
             yield f"serving.{field.name} must be finite, not {value!r}"

@@ -5,5 +5,5 @@ hands it to whichever of docker, finch, podman and buildah is there. ``container
 mounted read-only, so that ``conformance`` plays the same rules on it as on a plain process. Tools are given
 lists of arguments, never a shell line, and names are checked before a tool sees them.
 
-It pushes nowhere, and no password, index or model goes into the image.
+``push`` sends an image to ECR and names it by its digest. No password, index or model goes into an image.
 """

@@ -19,7 +19,11 @@ from inference_code.contract import MODEL_DIR
 PIP_CONFIG = "pip-config"
 """The Dockerfile's name for pip's settings, which are mounted while packages are installed."""
 
+PUSH_S = 1800.0
+"""How long a push may take."""
+
 _ANSWER_S = 30.0
+_ARCHITECTURES = {"amd64": "x86_64", "x86_64": "x86_64", "arm64": "arm64", "aarch64": "arm64"}
 
 
 @dataclass(frozen=True)
@@ -29,6 +33,14 @@ class ImageConfig:
     entrypoint: tuple[str, ...] = ()
     command: tuple[str, ...] = ()
     labels: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class ImageFacts:
+    """What a tool knows of an image: its id, ``sha256:...`` of its configuration, and x86_64 or arm64."""
+
+    id: str
+    architecture: str
 
 
 @dataclass(frozen=True)
@@ -68,6 +80,20 @@ class Tool(ABC):
     @abstractmethod
     def config(self, image: str) -> ImageConfig:
         """Ask for an image's configuration. Raises InputError when the tool has no such image."""
+
+    @abstractmethod
+    def facts(self, image: str) -> ImageFacts:
+        """Ask for an image's id and processor. Raises InputError when the tool has no such image."""
+
+    @abstractmethod
+    def push(
+        self, image: str, target: str, config: Path, digest: Path, *, tls: bool
+    ) -> list[list[str]]:
+        """Return the commands that send an image to a registry, in turn.
+
+        ``config`` is a file in docker's form that holds the password; the image's digest goes to the file
+        ``digest`` where the tool can write it.
+        """
 
     def create(self, name: str, image: str) -> None:  # noqa: B027 - most tools create as they run
         """Make the container ``name`` where the tool wants that before it runs one."""
@@ -135,6 +161,34 @@ class Engine(Tool):
     def remove(self, name: str) -> list[str]:
         return [self.path, "rm", "--force", name]
 
+    def facts(self, image: str) -> ImageFacts:
+        done = self._ask("image", "inspect", "--format", "{{json .}}", image)
+        return _facts(self.name, image, done, "Id", "Architecture")
+
+    def push(
+        self, image: str, target: str, config: Path, digest: Path, *, tls: bool
+    ) -> list[list[str]]:
+        if self.name == "podman":
+            return [_push([self.path], image, target, config, digest, tls)]
+        if self.name != "docker":
+            raise EnvironmentProblem(
+                f"{self.name} keeps registry passwords in a store of its own",
+                hint="push with docker, podman or buildah: --tool",
+            )
+        # An own folder of settings keeps the password out of the user's; the engine's address must come along.
+        words = (
+            [self.path, "--config", str(config.parent)] if self.name == "docker" else [self.path]
+        )
+        host = [*words, *self._host()]
+        return [[self.path, "tag", image, target], [*host, "push", target]]
+
+    def _host(self) -> list[str]:
+        if self.name != "docker" or os.environ.get("DOCKER_HOST"):
+            return []
+        done = self._ask("context", "inspect", "--format", "{{.Endpoints.docker.Host}}")
+        found = done.stdout.strip()
+        return ["--host", found] if done.returncode == 0 and found else []
+
 
 class Buildah(Tool):
     """buildah: it builds, and runs a container in the host's network without a daemon."""
@@ -174,6 +228,15 @@ class Buildah(Tool):
     def remove(self, name: str) -> list[str]:
         return [self.path, "rm", name]
 
+    def facts(self, image: str) -> ImageFacts:
+        done = self._ask("inspect", "--type", "image", image)
+        return _facts(self.name, image, done, "FromImageID", "OCIv1", "architecture")
+
+    def push(
+        self, image: str, target: str, config: Path, digest: Path, *, tls: bool
+    ) -> list[list[str]]:
+        return [_push([self.path], image, target, config, digest, tls)]
+
 
 KINDS: Mapping[str, type[Tool]] = {
     "docker": Engine, "finch": Engine, "podman": Engine, "buildah": Buildah,
@@ -202,7 +265,7 @@ def pick(name: str | None = None) -> Tool:
     )
 
 
-def ask(command: Sequence[str]) -> subprocess.CompletedProcess[str]:
+def ask(command: Sequence[str], *, limit_s: float = _ANSWER_S) -> subprocess.CompletedProcess[str]:
     """Run a tool to its end and return what it said. Raises EnvironmentProblem when it does not end."""
     try:
         return subprocess.run(
@@ -211,12 +274,12 @@ def ask(command: Sequence[str]) -> subprocess.CompletedProcess[str]:
             capture_output=True,
             text=True,
             errors="replace",
-            timeout=_ANSWER_S,
+            timeout=limit_s,
             check=False,
         )
     except subprocess.TimeoutExpired as error:
         raise EnvironmentProblem(
-            f"`{Path(command[0]).name} {command[1]}` did not end within {_ANSWER_S:g} s",
+            f"`{Path(command[0]).name} {command[1]}` did not end within {limit_s:g} s",
             hint="is its engine well?",
         ) from error
 
@@ -227,6 +290,34 @@ def environment() -> dict[str, str]:
     SageMaker refuses the index that buildx makes of an image and its attestations.
     """
     return {**os.environ, "BUILDX_NO_DEFAULT_ATTESTATIONS": "1", "SOURCE_DATE_EPOCH": "0"}
+
+
+def _push(
+    tool: Sequence[str], image: str, target: str, config: Path, digest: Path, tls: bool
+) -> list[str]:
+    """podman and buildah send by one command, read the password from a file and write the digest to one."""
+    words = [*tool, "push", "--authfile", str(config), "--digestfile", str(digest)]
+    return [*words, f"--tls-verify={str(tls).lower()}", image, f"docker://{target}"]
+
+
+def _facts(
+    tool: str, image: str, done: subprocess.CompletedProcess[str], id_key: str, *path: str
+) -> ImageFacts:
+    if done.returncode != 0:
+        raise InputError(
+            f"{tool} has no image {image!r}: {processes.last_words(done.stderr)}",
+            hint="`deployer image build BUNDLE` makes one; each tool keeps its own",
+        )
+    try:
+        found = json.loads(done.stdout)
+        word: Any = found
+        for key in path:
+            word = word[key]
+        identity = str(found[id_key])
+        prefix = "" if identity.startswith("sha256:") else "sha256:"
+        return ImageFacts(f"{prefix}{identity}", _ARCHITECTURES.get(str(word), str(word)))
+    except (ValueError, KeyError, TypeError) as error:
+        raise EnvironmentProblem(f"cannot read what {tool} says of {image!r}: {error!r}") from error
 
 
 def _env(env: Mapping[str, str]) -> list[str]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from deployer.aws.autoscaling import Autoscaling
+from deployer.aws.autoscaling import registered
 from deployer.aws.metrics import CloudWatch, Logs
 from deployer.aws.roles import Roles
 from deployer.aws.sagemaker import SageMaker
@@ -17,12 +17,7 @@ from deployer.deployments.sagemaker import observe, resolve
 from deployer.deployments.sagemaker.observe import BUCKET_TAG, SHARED_TAG
 from deployer.deployments.sagemaker.waiting import Patience, Say, Watch
 from deployer.errors import PartialFailure
-from deployer.spec.resolved import (
-    INSTANCE_COUNT,
-    NAME_TAG,
-    PROVISIONED_CONCURRENCY,
-    VARIANT,
-)
+from deployer.spec.resolved import NAME_TAG, VARIANT
 
 RUNNING = ("InProgress", "Stopping")
 
@@ -64,9 +59,8 @@ def _remaining(aws: Aws, name: str, bucket: str, keep_logs: bool) -> Iterator[st
     found = observe.endpoint(aws, name)
     if found is not None:
         yield f"endpoint {name} ({found.status})"
-    for scaling in _scalings(aws, name):
-        if scaling.target() is not None:
-            yield f"scaling target {scaling.resource_id}"
+    for scaling in registered(aws, _resource(name)):
+        yield f"scaling target {scaling.resource_id}"
     yield from (f"endpoint config {config}" for config in observe.configs(aws, name))
     yield from (f"model {model}" for model in observe.models(aws, name))
     yield from (f"transform job {job}" for job in _jobs(aws, name))
@@ -115,20 +109,15 @@ class _Remover:
             self._note(Roles(self._aws).delete(role), f"role {role}")
 
     def _scaling(self) -> None:
-        if observe.endpoint(self._aws, self._name) is None and not self._scaled():
-            return
-        for scaling in _scalings(self._aws, self._name):
+        observe.endpoint(self._aws, self._name)  # raises when an endpoint of that name is not ours
+        for scaling in registered(self._aws, _resource(self._name)):
             for policy in scaling.policies():
                 scaling.delete_policy(str(policy["PolicyName"]))
                 self._note(True, f"scaling policy {policy['PolicyName']}")
             for action in scaling.schedules():
                 scaling.delete_schedule(str(action["ScheduledActionName"]))
                 self._note(True, f"schedule {action['ScheduledActionName']}")
-            if scaling.target() is not None:
-                self._note(scaling.deregister(), f"scaling target {scaling.resource_id}")
-
-    def _scaled(self) -> bool:
-        return any(scaling.target() is not None for scaling in _scalings(self._aws, self._name))
+            self._note(scaling.deregister(), f"scaling target {scaling.resource_id}")
 
     def _endpoint(self) -> None:
         sagemaker = SageMaker(self._aws)
@@ -160,10 +149,8 @@ class _Remover:
             self.removed.append(what)
 
 
-def _scalings(aws: Aws, name: str) -> tuple[Autoscaling, ...]:
-    resource = f"endpoint/{name}/variant/{VARIANT}"
-    dimensions = (INSTANCE_COUNT, PROVISIONED_CONCURRENCY)
-    return tuple(Autoscaling(aws, resource, dimension) for dimension in dimensions)
+def _resource(name: str) -> str:
+    return f"endpoint/{name}/variant/{VARIANT}"
 
 
 def _jobs(aws: Aws, name: str) -> tuple[str, ...]:

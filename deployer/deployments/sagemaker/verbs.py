@@ -162,7 +162,7 @@ def status(aws: Aws, name: str, book: PriceBook) -> SageMakerStatus:
     """Ask AWS how a deployment is. Raises InputError when there is none of ours under that name."""
     found = _get(aws, name)
     config = SageMaker(aws).config(found.config) or {}
-    variant = (config.get("ProductionVariants") or ({},))[0]
+    variant: Any = (config.get("ProductionVariants") or ({},))[0]
     spent, basis = _spent(aws, found, str(variant.get("InstanceType", "")), book)
     target = Autoscaling(aws, f"endpoint/{name}/variant/{VARIANT}", INSTANCE_COUNT).target()
     bounds = (int(target["MinCapacity"]), int(target["MaxCapacity"])) if target else None

@@ -26,7 +26,8 @@ class Tools:
         self.folder = folder
         self.settings: dict[str, Any] = {
             "info": {}, "images": {"echo:1": CONFIG}, "build": ["STEP 1"], "build_s": 0,
-            "build_status": 0, "more_words": {},
+            "build_status": 0, "more_words": {}, "push": "", "digest": "",
+            "facts": {"id": "a" * 64, "architecture": "amd64"},
         }  # fmt: skip
 
     def install(self, *names: str, **settings: Any) -> Tools:

@@ -25,7 +25,7 @@ def test_image_build_prints_the_name_alone_on_stdout(
 
 def test_image_knows_no_other_action_and_no_other_tool(echo_bundle: Callable[..., Path]) -> None:
     bundle = str(echo_bundle())
-    for words in (["push", bundle], ["build", bundle, "--tool", "sh"]):
+    for words in (["pull", bundle], ["build", bundle, "--tool", "sh"]):
         done = CliRunner().invoke(cli, ["image", *words])
         assert done.exit_code == 2
         assert done.stdout == ""

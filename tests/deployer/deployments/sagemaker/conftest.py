@@ -1,0 +1,105 @@
+"""One bundle, one image in the fake ECR, and the verbs with a clock that does not wait."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+
+from deployer.aws.session import Aws, connect
+from deployer.deployments.sagemaker import destroy, verbs
+from deployer.deployments.sagemaker.plan import SageMakerPlan
+from deployer.deployments.sagemaker.record import SageMakerDeployment
+from deployer.deployments.sagemaker.resolve import Asked
+from deployer.deployments.sagemaker.waiting import Patience
+from deployer.pricing import snapshot
+from deployer.spec.deployment import DeploymentSpec, Slo
+from deployer.spec.rollout import Canary
+from deployer.spec.scaling import TargetTracking
+from deployer.spec.target import SageMakerRealtime
+
+MANIFEST = (
+    '{"schemaVersion": 2, "mediaType": "application/vnd.oci.image.index.v1+json", "manifests": '
+    '[{"mediaType": "application/vnd.oci.image.manifest.v1+json", "size": 1, "digest": "sha256:%s", '
+    '"platform": {"os": "linux", "architecture": "amd64"}}]}' % ("a" * 64)
+)
+
+
+@dataclass
+class Clock:
+    """A clock that sleeping moves."""
+
+    now: float = 0.0
+    slept: list[float] = field(default_factory=list)
+
+    def sleep(self, seconds: float) -> None:
+        self.slept.append(seconds)
+        self.now += seconds
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def patience() -> Patience:
+    clock = Clock()
+    return Patience(poll_s=10, settle_s=40, limit_s=3600, sleep=clock.sleep, clock=clock)
+
+
+@dataclass
+class Cloud:
+    """The verbs against the fake AWS."""
+
+    fake: Any
+    bundle: Callable[..., Path]
+    said: list[str] = field(default_factory=list)
+    read_timeout_s: float = 20.0
+
+    def aws(self) -> Aws:
+        return Aws(connect().region, read_timeout_s=self.read_timeout_s)
+
+    def image(self, name: str = "digits") -> str:
+        """Put an image for x86-64 into the repository of a deployment; return its digest's URI."""
+        ecr = boto3.client("ecr")
+        repository = f"deployer/{name}"
+        ecr.create_repository(repositoryName=repository)
+        answer = ecr.put_image(repositoryName=repository, imageManifest=MANIFEST, imageTag="1")
+        return str(answer["image"]["imageId"]["imageDigest"])
+
+    def spec(self, version: str = "1", **changes: Any) -> DeploymentSpec:
+        values: dict[str, Any] = {
+            "name": "digits",
+            "bundle": str(self.bundle(version)),
+            "target": SageMakerRealtime("ml.c5.large", instances=2),
+            "scaling": TargetTracking(target=600.0, min_instances=2, max_instances=4),
+            "rollout": Canary(50, 300.0),
+            "slo": Slo(p99_ms=100.0),
+            "tags": {"team": "vision"},
+        }
+        return DeploymentSpec(**(values | changes))
+
+    def plan(self, spec: DeploymentSpec, **asked: Any) -> SageMakerPlan:
+        return verbs.plan(self.aws(), spec, snapshot.load(), asked=Asked(version="1.0", **asked))
+
+    def deploy(self, spec: DeploymentSpec) -> SageMakerDeployment:
+        aws = self.aws()
+        plan = verbs.plan(aws, spec, snapshot.load(), asked=Asked(version="1.0"))
+        return verbs.apply(aws, plan, patience=patience(), say=self.said.append)
+
+    def destroy(self, name: str = "digits") -> tuple[str, ...]:
+        return destroy.destroy(self.aws(), name, patience=patience(), say=self.said.append)
+
+    def remaining(self, name: str = "digits") -> tuple[str, ...]:
+        return destroy.remaining(self.aws(), name)
+
+
+@pytest.fixture
+def cloud(fake_aws: Any, echo_bundle: Callable[..., Path]) -> Cloud:
+    """The fake AWS with an image for the deployment ``digits``."""
+    made = Cloud(fake_aws, echo_bundle)
+    made.image()
+    fake_aws.calls.clear()
+    return made
