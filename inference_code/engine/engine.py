@@ -11,7 +11,6 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
-from inference_code import policy
 from inference_code.cache import Cache, digest
 from inference_code.codecs import jsontext
 from inference_code.contract import JSON_TYPE
@@ -20,6 +19,7 @@ from inference_code.engine.arena import Arena, Slot
 from inference_code.engine.log import log
 from inference_code.engine.measures import EngineMetrics
 from inference_code.engine.memory import MemoryWatch
+from inference_code.engine.pace import Pace
 from inference_code.engine.pool import AHEAD, Job, Ready, WorkerHandle, resident_bytes
 from inference_code.engine.settings import Settings
 from inference_code.errors import (
@@ -62,15 +62,10 @@ class Engine:
         self._jobs: dict[int, Job] = {}
         self._ids = itertools.count(1)
         self._numbers = itertools.count(1)
-        self._batch_s = 0.0
-        self._slowest_s = 0.0
-        self._batch_effect: float | None = None
+        self._pace = Pace(settings.serving)
         self._deaths = 0
         self._ever_ready = False
         self._closing = False
-        self._max_batch = settings.serving.max_batch
-        #: How many requests all workers compute at once; kept because every request asks.
-        self._room = self._max_batch
         self._ticker: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
@@ -121,7 +116,8 @@ class Engine:
 
     def stats(self) -> dict[str, Any]:
         """Return what a person wants to know about this server."""
-        metrics = self.metrics
+        metrics, pace = self.metrics, self._pace
+        effect = pace.batch_effect
         return {
             "model": self.settings.name,
             "unhealthy": self.unhealthy() or None,
@@ -133,11 +129,9 @@ class Engine:
             },
             "waiting": self.waiting,
             "unanswered": self.unanswered,
-            "max_batch": self._max_batch,
-            "batch_effect": "answers differ"
-            if self._batch_effect == math.inf
-            else self._batch_effect,
-            "full_batch_ms": round(self._batch_s * 1000, 3),
+            "max_batch": pace.max_batch,
+            "batch_effect": "answers differ" if effect == math.inf else effect,
+            "full_batch_ms": round(pace.batch_s * 1000, 3),
             "mean_batch": round(metrics.batch_size.sum / max(1, metrics.batch_size.count), 2),
             "queue_ms_p99_below": _milliseconds(metrics.queue_time.quantile(0.99)),
             "shed": dict(metrics.shed.values),
@@ -147,7 +141,7 @@ class Engine:
     @property
     def waiting(self) -> int:
         """How many admitted requests no worker can be computing yet."""
-        return max(0, len(self._jobs) - self._room)
+        return max(0, len(self._jobs) - self._pace.room)
 
     def unhealthy(self) -> str:
         """Return why no inference can run, or "" when one can."""
@@ -155,7 +149,7 @@ class Engine:
             return "starting" if not self._ever_ready else "no worker is ready"
         now = time.monotonic()
         # A model that waits by nature (for a disk, say) is not wedged: its own inferences are the measure.
-        limit = max(STALL_S, 3 * max(self._batch_s, self._slowest_s))
+        limit = max(STALL_S, 3 * max(self._pace.batch_s, self._pace.slowest_s))
         if all(w.stuck_s(now) > limit for w in self._workers if w.ready is not None):
             return "no worker moves"
         return ""
@@ -205,10 +199,8 @@ class Engine:
         """A worker is warm: feed it."""
         self._ever_ready = True
         self._deaths = 0
-        self._max_batch = ready.max_batch
-        self._count_room()
-        self._slowest_s = ready.slowest_s
-        self._batch_effect = ready.batch_effect
+        self._pace.begin(ready.max_batch, ready.slowest_s, ready.batch_effect)
+        self._pace.count(self.ready_workers)
         self.interface = ready.interface
         self.wants_headers = ready.wants_headers
         self.steps = {**ready.steps, "ready": time.monotonic() - worker.started_s}
@@ -237,7 +229,7 @@ class Engine:
     def on_death(self, worker: WorkerHandle, reason: str) -> None:
         """A worker is gone: give its work to others, and start another."""
         self._workers.remove(worker)
-        self._count_room()
+        self._pace.count(self.ready_workers)
         if self._closing:
             return
         self._deaths += 1
@@ -280,22 +272,13 @@ class Engine:
         if self._closing or not self._ever_ready:
             self.metrics.shed.add(1, "not ready")
             raise Draining("the model is not ready yet", retry_after_s=1.0)
-        waiting = len(self._jobs) - self._room
-        if waiting < 0:
-            return
-        serving = self.settings.serving
-        workers = self._room // self._max_batch
-        # The answer comes after the wait and this request's own batch.
-        wait_s = self._batch_s + policy.predicted_wait_s(
-            waiting, min(workers, len(self._jobs)), workers, self._max_batch, self._batch_s
-        )
-        if policy.admit(waiting, serving.queue_limit, wait_s, limit_s):
-            return
-        reason = "queue full" if waiting >= serving.queue_limit else "too slow"
-        self.metrics.shed.add(1, reason)
-        raise Overloaded(
-            f"overloaded ({reason}); try again later", retry_after_s=policy.retry_after_s(wait_s)
-        )
+        refusal = self._pace.refusal(len(self._jobs), limit_s)
+        if refusal is not None:
+            self.metrics.shed.add(1, refusal.reason)
+            raise Overloaded(
+                f"overloaded ({refusal.reason}); try again later",
+                retry_after_s=refusal.retry_after_s,
+            )
 
     def _enqueue(self, job: Job) -> None:
         """Put a job behind all that are as urgent."""
@@ -304,12 +287,9 @@ class Engine:
             place -= 1
         self._backlog.insert(place, job)
 
-    def _count_room(self) -> None:
-        self._room = self._max_batch * max(1, self.ready_workers)
-
     def _dispatch(self, job: Job) -> bool:
         """Send to the least loaded worker that has room; return False when none has."""
-        room = self._max_batch * AHEAD
+        room = self._pace.max_batch * AHEAD
         best: WorkerHandle | None = None
         for worker in self._workers:
             if worker.ready is not None and len(worker.jobs) < room:
@@ -335,13 +315,7 @@ class Engine:
         busy.add(report.encode_s, "encode")
         if report.length:
             self.metrics.length.add(report.length)
-        total_s = report.decode_s + report.predict_s + report.encode_s
-        # With more waiting than a batch takes, a part-full one was the worker's choice (lengths that fit together):
-        # what counts for those who wait is the pace, so a full batch's worth of it.
-        if report.size >= self._max_batch or self.waiting or not self._batch_s:
-            full_s = total_s * self._max_batch / report.size if self.waiting else total_s
-            weight = 0.2 if self._batch_s else 1.0
-            self._batch_s += weight * (full_s - self._batch_s)
+        self._pace.learn(report, self.waiting)
         return report.started_s
 
     def _reclaim(self, worker: WorkerHandle) -> None:

@@ -332,7 +332,7 @@ def test_stats_tell_people_what_goes_on(doubler):
     assert stats["answers"] == {"200": 1}
     assert stats["workers"][0]["ready"] is True
     assert stats["workers"][0]["memory_mb"] > 5
-    assert set(stats["start_s"]) == {"import", "load", "warm_up", "ready"}
+    assert set(stats["start_s"]) == {"import", "load", "warm_up", "compare", "ready"}
 
 
 def test_the_openapi_document_carries_the_sample(start, model_dir):
