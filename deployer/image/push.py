@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from deployer import processes
 from deployer.errors import DeployerError, InputError
 from deployer.image import names, tools
+from deployer.spec.instances import architecture as architecture_of
 
 if TYPE_CHECKING:
     from deployer.aws.registry import Login
@@ -87,9 +88,7 @@ def push(
 
 def check_architecture(image: str, architecture: str, instance_type: str) -> None:
     """Raise InputError unless an image's processor is that of an instance type."""
-    from deployer.deployments.sagemaker.facts import instance_architecture
-
-    wanted = instance_architecture(instance_type)
+    wanted = architecture_of(instance_type)
     if architecture != wanted:
         raise InputError(
             f"{image} is built for {architecture}; {instance_type} has {wanted}",

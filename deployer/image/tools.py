@@ -176,14 +176,12 @@ class Engine(Tool):
                 hint="push with docker, podman or buildah: --tool",
             )
         # An own folder of settings keeps the password out of the user's; the engine's address must come along.
-        words = (
-            [self.path, "--config", str(config.parent)] if self.name == "docker" else [self.path]
-        )
-        host = [*words, *self._host()]
+        host = [self.path, "--config", str(config.parent), *self._host()]
         return [[self.path, "tag", image, target], [*host, "push", target]]
 
     def _host(self) -> list[str]:
-        if self.name != "docker" or os.environ.get("DOCKER_HOST"):
+        """Return what tells docker its engine's address, which its own folder of settings holds."""
+        if os.environ.get("DOCKER_HOST"):
             return []
         done = self._ask("context", "inspect", "--format", "{{.Endpoints.docker.Host}}")
         found = done.stdout.strip()

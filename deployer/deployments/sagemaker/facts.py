@@ -14,11 +14,9 @@ from deployer.aws.session import Aws
 from deployer.deployments.sagemaker.requests import hosting
 from deployer.errors import InputError
 from deployer.spec.deployment import DeploymentSpec
+from deployer.spec.instances import architecture
 from deployer.spec.resolved import Image, Resolved
 from deployer.spec.target import SageMakerBatch
-
-ARM = ("c6g", "c7g", "c8g", "m6g", "m7g", "m8g", "r6g", "r7g", "r8g", "t4g", "g5g", "x2g")
-"""Beginnings of the instance families on AWS's own processors."""
 
 
 @dataclass(frozen=True)
@@ -37,12 +35,6 @@ class Facts:
     alarms: Mapping[str, str]
 
 
-def instance_architecture(instance_type: str) -> str:
-    """Return the processor that an instance type has: arm64 for Graviton, else x86_64."""
-    family = instance_type.removeprefix("ml.").partition(".")[0]
-    return "arm64" if family.startswith(ARM) else "x86_64"
-
-
 def find_image(aws: Aws, spec: DeploymentSpec) -> tuple[Image, tuple[str, ...]]:
     """Return the image pinned by its digest, and the architectures it is said to have.
 
@@ -51,7 +43,7 @@ def find_image(aws: Aws, spec: DeploymentSpec) -> tuple[Image, tuple[str, ...]]:
     """
     target = hosting(spec)
     uri = target.image_uri or images.newest(aws, f"deployer/{spec.name.lower()}")
-    wanted = instance_architecture(getattr(target, "instance_type", "ml.c5.large"))
+    wanted = architecture(getattr(target, "instance_type", "ml.c5.large"))
     if uri is None:
         raise InputError(
             f"there is no image in the ECR repository 'deployer/{spec.name.lower()}' in {aws.region}",

@@ -13,7 +13,7 @@ from click.testing import CliRunner
 
 from deployer.cli.main import cli
 from deployer.errors import DeployerError, EnvironmentProblem, InputError
-from deployer.image.push import check_architecture, push
+from deployer.image.push import push
 
 boto3 = pytest.importorskip("boto3")
 ID = "sha256:" + "a" * 64
@@ -117,23 +117,6 @@ def test_a_wrong_processor_is_refused_before_anything_is_made(
         push("echo:1", instance_type="ml.c5.large")
     assert ecr.describe_repositories()["repositories"] == []
     assert push("echo:1", instance_type="ml.c7g.large").architecture == "arm64"
-
-
-@pytest.mark.parametrize(
-    ("instance_type", "architecture"),
-    [
-        ("ml.c7g.large", "arm64"), ("ml.m6gd.xlarge", "arm64"), ("ml.c8g.2xlarge", "arm64"),
-        ("ml.r8g.large", "arm64"), ("ml.c6gn.large", "arm64"), ("c7g.large", "arm64"),
-        ("ml.c5.large", "x86_64"), ("ml.c7i.large", "x86_64"), ("ml.g5.xlarge", "x86_64"),
-        ("ml.g6e.xlarge", "x86_64"), ("ml.g4dn.xlarge", "x86_64"), ("ml.g5g.xlarge", "arm64"),
-        ("ml.t4g.medium", "arm64"), ("ml.inf2.xlarge", "x86_64"),
-    ],
-)  # fmt: skip
-def test_an_instance_type_tells_its_processor(instance_type: str, architecture: str) -> None:
-    check_architecture("a:1", architecture, instance_type)
-    other = {"arm64": "x86_64", "x86_64": "arm64"}[architecture]
-    with pytest.raises(InputError):
-        check_architecture("a:1", other, instance_type)
 
 
 def test_what_goes_wrong_is_told_in_the_tools_words(

@@ -1,0 +1,33 @@
+"""The processor in an instance type's name, also for every type that SageMaker lists."""
+
+from __future__ import annotations
+
+import pytest
+
+from deployer.spec.instances import architecture
+
+
+@pytest.mark.parametrize(
+    ("instance_type", "expected"),
+    [
+        ("ml.c7g.large", "arm64"), ("ml.m6gd.xlarge", "arm64"), ("ml.c8g.2xlarge", "arm64"),
+        ("ml.c6gn.large", "arm64"), ("c7gn.medium", "arm64"), ("ml.g5g.xlarge", "arm64"),
+        ("ml.t4g.medium", "arm64"), ("im4gn.large", "arm64"), ("is4gen.large", "arm64"),
+        ("x2gd.large", "arm64"), ("a1.large", "arm64"), ("ml.p6e-gb200.36xlarge", "arm64"),
+        ("ml.c5.large", "x86_64"), ("ml.c7i.large", "x86_64"), ("ml.g5.xlarge", "x86_64"),
+        ("ml.g6e.xlarge", "x86_64"), ("ml.g4dn.xlarge", "x86_64"), ("gr6.4xlarge", "x86_64"),
+        ("ml.inf2.xlarge", "x86_64"), ("c7i-flex.large", "x86_64"), ("ml.trn1.2xlarge", "x86_64"),
+        ("ml.p6-b200.48xlarge", "x86_64"), ("m7a.large", "x86_64"), ("u7i-12tb.224xlarge", "x86_64"),
+    ],
+)  # fmt: skip
+def test_the_name_tells_the_processor(instance_type: str, expected: str) -> None:
+    assert architecture(instance_type) == expected
+
+
+def test_of_the_types_that_sagemaker_lists_these_families_are_arm() -> None:
+    boto3 = pytest.importorskip("boto3")
+    model = boto3.client("sagemaker", region_name="us-east-1").meta.service_model
+    listed = model.shape_for("ProductionVariantInstanceType").enum
+    found = {name.split(".")[1] for name in listed if architecture(name) == "arm64"}
+    assert found >= {"c6g", "c6gd", "c7g", "c8g", "m8g", "r7gd", "r8g", "p6e-gb200"}
+    assert not found & {"g4dn", "g5", "g6", "g6e", "g7", "c5", "c7i", "m5", "p5", "inf2", "trn1"}
