@@ -22,6 +22,8 @@ _MANIFESTS = (
     "application/vnd.oci.image.manifest.v1+json",
     "application/vnd.oci.image.index.v1+json",
 )
+_LONGEST_CONFIG = 2**22
+"""Bytes: what ECR itself takes as a manifest."""
 
 
 @dataclass(frozen=True)
@@ -103,7 +105,7 @@ def _architectures(client: Any, match: re.Match[str], manifest: dict[str, Any]) 
         if not url.startswith("https://"):
             return ()
         with urllib.request.urlopen(url, timeout=30) as answer:  # noqa: S310  # checked above
-            word = json.loads(answer.read()).get("architecture", "")
-    except (ClientError, OSError, ValueError, KeyError):
+            word = json.loads(answer.read(_LONGEST_CONFIG))["architecture"]
+    except (ClientError, OSError, ValueError, LookupError, TypeError):
         return ()  # the plan says that the architecture was not checked
     return (ARCHITECTURES[word],) if word in ARCHITECTURES else ()

@@ -48,7 +48,7 @@ def image_verb(
     region: str | None,
     instance_type: str | None,
 ) -> None:
-    """Build the image that serves a bundle on SageMaker and EC2.
+    """Build the image that serves a bundle, and push it to ECR.
 
     Installs the bundle's requirements at build time, so that start-up never does. The model stays outside,
     at /opt/ml/model: new weights need no new image. `image push` sends an image to ECR and prints its URI with

@@ -162,7 +162,7 @@ class Engine(Tool):
         return [self.path, "rm", "--force", name]
 
     def facts(self, image: str) -> ImageFacts:
-        done = self._ask("image", "inspect", "--format", "{{json .}}", image)
+        done = self._ask("image", "inspect", image)  # a list; podman's answer to {{json .}} is one, too
         return _facts(self.name, image, done, "Id", "Architecture")
 
     def push(
@@ -307,14 +307,15 @@ def _facts(
             hint="`deployer image build BUNDLE` makes one; each tool keeps its own",
         )
     try:
-        found = json.loads(done.stdout)
+        said = json.loads(done.stdout)
+        found = said[0] if isinstance(said, list) else said
         word: Any = found
         for key in path:
             word = word[key]
         identity = str(found[id_key])
         prefix = "" if identity.startswith("sha256:") else "sha256:"
         return ImageFacts(f"{prefix}{identity}", _ARCHITECTURES.get(str(word), str(word)))
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, LookupError, TypeError) as error:
         raise EnvironmentProblem(f"cannot read what {tool} says of {image!r}: {error!r}") from error
 
 

@@ -63,8 +63,8 @@ def inspect(words: list[str]) -> int:
     if words[0] == "--type":
         found = {"OCIv1": {"config": config, "architecture": facts["architecture"]}}
         print(json.dumps({**found, "FromImageID": facts["id"]}))
-    elif "{{json .}}" in words:
-        print(json.dumps({"Id": f"sha256:{facts['id']}", "Architecture": facts["architecture"]}))
+    elif "--format" not in words:
+        print(json.dumps([{"Id": f"sha256:{facts['id']}", "Architecture": facts["architecture"]}]))
     else:
         print(json.dumps(config))
     return 0
