@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -29,6 +30,11 @@ FOLDERS = {
 }
 OPTIONAL = ("openvino",)
 """Extras outside ``dev``: even the run that must cover everything may lack them, aloud."""
+
+
+# A shell that runs us in the background has Ctrl-C ignored, here and in every child; tests send it.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def _missing(extra: str) -> bool:
