@@ -16,6 +16,7 @@ from torch.nn import functional
 from deployer.errors import EnvironmentProblem, InputError
 
 _POOLING = "1_Pooling/config.json"
+_WEIGHTS = ("model.safetensors", "model.safetensors.index.json")
 
 
 def load(folder: Path) -> torch.nn.Module:
@@ -25,6 +26,25 @@ def load(folder: Path) -> torch.nn.Module:
     a model with a head gives its logits, any other its hidden states.
     Raises InputError for a folder that cannot be read, EnvironmentProblem without the transformers package.
     """
+    config = _object(folder / "config.json")
+    architecture = str(next(iter(config.get("architectures") or []), ""))
+    pooled = (folder / "modules.json").is_file()
+    modes = _pooling(folder) if pooled else None
+    normalise = pooled and _normalises(folder)
+    if not any((folder / name).is_file() for name in _WEIGHTS):
+        raise InputError(
+            f"{str(folder)!r} holds no safetensors weights: neither {' nor '.join(_WEIGHTS)}",
+            hint="pickled weights are not read: model.save_pretrained(folder) writes safetensors",
+        )
+    transformers = _package()
+    headed = "For" in architecture and not pooled
+    kind = getattr(transformers, architecture, None) if headed else transformers.AutoModel
+    if kind is None:
+        raise InputError(f"{folder.name}: transformers has no {architecture!r}")
+    return _Encoder(_weighted(kind, folder).eval(), modes, normalise=normalise)
+
+
+def _package() -> Any:
     try:
         transformers: Any = importlib.import_module("transformers")
     except ImportError as error:
@@ -32,27 +52,39 @@ def load(folder: Path) -> torch.nn.Module:
             "a Hugging Face folder needs the transformers package", hint="pip install transformers"
         ) from error
     transformers.utils.logging.disable_progress_bar()
-    config = _json(folder / "config.json")
-    architecture = next(iter(config.get("architectures") or []), "")
-    pooled = (folder / "modules.json").is_file()
-    headed = "For" in architecture and not pooled
-    kind = getattr(transformers, architecture, None) if headed else transformers.AutoModel
-    if kind is None:
-        raise InputError(f"{folder.name}: transformers has no {architecture!r}")
+    transformers.utils.logging.set_verbosity_error()
+    return transformers
+
+
+def _weighted(kind: Any, folder: Path) -> Any:
+    """Return the model with the folder's weights; one that the folder lacks would be random, and is an error."""
     try:
-        model = kind.from_pretrained(
+        model, loaded = kind.from_pretrained(
             str(folder),
             local_files_only=True,
             trust_remote_code=False,
             use_safetensors=True,
+            output_loading_info=True,
             # The exporter and the integer rungs want the matrix products in the open.
             attn_implementation="eager",
             dtype=torch.float32,
         )
-    except (OSError, ValueError, KeyError) as error:
-        raise InputError(f"{str(folder)!r} cannot be loaded: {error}") from error
-    modes = _pooling(folder) if pooled else None
-    return _Encoder(model.eval(), modes, normalise=pooled and _normalises(folder))
+    except (
+        Exception
+    ) as error:  # transformers and safetensors have no common base for what they raise
+        line = str(error).strip().splitlines() or [""]
+        raise InputError(
+            f"{str(folder)!r} cannot be loaded: {type(error).__name__}: {line[0]}"
+        ) from error
+    # The pooler of a model without a head is not part of the answer.
+    lacking = sorted(name for name in loaded["missing_keys"] if not name.startswith("pooler."))
+    if lacking:
+        raise InputError(
+            f"{str(folder)!r} lacks {len(lacking)} of the weights that {type(model).__name__} needs: "
+            f"{', '.join(lacking[:3])}",
+            hint="'architectures' in config.json must name the class that was saved",
+        )
+    return model
 
 
 class _Encoder(torch.nn.Module):  # type: ignore[misc]
@@ -74,7 +106,7 @@ class _Encoder(torch.nn.Module):  # type: ignore[misc]
 
 
 def _pooling(folder: Path) -> str:
-    config = _json(folder / _POOLING)
+    config = _object(folder / _POOLING)
     # Old folders mark one flag true, new ones name the mode.
     mode = config.get("pooling_mode")
     if config.get("pooling_mode_mean_tokens") or mode == "mean":
@@ -86,7 +118,16 @@ def _pooling(folder: Path) -> str:
 
 def _normalises(folder: Path) -> bool:
     modules = _json(folder / "modules.json")
+    if not isinstance(modules, list) or not all(isinstance(item, dict) for item in modules):
+        raise InputError(f"{folder.name}/modules.json holds no list of modules")
     return any(str(item.get("type", "")).endswith("Normalize") for item in modules)
+
+
+def _object(path: Path) -> dict[str, Any]:
+    value = _json(path)
+    if not isinstance(value, dict):
+        raise InputError(f"{path.parent.name}/{path.name} holds no object")
+    return value
 
 
 def _json(path: Path) -> Any:

@@ -23,7 +23,7 @@ from deployer.optimization.session import Array, Arrays, Session
 from deployer.optimization.tables import shrink_tables
 
 STRENGTHS = (0.6, 0.7, 0.8, 0.9)
-SEARCH_ROWS = 64
+SEARCH_ROWS = 32
 _STEPS = 255
 
 

@@ -107,7 +107,8 @@ def rungs(*, reduce_range: bool) -> tuple[Rung, ...]:
         ),
         *(
             Rung(f"int8-static-{types}", "int8", _static("minmax", reduce_range, types), mixes=True)
-            for types in ("s8s8", "u8u8")
+            # Weights without sign are for processors on which those with a sign must lose a bit.
+            for types in ("s8s8", *(("u8u8",) if reduce_range else ()))
         ),
         Rung(
             "int8-dynamic-per-channel",
@@ -187,7 +188,6 @@ def _dynamic(per_channel: bool, reduce_range: bool) -> Build:
 def _static(method: str, reduce_range: bool, types: str = "u8s8") -> Build:
     """Static int8 (QDQ) with scales from calibration by ``method``; ``types`` are of activations and weights.
 
-    Weights without sign saturate on no processor and keep all their bits where others must lose one.
     Where there are convolutions every operator turns to int8. Elsewhere only matrix products and tables do: the huge
     negative numbers of an attention mask would eat the whole range of an Add.
     """

@@ -1,0 +1,146 @@
+"""A sentence encoder from its folder through the ladder: what MiniLM does in the benchmark, in a few seconds."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+import deployer
+from deployer.errors import InputError
+from deployer.optimization import huggingface, prune
+from deployer.optimization.session import Session
+
+transformers: Any = pytest.importorskip("transformers")
+pytestmark = pytest.mark.optimize
+
+WORDS, WIDTH = 800, 64
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A BERT of two layers with mean pooling, as sentence-transformers saves it.
+
+    One inner channel of each layer is two thousand times as large as the rest, as in trained transformers.
+    """
+    path = tmp_path_factory.mktemp("encoder")
+    config = transformers.BertConfig(
+        vocab_size=WORDS,
+        hidden_size=WIDTH,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        intermediate_size=4 * WIDTH,
+        max_position_embeddings=64,
+        initializer_range=0.1,
+    )
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = transformers.BertModel(config, add_pooling_layer=False)
+    with torch.no_grad():
+        for layer in model.encoder.layer:
+            layer.intermediate.dense.bias[0] = 2000
+            layer.output.dense.weight[:, 0] /= 2000
+    model.save_pretrained(path)
+    modules = [{"type": f"sentence_transformers.models.{m}"} for m in ("Pooling", "Normalize")]
+    (path / "modules.json").write_text(json.dumps(modules))
+    (path / "1_Pooling").mkdir()
+    (path / "1_Pooling/config.json").write_text(json.dumps({"pooling_mode_mean_tokens": True}))
+    return path
+
+
+def texts(rows: int, length: int, seed: int) -> dict[str, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    mask = (np.arange(length) < rng.integers(3, length + 1, (rows, 1))).astype(np.int64)
+    return {"input_ids": rng.integers(5, WORDS, (rows, length)) * mask, "attention_mask": mask}
+
+
+def test_folder_climbs_and_equalised_int8_is_right_where_plain_int8_is_not(
+    folder: Path, tmp_path: Path
+) -> None:
+    rungs = ["int8-static-minmax", "int8-equalized-static", "int8-int4-tables"]
+    report = deployer.optimize(
+        folder,
+        calibration=texts(32, 24, 1),
+        evaluation=texts(60, 24, 2),
+        metric="cosine",
+        max_drop=0.005,
+        rungs=rungs,
+        out=tmp_path / "out",
+    )
+    found = {rung.name: rung for rung in report.rungs}
+    plain, even, tables = (found[name] for name in rungs)
+    assert not plain.accuracy.passed
+    assert even.accuracy.passed
+    assert even.variant.size_bytes < 0.45 * report.fp32.size_bytes
+    assert tables.variant.size_bytes < even.variant.size_bytes
+    fp32, int8 = (Session(v.path) for v in (report.fp32, even.variant))
+    for rows, length in ((1, 5), (7, 32), (3, 48)):  # lengths stay free
+        feeds = texts(rows, length, 3)
+        wanted, given = fp32.run(feeds), int8.run(feeds)
+        assert np.linalg.norm(wanted, axis=1) == pytest.approx(1, abs=1e-5)
+        assert (wanted * given).sum(1).mean() > 0.99
+    together, alone = (int8.outputs_for(texts(8, 32, 4), size) for size in (8, 1))
+    assert (together * alone).sum(1).min() > 0.9999  # fixed scales: batchmates do not matter
+
+
+def test_pruning_a_folder_takes_heads(folder: Path) -> None:
+    model = huggingface.load(folder)
+    small = prune.prune(model, texts(4, 9, 5), remove=0.5)
+    attention = small.model.encoder.layer[0].attention
+    assert attention.self.query.weight.shape == (WIDTH // 2, WIDTH)
+    assert attention.output.dense.weight.shape == (WIDTH, WIDTH // 2)
+
+
+def test_weights_in_a_pickle_are_not_read(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_bytes((folder / "config.json").read_bytes())
+    torch.save(huggingface.load(folder).state_dict(), tmp_path / "pytorch_model.bin")
+    with pytest.raises(InputError, match="no safetensors weights"):
+        huggingface.load(tmp_path)
+
+
+def test_weights_that_the_folder_lacks_would_be_random_and_are_named(
+    folder: Path, tmp_path: Path
+) -> None:
+    config = json.loads((folder / "config.json").read_text())
+    config["architectures"] = ["BertForSequenceClassification"]
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    shutil.copy(folder / "model.safetensors", tmp_path)
+    with pytest.raises(InputError, match=r"lacks .* classifier\.bias"):
+        huggingface.load(tmp_path)
+
+
+def test_weights_cut_short_are_named(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_bytes((folder / "config.json").read_bytes())
+    whole = (folder / "model.safetensors").read_bytes()
+    (tmp_path / "model.safetensors").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(InputError, match="cannot be loaded: SafetensorError"):
+        huggingface.load(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("config.json", None, "cannot read .*config.json"),
+        ("config.json", "{", "cannot read .*config.json"),
+        ("config.json", "[]", "config.json holds no object"),
+        ("config.json", '{"architectures": ["BertForNothing"]}', "has no 'BertForNothing'"),
+        ("modules.json", "7", "modules.json holds no list"),
+        ("1_Pooling/config.json", '{"pooling_mode": "max"}', "only mean and cls pooling"),
+    ],
+)
+def test_what_is_wrong_in_a_folder_is_named(
+    name: str, content: str | None, said: str, folder: Path, tmp_path: Path
+) -> None:
+    broken = shutil.copytree(folder, tmp_path / "broken")
+    (broken / name).unlink()
+    if content is not None:
+        (broken / name).write_text(content)
+    if name == "config.json":
+        (broken / "modules.json").unlink()
+    with pytest.raises(InputError, match=said):
+        huggingface.load(broken)
