@@ -196,7 +196,7 @@ def _tracking(
 def _step(policy: Step, target: InstanceTarget) -> StepRule:
     return StepRule(
         threshold=float(policy.threshold),
-        above=np.array([a.above for a in policy.adjustments], dtype=np.float64),
+        above=np.array(policy.edges, dtype=np.float64),
         change=np.array([a.change for a in policy.adjustments], dtype=np.int64),
         high_periods=scaling.HIGH_PERIODS,
         low_periods=low_periods(is_fast(policy.metric)),

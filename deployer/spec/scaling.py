@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -99,7 +100,11 @@ class Adjustment:
 
 @dataclass(frozen=True)
 class Step:
-    """Add or remove instances by how far the metric is from ``threshold``."""
+    """Add or remove instances by how far the metric is from ``threshold``.
+
+    The last adjustment whose edge is reached holds. A first one that removes instances also holds below its
+    own edge: AWS refuses steps that end there.
+    """
 
     kind: ClassVar[str] = "step"
     metric: str
@@ -120,6 +125,13 @@ class Step:
             raise SpecError("scaling.adjustments", "must be sorted by 'above', each edge once")
         _bounds(self.min_instances, self.max_instances, 1)
         checks.between("scaling.cooldown_s", self.cooldown_s, 0, 86400)
+
+    @property
+    def edges(self) -> tuple[float, ...]:
+        """The lower edge of each adjustment; minus infinity for a first one that removes instances."""
+        first, *others = self.adjustments
+        lowest = -math.inf if first.change < 0 else first.above
+        return (lowest, *(row.above for row in others))
 
 
 @dataclass(frozen=True)

@@ -29,6 +29,12 @@ class Endpoint(Construct):
             if isinstance(resolved.spec.target, SageMakerServerless)
             else _guardrails(resolved),
             retain_all_variant_properties=True if resolved.retain_capacity else None,
+            # A fleet that has scaled keeps its size, but never its old data capture.
+            exclude_retained_variant_properties=[
+                _Endpoint.VariantPropertyProperty(variant_property_type="DataCaptureConfig")
+            ]
+            if resolved.retain_capacity
+            else None,
         )
 
 

@@ -24,6 +24,9 @@ WILDCARDS = {
 }
 """Why a statement of this ``Sid`` may hold a wildcard; one without a reason here is a finding of cdk-nag."""
 
+POLICY = "deployer"
+"""The name of the role's one inline policy."""
+
 
 class ExecutionRole(Construct):
     """The role that SageMaker assumes. ``arn`` is a reference to it, so that what needs it is made after it.
@@ -41,7 +44,7 @@ class ExecutionRole(Construct):
             self,
             "Resource",
             role_name=role.name,
-            description="Execution role of a model on SageMaker",
+            description="Execution role of a SageMaker deployment, made by deployer",
             assume_role_policy_document=_document(
                 [
                     {
@@ -56,7 +59,7 @@ class ExecutionRole(Construct):
             ),
             policies=[
                 iam.CfnRole.PolicyProperty(
-                    policy_name=role.name,
+                    policy_name=POLICY,
                     policy_document=_document([_statement(s) for s in role.statements]),
                 )
             ],

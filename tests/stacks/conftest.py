@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import sys
@@ -88,3 +89,14 @@ def templates(
 ) -> dict[str, Document]:
     """The template of every example."""
     return synthesize(examples)
+
+
+@pytest.fixture(scope="session")
+def routes() -> Any:
+    """The module ``routes.py`` beside this file, which is no package."""
+    source = importlib.util.spec_from_file_location("routes", Path(__file__).with_name("routes.py"))
+    assert source is not None
+    assert source.loader is not None
+    module = importlib.util.module_from_spec(source)
+    source.loader.exec_module(module)
+    return module

@@ -148,9 +148,7 @@ def described(cloud: Cloud, document: Resolved) -> None:
     (policy,) = scaling.describe_scaling_policies(ServiceNamespace="sagemaker")["ScalingPolicies"]
     assert policy["TargetTrackingScalingPolicyConfiguration"]["TargetValue"] == 600.0
     iam = cloud.client("iam")
-    assert iam.list_role_policies(RoleName=document.role.name)["PolicyNames"] == [
-        document.role.name
-    ]
+    assert iam.list_role_policies(RoleName=document.role.name)["PolicyNames"] == ["deployer"]
     attached = iam.list_attached_role_policies(RoleName=document.role.name)["AttachedPolicies"]
     assert attached == []
 

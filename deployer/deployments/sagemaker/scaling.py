@@ -184,10 +184,11 @@ def _steps(
 ) -> tuple[Stepping, ...]:
     """Return a policy for the positive changes and one for the negative ones, each with its alarm.
 
-    Bounds are distances from the alarm's own threshold: the edge nearest to it is 0.
+    Bounds are distances from the alarm's own threshold: the edge nearest to it is 0. The outermost step of
+    either policy has no outer bound: AWS refuses one that has (API reference, StepAdjustment).
     """
     metric, factor = _metric(policy, endpoint, vcpus)
-    edges = [row.above * factor for row in policy.adjustments]
+    edges = [edge * factor for edge in policy.edges]
     changes = [row.change for row in policy.adjustments]
     signs = [(change > 0) - (change < 0) for change in changes]
     if signs != sorted(signs):
@@ -207,7 +208,7 @@ def _steps(
             raise SpecError(
                 "scaling.adjustments", "only removes instances: say where it stops, with change = 0"
             )
-        lower = [*(row - edge for row in edges[:count]), 0.0]
+        lower: list[float | None] = [None, *(row - edge for row in edges[1:count]), 0.0]
         found.append(_step("in", spec, policy, metric, base + edge, lower, changes[:count]))
     return tuple(found)
 
