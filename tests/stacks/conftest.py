@@ -91,12 +91,30 @@ def templates(
     return synthesize(examples)
 
 
-@pytest.fixture(scope="session")
-def routes() -> Any:
-    """The module ``routes.py`` beside this file, which is no package."""
-    source = importlib.util.spec_from_file_location("routes", Path(__file__).with_name("routes.py"))
+def sibling(name: str) -> Any:
+    """Import a module of this folder, which is no package."""
+    source = importlib.util.spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
     assert source is not None
     assert source.loader is not None
     module = importlib.util.module_from_spec(source)
+    sys.modules[source.name] = module
     source.loader.exec_module(module)
     return module
+
+
+@pytest.fixture(scope="session")
+def routes() -> Any:
+    """The module ``routes.py``."""
+    return sibling("routes")
+
+
+@pytest.fixture(scope="session")
+def changes() -> Any:
+    """The module ``changes.py``."""
+    return sibling("changes")
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Give ``key`` every key that ``changes.py`` changes."""
+    if "key" in metafunc.fixturenames:
+        metafunc.parametrize("key", sorted(sibling("changes").CHANGES))

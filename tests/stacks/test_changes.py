@@ -1,0 +1,87 @@
+"""Changing any one key of a specification changes what both routes tell AWS, and both tell it alike."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from deployer.clients import batch
+from deployer.errors import SpecError
+from deployer.spec import serde
+from deployer.spec.deployment import DeploymentSpec
+from deployer.spec.resolved import Resolved
+from deployer.spec.target import SageMakerBatch
+
+pytestmark = pytest.mark.cdk
+
+Document = dict[str, Any]
+Told = tuple[Document, Document]
+EXAMPLES = Path(__file__).parents[2] / "examples" / "deploy_sagemaker"
+
+
+@pytest.fixture(scope="module")
+def bases(changes: Any) -> dict[str, Document]:
+    """The specifications that are changed, as plain data."""
+    found = {path.stem: serde.to_dict(serde.load(path)) for path in EXAMPLES.glob("*.toml")}
+    for name, (origin, keys) in changes.DERIVED.items():
+        found[name] = changes.Change(origin, keys).apply(found)
+    return found
+
+
+@pytest.fixture(scope="module")
+def told(
+    bases: Mapping[str, Document],
+    changes: Any,
+    routes: Any,
+    resolver: Callable[..., Resolved],
+    synthesize: Callable[[Mapping[str, Resolved]], dict[str, Document]],
+) -> dict[str, Told]:
+    """What the SDK route and the CDK route tell AWS, for each base and each changed specification."""
+    documents = {f"base-{name}": resolver(serde.from_dict(spec)) for name, spec in bases.items()}
+    for number, key in enumerate(sorted(changes.CHANGES)):
+        change = changes.CHANGES[key]
+        if change.outcome != changes.REFUSED:
+            spec = serde.from_dict(change.apply(bases))
+            documents[f"change-{number}"] = resolver(spec, digest=change.digest)
+    made = synthesize(documents)
+    return {
+        name: (
+            dict(routes.flat(routes.of_calls(document))),
+            dict(routes.flat(routes.of_template(document, made[name]))),
+        )
+        for name, document in documents.items()
+    }
+
+
+def test_every_key_of_a_specification_has_a_change(changes: Any) -> None:
+    keys = list(changes.all_keys())
+    assert len(keys) == len(set(keys)) > 120
+    assert sorted(changes.CHANGES) == sorted(keys)
+
+
+def test_a_key_changes_both_routes_alike(
+    key: str, bases: Mapping[str, Document], told: Mapping[str, Told], changes: Any
+) -> None:
+    change = changes.CHANGES[key]
+    if change.outcome == changes.REFUSED:
+        with pytest.raises(SpecError):
+            serde.from_dict(change.apply(bases))
+        return
+    number = sorted(changes.CHANGES).index(key)
+    (sdk, cdk), (sdk_before, cdk_before) = told[f"change-{number}"], told[f"base-{change.base}"]
+    assert sdk == cdk
+    assert sdk_before == cdk_before
+    assert (sdk != sdk_before) == (change.outcome == changes.BOTH), change.outcome
+    assert (cdk != cdk_before) == (change.outcome == changes.BOTH), change.outcome
+    if change.outcome == changes.JOB:
+        before, after = (job(serde.from_dict(d)) for d in (bases[change.base], change.apply(bases)))
+        assert before != after
+
+
+def job(spec: DeploymentSpec) -> Document:
+    """Return the transform job of a specification."""
+    assert isinstance(spec.target, SageMakerBatch)
+    return batch.request("job", "model", spec.target)
