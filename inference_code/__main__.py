@@ -49,7 +49,9 @@ def _serve(settings: Settings, options: argparse.Namespace) -> int:
 
     port = options.port if options.port is not None else _port_from_environment()
     sight = Sight(options.access_log, options.emf_s)
-    return serve(settings, options.host, port, sight, options.client_limit)
+    return serve(
+        settings, options.host, port, sight, options.client_limit, options.lame_duck_s
+    )
 
 
 def _check(settings: Settings, options: argparse.Namespace) -> int:
@@ -110,6 +112,9 @@ def _parser() -> argparse.ArgumentParser:
     serve.add_argument("--max-body-bytes", type=int, metavar="N")
     serve.add_argument("--request-timeout-s", type=float, metavar="S")
     serve.add_argument("--drain-s", type=float, metavar="S", help="time from SIGTERM to exit")
+    serve.add_argument(
+        "--lame-duck-s", type=float, metavar="S", help="how much of it connections are still taken"
+    )
     serve.add_argument(
         "--cache-mb", type=float, default=0.0, metavar="MB", help="keep answers by payload digest"
     )

@@ -86,8 +86,8 @@ def request_schema(specs: Sequence[TensorSpec]) -> dict[str, Any]:
     """Return the JSON schema of a request, as far as JSON schema can say it."""
     whole = {spec.name: _schema(spec.dtype, spec.shape) for spec in specs}
     rows = {spec.name: _schema(spec.dtype, spec.shape[1:]) for spec in specs}
-    by_name = _object(whole)
-    forms = [{"instances": _list(_object(rows))}, {"inputs": by_name}]
+    by_name, row = ({**_object(named), "additionalProperties": False} for named in (whole, rows))
+    forms = [{"instances": _list(row)}, {"inputs": by_name}]
     if len(specs) == 1:
         (name,) = whole
         forms = [{"instances": _list(rows[name])}, {"inputs": whole[name]}, {"inputs": by_name}]
@@ -127,13 +127,19 @@ def _cell(dtype: str) -> dict[str, Any]:
     """Return what one number of a request may be: within its type's range; true and false count as 1 and 0."""
     if dtype in ("str", "bool"):
         return {"type": _kind(dtype)}
-    info: Any = np.finfo(dtype) if "float" in dtype else np.iinfo(dtype)
-    kind: Any = float if "float" in dtype else int
-    return {
-        "type": [_kind(dtype), "boolean"],
-        "minimum": kind(info.min),
-        "maximum": kind(info.max),
-    }
+    return {"type": [_kind(dtype), "boolean"], **_range(dtype)}
+
+
+def _range(dtype: str) -> dict[str, float]:
+    if "float" not in dtype:
+        whole = np.iinfo(dtype)
+        return {"minimum": int(whole.min), "maximum": int(whole.max)}
+    info = np.finfo(dtype)
+    if dtype == "float64":
+        return {"minimum": float(info.min), "maximum": float(info.max)}
+    # What is nearer to the largest number than to the next power of two is rounded to it.
+    limit = float(info.max) + 2.0 ** (info.maxexp - info.nmant - 2)
+    return {"exclusiveMinimum": -limit, "exclusiveMaximum": limit}
 
 
 def _list(items: dict[str, Any]) -> dict[str, Any]:

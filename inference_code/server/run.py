@@ -19,7 +19,8 @@ from inference_code.server.app import Application
 from inference_code.server.models import MULTI_MODEL_ENV, MultiModelApplication
 from inference_code.server.reporting import report
 
-#: The longest time for which a draining server still takes connections: a load balancer must notice.
+#: For how long a draining server still takes connections, unless told: a load balancer must notice. At most a
+#: quarter of the countdown.
 LAME_DUCK_S = 5.0
 _BACKLOG = 2048
 _SWEEP_S = 0.5
@@ -34,15 +35,28 @@ class Sight:
 
 
 def serve(
-    settings: Settings, host: str, port: int, sight: Sight | None = None, client_limit: int = 0
+    settings: Settings,
+    host: str,
+    port: int,
+    sight: Sight | None = None,
+    client_limit: int = 0,
+    lame_duck_s: float | None = None,
 ) -> int:
     """Serve until SIGTERM or SIGINT; return the exit code. Raises StartupError when it cannot start.
 
-    ``client_limit`` is the most requests one client may have in flight, 0 for no limit.
+    ``client_limit`` is the most requests one client may have in flight, 0 for no limit. ``lame_duck_s``: how long
+    connections are still taken after SIGTERM, part of the countdown; by default LAME_DUCK_S.
     """
+    drain_s = settings.serving.drain_s
+    if lame_duck_s is None:
+        lame_duck_s = min(LAME_DUCK_S, drain_s / 4)
+    elif not 0 <= lame_duck_s <= drain_s:
+        raise StartupError(
+            f"--lame-duck-s must lie between 0 and the {drain_s:g} s of --drain-s, not {lame_duck_s:g}"
+        )
     sock = bind(host, port)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        return runner.run(_serve(settings, sock, sight or Sight(), client_limit))
+        return runner.run(_serve(settings, sock, sight or Sight(), client_limit, lame_duck_s))
 
 
 def bind(host: str, port: int) -> socket.socket:
@@ -62,7 +76,9 @@ def bind(host: str, port: int) -> socket.socket:
     return sock
 
 
-async def _serve(settings: Settings, sock: socket.socket, sight: Sight, client_limit: int) -> int:
+async def _serve(
+    settings: Settings, sock: socket.socket, sight: Sight, client_limit: int, lame_duck_s: float
+) -> int:
     loop = asyncio.get_running_loop()
     stop: asyncio.Future[signal.Signals] = loop.create_future()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -82,7 +98,8 @@ async def _serve(settings: Settings, sock: socket.socket, sight: Sight, client_l
         await asyncio.wait((stop, engine.failed), return_when=asyncio.FIRST_COMPLETED)
         if engine.failed.done():
             raise StartupError(engine.failed.result())
-        await _drain(app, server, stop.result())
+        # Ctrl-C comes from a person, not from a load balancer that must first see /ping fail.
+        await _drain(app, server, lame_duck_s if stop.result() == signal.SIGTERM else 0.0)
         return 0 if stop.result() == signal.SIGTERM else 130
     finally:
         for task in tasks:
@@ -92,14 +109,12 @@ async def _serve(settings: Settings, sock: socket.socket, sight: Sight, client_l
         await engine.close()
 
 
-async def _drain(app: Application, server: asyncio.Server, reason: signal.Signals) -> None:
+async def _drain(app: Application, server: asyncio.Server, lame_duck_s: float) -> None:
     """Fail health, keep accepting, mark answers as the last, stop accepting, finish: one countdown."""
     drain_s = app.engine.settings.serving.drain_s
     end = time.monotonic() + drain_s
     app.draining = True
-    # Ctrl-C comes from a person, not from a load balancer that must first see /ping fail.
-    if reason == signal.SIGTERM:
-        await asyncio.sleep(min(LAME_DUCK_S, drain_s / 4))
+    await asyncio.sleep(lame_duck_s)
     server.close()
     for connection in list(app.connections):
         connection.close_when_idle()

@@ -182,8 +182,24 @@ def test_the_schema_of_a_request_says_what_is_read():
     cells = by_name["properties"]["inputs"]["properties"]
     assert cells["x"]["minItems"] == 1  # an empty list would have no shape
     assert cells["x"]["items"]["items"]["type"] == ["number", "boolean"]
-    assert cells["x"]["items"]["items"]["maximum"] == float(np.finfo(np.float32).max)
     assert (cells["n"]["items"]["minimum"], cells["n"]["items"]["maximum"]) == (-128, 127)
     assert by_name["not"] == {"required": ["instances"]}
     assert "not" not in instances
     json.dumps(by_name)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32"])
+def test_the_schema_says_exactly_which_numbers_fit(dtype: str) -> None:
+    specs = [TensorSpec("x", dtype, (None, 1))]
+    cell = tensors.request_schema(specs)["anyOf"][0]["properties"]["instances"]["items"]["items"]
+    limit = cell["exclusiveMaximum"]
+    for value, fits in ((np.nextafter(limit, 0.0), True), (limit, False)):
+        with contextlib.nullcontext() if fits else pytest.raises(BadRequest):
+            read({"instances": [[float(value)]]}, specs)
+
+
+def test_the_schema_refuses_inputs_that_the_model_does_not_know() -> None:
+    specs = [TensorSpec("a", "float32", (None, 1)), TensorSpec("b", "float32", (None, 1))]
+    instances, inputs = tensors.request_schema(specs)["anyOf"]
+    assert instances["properties"]["instances"]["items"]["additionalProperties"] is False
+    assert inputs["properties"]["inputs"]["additionalProperties"] is False

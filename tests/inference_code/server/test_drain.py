@@ -2,6 +2,7 @@
 
 import contextlib
 import http.client
+import itertools
 import signal
 import socket
 import threading
@@ -75,3 +76,96 @@ def test_ctrl_c_drains_without_the_wait_for_load_balancers(server):
 def _ignore(server, order):
     with contextlib.suppress(OSError, http.client.HTTPException):
         server.invoke(order)
+
+
+def test_the_lame_duck_lasts_as_long_as_it_is_told(start, model_dir):
+    server = start(model_dir("moody"), "--drain-s", "6", "--lame-duck-s", "3").wait_until_ready()
+    server.terminate()
+    time.sleep(2.2)  # a quarter of the countdown would be over
+    assert server.invoke({}).status == 200
+    assert server.process.wait(6) == 0
+
+
+def test_a_lame_duck_longer_than_the_countdown_is_refused(start, model_dir):
+    with pytest.raises(AssertionError, match="between 0 and the 2 s of --drain-s, not 3"):
+        start(model_dir("moody"), "--lame-duck-s", "3")
+
+
+CLIENTS = 8
+
+
+@pytest.mark.parametrize(("drain_s", "lossless"), [("4", True), ("0", False)])
+def test_kept_alive_posts_move_on_without_a_loss_and_only_with_the_drain(
+    start, model_dir, drain_s, lossless
+):
+    """Clients that never repeat a POST look at /ping, as a load balancer does, before they connect."""
+    old = start(model_dir("moody"), "--drain-s", drain_s).wait_until_ready()
+    new = start(old_folder(model_dir), "--drain-s", "4").wait_until_ready()
+    health = Health(old, new)
+    failed: list[object] = []
+    counts = [0] * CLIENTS
+    stop = threading.Event()
+    threads = [
+        threading.Thread(target=_post_on, args=(health, stop, counts, failed, number))
+        for number in range(CLIENTS)
+    ]
+    watcher = threading.Thread(target=health.watch, args=(stop,))
+    for thread in (*threads, watcher):
+        thread.start()
+    time.sleep(0.5)
+    old.terminate()
+    assert old.process.wait(8) == 0
+    time.sleep(0.3)
+    stop.set()
+    for thread in (*threads, watcher):
+        thread.join(10)
+    assert min(counts) > 5
+    assert bool(failed) != lossless, failed[:3]
+
+
+def old_folder(model_dir):
+    """The folder that ``model_dir`` made already: both servers serve the same model."""
+    return next(cell.cell_contents for cell in model_dir.__closure__) / "model"
+
+
+class Health:
+    """Whom a load balancer would choose: the first whose last /ping was 200."""
+
+    def __init__(self, *servers):
+        self.servers = servers
+        self.chosen = servers[0]
+
+    def watch(self, stop):
+        while not stop.wait(0.1):
+            for server in self.servers:
+                with contextlib.suppress(OSError, http.client.HTTPException):
+                    if server.ask("GET", "/ping").status == 200:
+                        self.chosen = server
+                        break
+
+
+def _post_on(health, stop, counts, failed, number):
+    connection, chosen = None, None
+    for turn in itertools.count():
+        if stop.is_set():
+            break
+        if connection is None or chosen is not health.chosen:
+            if connection is not None:
+                connection.close()
+            chosen = health.chosen
+            connection = http.client.HTTPConnection("127.0.0.1", chosen.port, timeout=10)
+        try:
+            connection.request("POST", "/invocations", b'{"s": 0.02}')
+            answer = connection.getresponse()
+            answer.read()
+            if answer.status != 200:
+                failed.append(answer.status)
+            if answer.getheader("connection") == "close":
+                connection = None
+        except (OSError, http.client.HTTPException) as error:
+            failed.append((turn, repr(error)))
+            connection = None
+        counts[number] += 1
+        time.sleep(0.005)
+    if connection is not None:
+        connection.close()
