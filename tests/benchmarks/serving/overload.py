@@ -42,7 +42,7 @@ def main() -> int:
     options = parser.parse_args()
     more_files()
     with subject(options) as what, asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        judge = Judge(golden(what.model_dir, what.bodies))
+        judge = Judge(golden(what.model_dir, what.bodies), options.limit)
         record = Record("overload", what.name, options.results)
         load_apart(options.server_core)
         for times in (float(text) for text in options.times.split(",")):

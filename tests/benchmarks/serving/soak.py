@@ -55,7 +55,7 @@ def main() -> int:
     more_files()
     with subject(options) as what, asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         record = Record("soak", what.name, options.results)
-        judge = Judge(golden(what.model_dir, what.bodies))
+        judge = Judge(golden(what.model_dir, what.bodies), options.limit)
         load_apart(options.server_core)
         row = runner.run(_soak(what, judge, options, options.minutes, options.window_s))
         record.add(row, _missed(row))

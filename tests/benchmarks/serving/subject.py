@@ -86,6 +86,11 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--server-core", type=int, default=0, metavar="N", help="core of the server (-1: any)"
     )
+    parser.add_argument(
+        "--limit", type=float, metavar="X",
+        help="how far a right answer may be from the in-process one, relative to its largest number "
+        "(default: 0.001; dynamic int8 needs more, as its answers depend on the batch)",
+    )  # fmt: skip
     parser.add_argument("--results", type=Path, help="append each result to this file, as JSON")
 
 
