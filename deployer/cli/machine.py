@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 import click
 
 from deployer.cli import text
 from deployer.cli.console import Console
-from deployer.cli.options import output_option, seed_option, verb
+from deployer.cli.options import INPUT, output_option, seed_option, verb
 from deployer.cli.output import check_folder
-from deployer.errors import ConditionFailed
+from deployer.errors import ConditionFailed, InputError
 
 
 @verb(
@@ -43,19 +44,60 @@ def quickstart_verb(console: Console, seed: int, output: Path) -> None:
     "deployer doctor",
     "deployer doctor --json",
     "deployer doctor || exit 1    # first line of a deploy script",
+    "deployer doctor --policy plan deployment.toml --account 123456789012 > plan-policy.json",
+    "deployer doctor --policy deploy resolved.json --caller ci-deploy > deploy-policy.json",
 )
+@click.argument("spec", type=INPUT, required=False)
+@click.option("--policy", type=click.Choice(["plan", "deploy"]),
+              help="Print the IAM policy that planning or deploying to SageMaker needs.")  # fmt: skip
+@click.option("--account", default="", help="Policy: its number; default ACCOUNT_ID.")
+@click.option("--region", default="", help="Policy: default SPEC's, else REGION.")
+@click.option("--caller", default="", help="Policy: the role that it is for; default CALLER_ROLE.")
 @click.pass_obj
-def doctor_verb(console: Console) -> None:
+def doctor_verb(
+    console: Console,
+    spec: Path | None,
+    policy: Literal["plan", "deploy"] | None,
+    account: str,
+    region: str,
+    caller: str,
+) -> None:
     """Check that this machine has what the verbs need.
 
-    Exit 1 when something that every verb needs is missing; a missing extra is only told.
+    Exit 1 when something that every verb needs is missing; a missing extra is only told. With --policy it prints
+    a least-privilege policy as JSON instead, for one deployment; the deploying role needs both. SPEC (deployment.toml
+    or resolved.json) fills in name, region, bucket, role, key and alarms; what is not known stays in capitals.
     """
-    from deployer import doctor
+    from deployer.doctor import checkup
 
-    report = doctor.examine()
+    if policy is not None:
+        _print_policy(console, policy, spec, account, region, caller)
+        return
+    if spec is not None or account or region or caller:
+        raise InputError("SPEC, --account, --region and --caller go with --policy")
+    report = checkup.examine()
     console.result(report.to_json(), text.doctor(report, console.ascii_only))
     if not report.ok:
         raise ConditionFailed("this machine lacks something that every verb needs")
+
+
+def _print_policy(
+    console: Console,
+    purpose: Literal["plan", "deploy"],
+    source: Path | None,
+    account: str,
+    region: str,
+    caller: str,
+) -> None:
+    from deployer.doctor import policies
+    from deployer.spec import resolved, serde
+
+    read = resolved.load if source is not None and source.suffix == ".json" else serde.load
+    wish = None if source is None else read(source)
+    scope = policies.scope(wish, account=account, region=region, caller=caller)
+    document = policies.document(purpose, scope)
+    console.say(f"{policies.size(document)} characters; IAM takes 6,144 in a managed policy")
+    console.result(document, text.json_text(document).rstrip())
 
 
 @verb(

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from deployer import doctor
+from deployer.doctor import checkup as doctor
 
 
 def test_this_machine_can_run_the_verbs() -> None:

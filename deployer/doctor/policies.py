@@ -1,0 +1,295 @@
+"""The two least-privilege policies of a pipeline: what planning asks of IAM, and what deploying asks. Pure.
+
+``plan`` reads; ``deploy`` is what the deploying role needs on top of it, so that each fits into a managed policy:
+to make, update, roll back and destroy one deployment by the SDK route, push its image, and take the CDK's roles.
+Statements name the deployment's own resources. ``*`` stands only where AWS knows no narrower resource: lists,
+metrics, quotas, Application Auto Scaling's reads, a registry password. Names of resources in SageMaker's ARNs are in
+lower case. ``deployer reap`` looks at every endpoint of the account, and invoking asks for
+``sagemaker:InvokeEndpoint``: neither is in these.
+
+Sources: AWS's Service Authorization Reference (the tests ask a copy of it), and for what calls do in the caller's
+name the guides of Application Auto Scaling for SageMaker and of the CDK's bootstrap stack. Nothing of it was tried
+in a real account.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from deployer.aws.images import ECR_URI
+from deployer.deployments.sagemaker import resolve
+from deployer.errors import InputError
+from deployer.spec.deployment import DeploymentSpec
+from deployer.spec.resolved import Place, Resolved, Statement
+
+Purpose = Literal["plan", "deploy"]
+CDK_QUALIFIER = "hnb659fds"
+"""In the names of the roles that ``cdk bootstrap`` makes unless told otherwise."""
+
+_SERVICE_LINKED = "sagemaker.application-autoscaling.amazonaws.com"
+_PULL = ("ecr:BatchGetImage", "ecr:DescribeImages", "ecr:GetDownloadUrlForLayer")
+_PUSH = (
+    "ecr:BatchCheckLayerAvailability", "ecr:CompleteLayerUpload", "ecr:CreateRepository",
+    "ecr:DescribeRepositories", "ecr:InitiateLayerUpload", "ecr:PutImage", "ecr:TagResource",
+    "ecr:UploadLayerPart",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Scope:
+    """One deployment in one account and region; words in capitals stand for what is not known.
+
+    ``caller`` is the role that the policy is for, as an ARN ends (``role/NAME``, ``user/NAME``). ``image`` is an
+    image that is given, ``role_arn`` an execution role that is given, ``alarms`` the user's own.
+    """
+
+    name: str = "NAME"
+    account: str = "ACCOUNT_ID"
+    region: str = "REGION"
+    partition: str = "aws"
+    caller: str = "role/CALLER_ROLE"
+    bucket: str = ""
+    image: str = ""
+    role_arn: str = ""
+    kms_key_arn: str = ""
+    alarms: tuple[str, ...] = field(default=())
+
+    def arn(self, service: str, rest: str) -> str:
+        """Return an ARN of this account and region."""
+        return f"arn:{self.partition}:{service}:{self.region}:{self.account}:{rest}"
+
+    def role(self, rest: str) -> str:
+        """Return an ARN of IAM, which knows no region."""
+        return f"arn:{self.partition}:iam::{self.account}:{rest}"
+
+    @property
+    def lower(self) -> str:
+        """The name in lower case, as SageMaker's ARNs and ECR's repositories have it."""
+        return self.name if self.name == Scope.name else self.name.lower()
+
+    @property
+    def bucket_arn(self) -> str:
+        """The bucket of the deployment's objects."""
+        place = Place(self.account, self.region, "", self.partition)
+        return f"arn:{self.partition}:s3:::{self.bucket or resolve.bucket_name(place)}"
+
+    @property
+    def execution_role(self) -> str:
+        """The role that the containers run as."""
+        return self.role_arn or self.role(f"role/deployer-{self.name}-{self.region}")
+
+    def hosted(self, *kinds: str) -> tuple[str, ...]:
+        """Return the ARNs of the deployment's SageMaker resources of these kinds."""
+        return tuple(
+            self.arn("sagemaker", f"{kind}/{self.lower}" + ("" if kind == "endpoint" else "-*"))
+            for kind in kinds
+        )
+
+
+def scope(
+    source: DeploymentSpec | Resolved | None,
+    *,
+    account: str = "",
+    region: str = "",
+    caller: str = "",
+) -> Scope:
+    """Return the scope of a specification or a resolved document; None leaves words in capitals.
+
+    Raises InputError for a target that is not SageMaker's, and for an account or region other than it names.
+    """
+    spec = source.spec if isinstance(source, Resolved) else source
+    if account and not (account.isdigit() and len(account) == 12):
+        raise InputError(f"{account!r} is no number of an account: it has 12 digits")
+    if caller and "/" not in caller:
+        caller = f"role/{caller}"
+    given = {key: value for key, value in (("account", account), ("caller", caller)) if value}
+    if spec is None:
+        return Scope(**given, **({"region": region} if region else {}))
+    if not spec.target.kind.startswith("sagemaker-"):
+        raise InputError(
+            f"{spec.name!r} has the target {spec.target.kind}; the policies are for SageMaker's"
+        )
+    place = source.place if isinstance(source, Resolved) else None
+    named = place.region if place else str(getattr(spec.target, "region", ""))
+    if region and named and region != named:
+        raise InputError(f"{spec.name!r} is for {named}, not for {region}")
+    if place and account and account != place.account:
+        raise InputError(f"{spec.name!r} is resolved for {place.account}, not for {account}")
+    if place:
+        given |= {"account": place.account, "partition": place.partition}
+    return Scope(
+        name=spec.name,
+        region=region or named or Scope.region,
+        bucket=str(getattr(spec.target, "bucket", "")),
+        image=str(getattr(spec.target, "image_uri", "")),
+        role_arn=str(getattr(spec.target, "role_arn", "")),
+        kms_key_arn=str(getattr(spec.target, "kms_key_arn", "")),
+        alarms=spec.rollout.alarms,
+        **given,
+    )
+
+
+def document(purpose: Purpose, where: Scope) -> dict[str, Any]:
+    """Return one of the two policy documents; the deploying role is given both."""
+    rows = _plan(where) if purpose == "plan" else _deploy(where)
+    return {"Version": "2012-10-17", "Statement": [_row(item) for item in rows]}
+
+
+def size(policy: Mapping[str, Any]) -> int:
+    """Return what IAM counts of a policy: its characters but for white space. A managed one has at most 6,144."""
+    return len("".join(json.dumps(policy).split()))
+
+
+def _row(item: Statement) -> dict[str, Any]:
+    row: dict[str, Any] = {
+        "Sid": item.sid,
+        "Effect": "Allow",
+        "Action": sorted(item.actions),
+        "Resource": list(item.resources),
+    }
+    for where, value in sorted(item.conditions.items()):
+        operator, _, key = where.partition("/")
+        row.setdefault("Condition", {}).setdefault(operator, {})[key] = value
+    return row
+
+
+def _plan(on: Scope) -> Iterator[Statement]:
+    kinds = ("endpoint", "endpoint-config", "model", "transform-job")
+    describe = tuple(f"sagemaker:Describe{_camel(kind)}" for kind in kinds)
+    yield Statement("ReadHosting", (*describe, "sagemaker:ListTags"), on.hosted(*kinds))
+    yield Statement(
+        "ListAndMeasure",  # AWS knows no resource for these
+        (
+            "application-autoscaling:DescribeScalableTargets",
+            "application-autoscaling:DescribeScalingPolicies",
+            "application-autoscaling:DescribeScheduledActions",
+            "cloudwatch:GetMetricStatistics",
+            "logs:DescribeLogGroups",
+            "sagemaker:ListEndpointConfigs",
+            "sagemaker:ListModels",
+            "sagemaker:ListTransformJobs",
+            "servicequotas:ListServiceQuotas",
+        ),
+        ("*",),
+    )
+    bucket = ("s3:GetBucketTagging", "s3:ListBucket", "s3:ListBucketMultipartUploads")
+    yield Statement("ReadBucket", bucket, (on.bucket_arn,))
+    objects = f"{on.bucket_arn}/{resolve.prefix(on.name)}*"
+    yield Statement("ReadObjects", ("s3:GetObject",), (objects,))
+    alarms = on.arn("cloudwatch", f"alarm:deployer/{on.name}/*")
+    yield Statement("ReadAlarms", ("cloudwatch:ListTagsForResource",), (alarms,))
+    # Composite alarms are shown only to those who may describe all.
+    watched = "*" if on.alarms else alarms
+    yield Statement("WatchAlarms", ("cloudwatch:DescribeAlarms",), (watched,))
+    role = ("iam:GetRole", "iam:GetRolePolicy", "iam:ListRolePolicies", "iam:ListRoleTags")
+    yield Statement("ReadRole", role, (on.execution_role,))
+    yield Statement("AskAboutMyself", ("iam:SimulatePrincipalPolicy",), (on.role(on.caller),))
+    repository = _repository(on)
+    if repository:
+        yield Statement("ReadImage", _PULL, (repository,))
+    yield Statement(
+        "ReadLogs",
+        ("logs:DescribeLogStreams", "logs:GetLogEvents"),
+        (
+            on.arn("logs", f"log-group:/aws/sagemaker/Endpoints/{on.name}"),
+            on.arn("logs", f"log-group:/aws/sagemaker/Endpoints/{on.name}:*"),
+            on.arn("logs", "log-group:/aws/sagemaker/TransformJobs"),
+            on.arn("logs", f"log-group:/aws/sagemaker/TransformJobs:log-stream:{on.name}-*"),
+        ),
+    )
+    yield _cdk(on, "LookUpWithCdk", "lookup")
+
+
+def _deploy(on: Scope) -> Iterator[Statement]:
+    hosting = on.hosted("endpoint", "endpoint-config", "model")
+    kinds = ("EndpointConfig", "Endpoint", "Model")
+    acts = [f"sagemaker:{verb}{kind}" for kind in kinds for verb in ("Create", "Delete")]
+    acts += ["sagemaker:AddTags", "sagemaker:UpdateEndpoint"]
+    yield Statement(
+        "Host", (*acts, "sagemaker:UpdateEndpointWeightsAndCapacities"), hosting
+    )  # fmt: skip
+    jobs = ("sagemaker:StopTransformJob",)
+    yield Statement("StopJobs", jobs, on.hosted("transform-job"))
+    yield Statement(
+        "Scale",
+        tuple(
+            f"application-autoscaling:{act}"
+            for act in (
+                "DeleteScalingPolicy", "DeleteScheduledAction", "DeregisterScalableTarget",
+                "PutScalingPolicy", "PutScheduledAction", "RegisterScalableTarget",
+            )
+        ),
+        (on.arn("application-autoscaling", "scalable-target/*"),),
+        {"StringEquals/application-autoscaling:service-namespace": "sagemaker"},
+    )  # fmt: skip
+    tagged = ("application-autoscaling:TagResource",)
+    scalable = (on.arn("application-autoscaling", "scalable-target/*"),)
+    yield Statement("TagScaling", tagged, scalable, {"StringEquals/aws:RequestTag/deployer:name": on.name})  # fmt: skip
+    service = "aws-service-role/sagemaker.application-autoscaling.amazonaws.com"
+    linked = f"role/{service}/AWSServiceRoleForApplicationAutoScaling_SageMakerEndpoint"
+    once = {"StringLike/iam:AWSServiceName": _SERVICE_LINKED}
+    yield Statement("ScaleOnce", ("iam:CreateServiceLinkedRole",), (on.role(linked),), once)
+    # Application Auto Scaling makes the alarms of target tracking in the caller's name.
+    tracking = f"alarm:TargetTracking-endpoint/{on.name}/*"
+    alarms = (
+        on.arn("cloudwatch", f"alarm:deployer/{on.name}/*"),
+        on.arn("cloudwatch", tracking),
+    )
+    acts = ["cloudwatch:DeleteAlarms", "cloudwatch:PutMetricAlarm", "cloudwatch:TagResource"]
+    yield Statement("Alarm", tuple(acts), alarms)
+    if not on.alarms:
+        yield Statement("WatchTracking", ("cloudwatch:DescribeAlarms",), alarms[1:])
+    yield from _storage(on)
+    role = on.execution_role
+    if not on.role_arn:
+        own = ("CreateRole", "DeleteRole", "DeleteRolePolicy", "PutRolePolicy", "TagRole")
+        yield Statement("OwnRole", tuple(f"iam:{act}" for act in own), (role,))
+    passed = {"StringEquals/iam:PassedToService": "sagemaker.amazonaws.com"}
+    yield Statement("PassRole", ("iam:PassRole",), (role,), passed)
+    repository = _repository(on)
+    if repository and not on.image:
+        yield Statement("PushImage", _PUSH, (repository,))
+        yield Statement("LogInToRegistry", ("ecr:GetAuthorizationToken",), ("*",))
+    group = on.arn("logs", f"log-group:/aws/sagemaker/Endpoints/{on.name}")
+    yield Statement("DeleteLogs", ("logs:DeleteLogGroup",), (group, f"{group}:*"))
+    yield _cdk(on, "DeployWithCdk", "deploy", "file-publishing")
+
+
+def _storage(on: Scope) -> Iterator[Statement]:
+    acts = ("CreateBucket", "DeleteBucket", "PutBucketPublicAccessBlock", "PutBucketTagging")
+    yield Statement("OwnBucket", tuple(f"s3:{act}" for act in acts), (on.bucket_arn,))
+    objects = f"{on.bucket_arn}/{resolve.prefix(on.name)}*"
+    acts = (
+        "AbortMultipartUpload", "DeleteObject", "GetObjectTagging", "ListMultipartUploadParts",
+        "PutObject", "PutObjectTagging",
+    )  # fmt: skip
+    yield Statement("WriteObjects", tuple(f"s3:{act}" for act in acts), (objects,))
+    if on.kms_key_arn:
+        use = ("kms:Decrypt", "kms:DescribeKey", "kms:GenerateDataKey")
+        yield Statement("UseKey", use, (on.kms_key_arn,))
+        only = {"Bool/kms:GrantIsForAWSResource": "true"}
+        yield Statement("GrantKey", ("kms:CreateGrant",), (on.kms_key_arn,), only)
+
+
+def _cdk(on: Scope, sid: str, *words: str) -> Statement:
+    """The roles of ``cdk bootstrap`` do the CDK's work; the caller only takes them."""
+    roles = (f"role/cdk-{CDK_QUALIFIER}-{word}-role-{on.account}-{on.region}" for word in words)
+    return Statement(sid, ("sts:AssumeRole",), tuple(on.role(role) for role in roles))
+
+
+def _repository(on: Scope) -> str:
+    """Return the ARN of the image's repository; empty when the image that is given is not in ECR."""
+    if not on.image:
+        return on.arn("ecr", f"repository/deployer/{on.lower}")
+    match = ECR_URI.fullmatch(on.image)
+    if match is None:
+        return ""
+    place = f"{match['region']}:{match['account']}"
+    return f"arn:{on.partition}:ecr:{place}:repository/{match['repository']}"
+
+
+def _camel(kind: str) -> str:
+    return "".join(word.capitalize() for word in kind.split("-"))
