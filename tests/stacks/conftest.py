@@ -6,7 +6,7 @@ import importlib.util
 import json
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -112,6 +112,13 @@ def routes() -> Any:
 def changes() -> Any:
     """The module ``changes.py``."""
     return sibling("changes")
+
+
+@pytest.fixture(scope="session")
+def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """An account on this machine, see ``cloud.py``; each test leaves it empty."""
+    with sibling("cloud").started(tmp_path_factory.mktemp("project")) as made:
+        yield made
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

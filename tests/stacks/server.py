@@ -6,11 +6,13 @@
   API call that has the same properties. botocore checks each call against AWS's service model, as a client
   does, so a property that the API does not know is refused. A call is sent to this very server.
 - ``EndpointName`` and other names of a template are obeyed (moto makes up its own), and a named resource
-  that would have to be replaced under the same name is refused, as CloudFormation does.
+  that would have to be replaced under the same name is refused, as CloudFormation does; which properties ask
+  for that is read in AWS's own resource schemas (cfn-lint ships them). Tags alone are changed in place.
 - UpdateEndpoint, which moto lacks: its parameters are checked by botocore, then the endpoint runs the config.
 - A change set that is gone: describing it says so in AWS's words, which the CDK CLI waits for, and deleting
   it is no error.
 - A stack that a change set made has its outputs, which moto forgets.
+- Provisioned concurrency is a dimension that scales.
 - Calls made for templates are kept, and answered at ``GET /shim/calls``.
 """
 
@@ -18,10 +20,14 @@ from __future__ import annotations
 
 import json
 import sys
+from enum import Enum
 from typing import Any, ClassVar
 
 import boto3
+from botocore.exceptions import ClientError
 from botocore.validate import ParamValidator
+from cfnlint.schema.manager import PROVIDER_SCHEMA_MANAGER
+from moto.applicationautoscaling import models, responses
 from moto.cloudformation import models as cloudformation
 from moto.cloudformation import parsing
 from moto.cloudformation.exceptions import CloudFormationError, UnsupportedAttribute
@@ -34,6 +40,7 @@ from werkzeug.wrappers import Request, Response
 PORT = int(sys.argv[1]) if len(sys.argv) > 1 else 0
 CALLS: list[dict[str, Any]] = []
 Properties = dict[str, Any]
+SCALING = "application-autoscaling"
 WHERE = "shim.cloudformation"
 """moto keeps a record of models by the second part of their module's name."""
 
@@ -62,7 +69,6 @@ class Rendered:
     TYPE: ClassVar[str]
     NAME: ClassVar[str]
     ARN: ClassVar[str] = "Arn"
-    IMMUTABLE: ClassVar[bool] = False
 
     def __init__(self, properties: Properties, region: str) -> None:
         self.properties = properties
@@ -115,29 +121,48 @@ class Rendered:
         region_name: str,
     ) -> Any:
         made = cls(cloudformation_json["Properties"], region_name)
-        same_name = made.properties.get(cls.NAME) == original_resource.properties.get(cls.NAME)
-        if not same_name:
+        before, after = original_resource.properties, made.properties
+        changed = {key for key in before.keys() | after.keys() if before.get(key) != after.get(key)}
+        if cls.NAME in changed:
             made.create()
             original_resource.delete(account_id, region_name)
-        elif cls.IMMUTABLE:
+            return made
+        schema = PROVIDER_SCHEMA_MANAGER.get_resource_schema(region_name, cls.TYPE).schema
+        fixed = {path.removeprefix("/properties/") for path in schema["createOnlyProperties"]}
+        if changed & fixed:
             raise Refused(f"{cls.TYPE} is custom-named and requires replacing. Rename it.")
-        else:
-            made.update(original_resource)
+        made.arn = original_resource.arn
+        if changed:
+            made.update(original_resource, changed)
         return made
 
     def create(self) -> None:
         raise NotImplementedError
 
-    def update(self, before: Any) -> None:
+    def update(self, before: Any, changed: set[str]) -> None:
         self.create()
 
     def delete(self, account_id: str, region_name: str) -> None:
         raise NotImplementedError
 
 
-class Model(Rendered, CloudFormationModel):
+class Tagged(Rendered):
+    """A resource of SageMaker: its tags are changed by calls of their own."""
+
+    def update(self, before: Any, changed: set[str]) -> None:
+        if "Tags" not in changed:
+            return
+        rows = self.properties.get("Tags", [])
+        gone = {row["Key"] for row in before.properties.get("Tags", [])} - {r["Key"] for r in rows}
+        if gone:
+            request = {"ResourceArn": self.arn, "TagKeys": sorted(gone)}
+            call("sagemaker", "delete_tags", request, self.region)
+        call("sagemaker", "add_tags", {"ResourceArn": self.arn, "Tags": rows}, self.region)
+
+
+class Model(Tagged, CloudFormationModel):
     __module__ = WHERE
-    TYPE, NAME, IMMUTABLE = "AWS::SageMaker::Model", "ModelName", True
+    TYPE, NAME = "AWS::SageMaker::Model", "ModelName"
 
     def create(self) -> None:
         self.arn = call("sagemaker", "create_model", self.properties, self.region)["ModelArn"]
@@ -147,9 +172,9 @@ class Model(Rendered, CloudFormationModel):
         call("sagemaker", "delete_model", name, self.region)
 
 
-class Config(Rendered, CloudFormationModel):
+class Config(Tagged, CloudFormationModel):
     __module__ = WHERE
-    TYPE, NAME, IMMUTABLE = "AWS::SageMaker::EndpointConfig", "EndpointConfigName", True
+    TYPE, NAME = "AWS::SageMaker::EndpointConfig", "EndpointConfigName"
 
     def create(self) -> None:
         made = call("sagemaker", "create_endpoint_config", self.properties, self.region)
@@ -160,7 +185,7 @@ class Config(Rendered, CloudFormationModel):
         call("sagemaker", "delete_endpoint_config", name, self.region)
 
 
-class Endpoint(Rendered, CloudFormationModel):
+class Endpoint(Tagged, CloudFormationModel):
     __module__ = WHERE
     TYPE, NAME = "AWS::SageMaker::Endpoint", "EndpointName"
     RETAINED = ("RetainAllVariantProperties", "ExcludeRetainedVariantProperties")
@@ -170,7 +195,10 @@ class Endpoint(Rendered, CloudFormationModel):
         request = {k: v for k, v in self.properties.items() if k not in self.RETAINED}
         self.arn = call("sagemaker", "create_endpoint", request, self.region)["EndpointArn"]
 
-    def update(self, before: Any) -> None:
+    def update(self, before: Any, changed: set[str]) -> None:
+        super().update(before, changed)
+        if changed == {"Tags"}:
+            return
         request = {k: v for k, v in self.properties.items() if k != "Tags"}
         client = boto3.client("sagemaker", region_name=self.region)
         shape = client.meta.service_model.operation_model("UpdateEndpoint").input_shape
@@ -185,7 +213,6 @@ class Endpoint(Rendered, CloudFormationModel):
         CALLS.append(
             {"service": "sagemaker", "operation": "update_endpoint", "parameters": request}
         )
-        self.arn = before.arn
 
     def delete(self, account_id: str, region_name: str) -> None:
         name = {"EndpointName": self.properties["EndpointName"]}
@@ -244,14 +271,20 @@ class ScalableTarget(Rendered, CloudFormationModel):
     def create(self) -> None:
         request = {k: v for k, v in self.properties.items() if k != "ScheduledActions"}
         request["Tags"] = {row["Key"]: row["Value"] for row in request.pop("Tags", [])}
-        call("application-autoscaling", "register_scalable_target", request, self.region)
+        call(SCALING, "register_scalable_target", request, self.region)
         for action in self.properties.get("ScheduledActions", []):
-            call(
-                "application-autoscaling", "put_scheduled_action", self.where | action, self.region
-            )
+            call(SCALING, "put_scheduled_action", self.where | action, self.region)
+
+    def update(self, before: Any, changed: set[str]) -> None:
+        names = {row["ScheduledActionName"] for row in self.properties.get("ScheduledActions", [])}
+        for row in before.properties.get("ScheduledActions", []):
+            if row["ScheduledActionName"] not in names:
+                name = {"ScheduledActionName": row["ScheduledActionName"]}
+                call(SCALING, "delete_scheduled_action", self.where | name, self.region)
+        self.create()
 
     def delete(self, account_id: str, region_name: str) -> None:
-        call("application-autoscaling", "deregister_scalable_target", self.where, self.region)
+        call(SCALING, "deregister_scalable_target", self.where, self.region)
 
 
 class ScalingPolicy(Rendered, CloudFormationModel):
@@ -270,13 +303,15 @@ class ScalingPolicy(Rendered, CloudFormationModel):
 
     def create(self) -> None:
         request = {k: v for k, v in self.properties.items() if k != "ScalingTargetId"}
-        made = call(
-            "application-autoscaling", "put_scaling_policy", self.where | request, self.region
-        )
+        made = call(SCALING, "put_scaling_policy", self.where | request, self.region)
         self.arn = made["PolicyARN"]
 
     def delete(self, account_id: str, region_name: str) -> None:
-        call("application-autoscaling", "delete_scaling_policy", self.where, self.region)
+        try:
+            call(SCALING, "delete_scaling_policy", self.where, self.region)
+        except ClientError as error:  # it went with its target, which moto may delete first
+            if "No scaling policy found" not in str(error):
+                raise
 
 
 class ChangeSetNotFound(CloudFormationError):
@@ -318,6 +353,14 @@ def execute_change_set(self: Any, change_set_name: str, stack_name: str | None =
             stack.output_map = stack._create_output_map()
 
 
+def add_dimension() -> None:
+    """Let moto know one scalable dimension more."""
+    known = {item.name: item.value for item in models.ScalableDimensionValueSet}
+    known["PROVISIONED"] = "sagemaker:variant:DesiredProvisionedConcurrency"
+    models.ScalableDimensionValueSet = Enum("ScalableDimensionValueSet", known)
+    responses.ScalableDimensionValueSet = models.ScalableDimensionValueSet
+
+
 class Application:
     """moto, and the calls that were kept."""
 
@@ -335,5 +378,6 @@ if __name__ == "__main__":
     cloudformation.CloudFormationBackend.describe_change_set = describe_change_set
     cloudformation.CloudFormationBackend.delete_change_set = delete_change_set
     cloudformation.CloudFormationBackend.execute_change_set = execute_change_set
+    add_dimension()
     assert parsing.get_model_map()[Alarm.TYPE] is Alarm
     run_simple("127.0.0.1", PORT, Application(), threaded=True)
