@@ -18,6 +18,7 @@ from deployer.spec.scaling import (
     TargetTracking,
 )
 from deployer.spec.target import (
+    Ec2Fleet,
     Local,
     SageMakerAsync,
     SageMakerBatch,
@@ -71,8 +72,9 @@ class DeploymentSpec:
             raise SpecError(
                 "scaling.metric", f"{PROVISIONED} has no meaning for a {self.target.kind} target"
             )
-        if isinstance(self.scaling, QueueBacklog) and not isinstance(
-            self.target, SageMakerAsync | Local
+        fleet = isinstance(self.target, Ec2Fleet) and self.target.queue is not None
+        if isinstance(self.scaling, QueueBacklog) and not (
+            fleet or isinstance(self.target, SageMakerAsync | Local)
         ):
             raise SpecError(
                 "scaling.kind", f"queue-backlog has no meaning for a {self.target.kind} target"

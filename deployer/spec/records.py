@@ -26,8 +26,22 @@ LATER = {
     "shadow_production_variants": "a shadow test is",
     "inference_components": "inference components are",
     "instance_pools": "instance pools (several instance types in one fleet) are",
+    "blue_green": "a second fleet that takes over (blue/green) is",
+    "ab_test": "an A/B test is",
+    "mirror": "mirrored traffic is",
+    "waf": "a web application firewall is",
+    "gpu": "fleets with graphics cards are",
+    "predictive": "predictive scaling is",
 }
 """Keys that a later version will have, refused by name until then."""
+
+LATER_KINDS = {
+    "blue-green": "a second fleet that takes over (blue/green) is",
+    "ab-test": "an A/B test is",
+    "mirror": "mirrored traffic is",
+    "predictive": "predictive scaling is",
+}
+"""Kinds that a later version will have, refused by name until then."""
 
 
 Readers = Mapping[type, Callable[[Any], Any]]

@@ -11,7 +11,7 @@ from typing import Any
 
 import tomli_w
 
-from deployer.errors import InputError, SpecError
+from deployer.errors import InputError, NotSupported, SpecError
 from deployer.spec import records
 from deployer.spec.deployment import DeploymentSpec, Slo
 from deployer.spec.rollout import ROLLOUTS, AllAtOnce, Rollout
@@ -101,6 +101,9 @@ def _by_kind(kinds: Mapping[str, type], where: str, data: Any) -> Any:
     if not isinstance(data, Mapping):
         raise SpecError(where, f"must be a table, not {data!r}")
     kind = data.get("kind")
+    if isinstance(kind, str) and kind in records.LATER_KINDS:
+        words = f"{where}.kind: {records.LATER_KINDS[kind]} not there yet"
+        raise NotSupported(words, hint=f"it is one of {', '.join(kinds)}")
     if not isinstance(kind, str) or kind not in kinds:
         raise SpecError(f"{where}.kind", f"{kind!r} is not one of {', '.join(kinds)}")
     return records.read(kinds[kind], where, {k: v for k, v in data.items() if k != "kind"})

@@ -7,6 +7,16 @@ from typing import ClassVar
 
 from deployer.errors import SpecError
 from deployer.spec import checks
+from deployer.spec.fleet import (
+    FleetNetwork,
+    FleetQueue,
+    FleetType,
+    Health,
+    Listener,
+    Spot,
+    WarmPool,
+    ami,
+)
 from deployer.spec.hosting import (
     ROUTINGS,
     AsyncOutput,
@@ -16,12 +26,15 @@ from deployer.spec.hosting import (
     InstanceHosting,
     s3_uri,
 )
+from deployer.spec.instances import architecture
 from deployer.spec.records import QUIET
 
 STRATEGIES = ("multi-record", "single-record")
 SPLITS = ("none", "line", "recordio", "tfrecord")
 ASSEMBLIES = ("none", "line")
 SERVERLESS_MEMORY_MB = (1024, 2048, 3072, 4096, 5120, 6144)
+LOG_DAYS = (1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1827, 3653)
+"""For how many days CloudWatch Logs can keep a log."""
 
 
 @dataclass(frozen=True)
@@ -162,11 +175,14 @@ class SageMakerBatch(InstanceHosting):
 
 
 @dataclass(frozen=True)
-class Ec2Fleet:
-    """An EC2 Auto Scaling group behind an Application Load Balancer.
+class Ec2Fleet(Hosting):
+    """An EC2 Auto Scaling group behind an Application Load Balancer, or behind a queue.
 
-    ``volume_gb`` is the gp3 root volume of each instance; ``alb_ipv4`` the public addresses of the load
-    balancer, assumed 2 (one a subnet) because AWS does not say how many it bills.
+    ``volume_gb`` is the encrypted gp3 root volume of each instance; ``alb_ipv4`` the public addresses of the
+    load balancer, assumed 2 (one a subnet) because AWS does not say how many it bills. ``types`` are all that
+    the group may use, ``instance_type`` among them. ``ami_id`` left out is the newest Amazon Linux 2023.
+    ``image_uri``, ``role_arn`` and the others are those of every hosting. Deploying needs ``listener`` or
+    ``queue``; pricing and simulating do not.
     """
 
     kind: ClassVar[str] = "ec2-fleet"
@@ -176,14 +192,57 @@ class Ec2Fleet:
     volume_gb: int = 20
     alb_ipv4: int = 2
     startup_s: float = 120.0
+    ami_id: str = field(default="", metadata=QUIET)
+    log_days: int = field(default=30, metadata=QUIET)
+    types: tuple[FleetType, ...] = field(default=(), metadata=QUIET)
+    spot: Spot | None = None
+    warm_pool: WarmPool | None = None
+    network: FleetNetwork = field(default=FleetNetwork(), metadata=QUIET)
+    listener: Listener | None = None
+    queue: FleetQueue | None = None
+    health: Health = field(default=Health(), metadata=QUIET)
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         checks.instance_type("target.instance_type", self.instance_type, sagemaker=False)
         checks.one_of("target.region", self.region, checks.REGIONS)
-        checks.between("target.instances", self.instances, 1, 1000)
+        checks.between("target.instances", self.instances, 0 if self.queue else 1, 1000)
         checks.between("target.volume_gb", self.volume_gb, 8, 16384)
         checks.between("target.alb_ipv4", self.alb_ipv4, 0, 16)
         checks.between("target.startup_s", self.startup_s, 0, 3600)
+        ami("target.ami_id", self.ami_id)
+        if self.log_days not in LOG_DAYS:
+            known = ", ".join(map(str, LOG_DAYS))
+            raise SpecError("target.log_days", f"{self.log_days} is not one of {known}")
+        self._check_types()
+        if self.warm_pool is not None and (self.spot is not None or self.types):
+            what = "target.spot" if self.spot is not None else "target.types"
+            raise SpecError(
+                "target.warm_pool",
+                f"does not go with {what}: AWS takes no warm pool for a group with a mixed instances policy",
+                hint="leave one of them out",
+            )
+        if self.listener is not None and self.queue is not None:
+            raise SpecError("target.queue", "takes the place of target.listener: leave one out")
+
+    def _check_types(self) -> None:
+        names = [row.instance_type for row in self.types]
+        if not names:
+            return
+        if self.instance_type not in names:
+            raise SpecError(
+                "target.types", f"must name target.instance_type {self.instance_type!r} too"
+            )
+        if len(set(names)) != len(names) or len(names) > 40:
+            raise SpecError("target.types", "must name at most 40 types, each once")
+        wanted = architecture(self.instance_type)
+        for index, name in enumerate(names):
+            if architecture(name) != wanted:
+                raise SpecError(
+                    f"target.types[{index}].instance_type",
+                    f"{name!r} has another processor ({architecture(name)}) than {self.instance_type!r} "
+                    f"({wanted}): one image runs on all of them",
+                )
 
 
 Target = (

@@ -66,7 +66,7 @@ def _statements(
         yield Statement("WriteOutput", ("s3:PutObject", "s3:AbortMultipartUpload"), objects)
     if isinstance(target, SageMakerAsync | SageMakerBatch):
         yield from _inputs(target, arn, artifact, name)
-    yield from _image(image, arn)
+    yield from pull(image, arn)
     where = f"{arn}:logs:{place.region}:{place.account}:log-group:{log_group(name, target)}"
     yield Statement(
         "WriteLogs",
@@ -112,7 +112,8 @@ def _inputs(
         yield Statement("ListInput", ("s3:ListBucket",), buckets)
 
 
-def _image(image: Image, arn: str) -> Iterator[Statement]:
+def pull(image: Image, arn: str) -> Iterator[Statement]:
+    """What it takes to pull an image from ECR: nothing when it lies elsewhere."""
     host, _, rest = image.uri.partition("/")
     parts = host.split(".")
     if len(parts) > 3 and parts[1:3] == ["dkr", "ecr"]:

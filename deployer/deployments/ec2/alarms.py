@@ -1,0 +1,82 @@
+"""The alarms that stop a rollout of a fleet: pure.
+
+An alarm needs requests to judge: below ``LEAST_REQUESTS`` a minute a share of errors says nothing and is 0.
+"""
+
+from __future__ import annotations
+
+from deployer.spec.deployment import DeploymentSpec
+from deployer.spec.fleet_resolved import (
+    LOAD_BALANCER,
+    TARGET_GROUP,
+    Computed,
+    ComputedAlarm,
+    Input,
+)
+from deployer.spec.resolved import Alarm, Metric
+from deployer.spec.target import Ec2Fleet
+
+LEAST_REQUESTS = 20
+
+
+def prefix(name: str) -> str:
+    """Return what the names of a deployment's alarms start with; a slash is in no deployment's name."""
+    return f"deployer/{name}/"
+
+
+def balancer_metric(name: str, statistic: str) -> Metric:
+    """Return a metric of the load balancer's one target group."""
+    where = {"LoadBalancer": LOAD_BALANCER, "TargetGroup": TARGET_GROUP}
+    if name == "RequestCountPerTarget":
+        where = {"TargetGroup": TARGET_GROUP}
+    return Metric("AWS/ApplicationELB", name, statistic, where)
+
+
+def single(spec: DeploymentSpec, target: Ec2Fleet, queue: str, dead: str) -> tuple[Alarm, ...]:
+    """Return the alarms on one metric: the p99 where an objective is set, dead letters of a queue."""
+    if not spec.rollout.generated_alarms:
+        return ()
+    if target.queue is not None:
+        where = {"QueueName": dead}
+        metric = Metric("AWS/SQS", "ApproximateNumberOfMessagesVisible", "Maximum", where)
+        text = f"Messages of {queue} were given up"
+        return (Alarm(f"{prefix(spec.name)}dead-letters", text, metric, 0.0),)
+    if spec.slo.p99_ms is None:
+        return ()
+    text = f"The p99 of {spec.name} is above {spec.slo.p99_ms:g} ms"
+    latency = balancer_metric("TargetResponseTime", "p99")
+    limit = spec.slo.p99_ms / 1000
+    name = f"{prefix(spec.name)}p99"
+    return (Alarm(name, text, latency, limit, periods=2, low_samples="ignore"),)
+
+
+def computed(spec: DeploymentSpec, target: Ec2Fleet) -> tuple[ComputedAlarm, ...]:
+    """Return the alarms on a share of the requests: answers 5xx of the servers, and of the load balancer."""
+    if not spec.rollout.generated_alarms or target.queue is not None:
+        return ()
+    percent = spec.rollout.max_error_percent
+    return tuple(
+        ComputedAlarm(
+            f"{prefix(spec.name)}{word}",
+            f"More than {percent:g}% of the requests fail ({metric})",
+            Computed(
+                f"percent of requests ({metric})",
+                f"IF(requests >= {LEAST_REQUESTS}, 100 * FILL(errors, 0) / requests, 0)",
+                (
+                    Input("errors", _errors(metric)),
+                    Input("requests", balancer_metric("RequestCount", "Sum")),
+                ),
+            ),
+            percent,
+        )
+        for word, metric in (
+            ("5xx", "HTTPCode_Target_5XX_Count"),
+            ("unreachable", "HTTPCode_ELB_5XX_Count"),
+        )
+    )
+
+
+def _errors(metric: str) -> Metric:
+    if metric.startswith("HTTPCode_ELB"):
+        return Metric("AWS/ApplicationELB", metric, "Sum", {"LoadBalancer": LOAD_BALANCER})
+    return balancer_metric(metric, "Sum")
