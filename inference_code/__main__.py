@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from inference_code.contract import DEFAULT_PORT, MODEL_DIR, PORT_ENV
-from inference_code.engine.settings import CacheLimits, Settings, read_settings
+from inference_code.engine.settings import CacheLimits, Settings, read_settings, serves_many
 from inference_code.errors import StartupError
 
 _SERVING = ("workers", "threads", "max_batch", "max_wait_ms", "queue_limit", "max_body_bytes",
@@ -33,7 +33,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         cache = CacheLimits(
             round(getattr(options, "cache_mb", 0.0) * 2**20), getattr(options, "cache_ttl_s", 60.0)
         )
-        settings = read_settings(options.model_dir, overrides, cache)
+        # In multi-model mode the platform mounts no model: each comes by POST /models.
+        required = options.run is not _serve or not serves_many()
+        settings = read_settings(options.model_dir, overrides, cache, required=required)
         code: int = options.run(settings, options)
     except StartupError as error:
         sys.stderr.write(f"error: {' '.join(str(error).split())}\n")
@@ -49,9 +51,7 @@ def _serve(settings: Settings, options: argparse.Namespace) -> int:
 
     port = options.port if options.port is not None else _port_from_environment()
     sight = Sight(options.access_log, options.emf_s)
-    return serve(
-        settings, options.host, port, sight, options.client_limit, options.lame_duck_s
-    )
+    return serve(settings, options.host, port, sight, options.client_limit, options.lame_duck_s)
 
 
 def _check(settings: Settings, options: argparse.Namespace) -> int:

@@ -38,6 +38,9 @@ STATS_ROUTE = "/stats"
 PORT_ENV = "SAGEMAKER_BIND_TO_PORT"
 DEFAULT_PORT = 8080
 MODEL_DIR = "/opt/ml/model"
+MULTI_MODEL_ENV = "SAGEMAKER_MULTI_MODEL"
+MODELS_ROOT_ENV = "INFERENCE_MODELS_ROOT"
+"""Where SageMaker unpacks the models of a multi-model endpoint, when not at /opt/ml/models."""
 
 CUSTOM_ATTRIBUTES_HEADER = "X-Amzn-SageMaker-Custom-Attributes"
 REQUEST_ID_HEADER = "X-Request-Id"

@@ -9,10 +9,12 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from deployer.bundle import archive
-from deployer.clients.base import Answer, Body
+from deployer.clients.base import Body
 from deployer.clients.http import HttpInvoker
+from deployer.conformance.models import MultiModel
 from deployer.conformance.report import ConformanceReport, Outcome, RuleResult
 from deployer.conformance.site import Process, Site
+from deployer.conformance.verdict import BrokenError, NotPlayedError, expect, within
 from deployer.deployments import server as servers
 from deployer.deployments.state import Server
 from deployer.errors import DeployerError, InputError
@@ -42,20 +44,23 @@ def check(
     image: str | None = None,
     tool: str | None = None,
     startup_s: float = servers.STARTUP_S,
+    site: Site | None = None,
     say: Callable[[str], None] = lambda line: None,
 ) -> ConformanceReport:
     """Verify a bundle, start its server as SageMaker would, and play every rule against it.
 
     ``startup_s`` is the platform's limit to the first healthy /ping: 480 for real-time endpoints, 180 for
     serverless. With ``image`` a container of it serves the bundle, run by ``tool`` (docker, finch, podman or
-    buildah; the first that works unless named). Raises the bundle's own error when the archive cannot be
-    trusted, InputError when there is no such image, EnvironmentProblem without a working tool.
+    buildah; the first that works unless named); ``site`` is any other place to play on. Raises the bundle's own
+    error when the archive cannot be trusted, InputError when there is no such image, EnvironmentProblem
+    without a working tool.
     """
     if tool is not None and image is None:
         raise InputError(
             f"{tool!r} would run an image, and none is named", hint="add --image IMAGE"
         )
-    site: Site = Process() if image is None else Container(image, tools.pick(tool))
+    if site is None:
+        site = Process() if image is None else Container(image, tools.pick(tool))
     with tempfile.TemporaryDirectory(prefix="deployer-check-") as folder:
         model_dir = Path(folder) / "model"
         manifest = archive.unpack(bundle, model_dir)
@@ -65,17 +70,12 @@ def check(
         try:
             log = Path(folder) / "server.log"
             play = _Play(site, model_dir, manifest, log, startup_s, before, say)
-            return ConformanceReport(manifest.name, manifest.digest, play.run())
+            results = play.run()
+            if site.multi_model and play.started:
+                results += play.run_models(Path(folder) / "models")
+            return ConformanceReport(manifest.name, manifest.digest, results)
         finally:
             _set_writable(model_dir, True)
-
-
-class _NotPlayedError(Exception):
-    """A rule that says nothing about this bundle, with the reason."""
-
-
-class _BrokenError(Exception):
-    """A rule that does not hold, with what was seen."""
 
 
 class _Play:
@@ -133,13 +133,28 @@ class _Play:
             if self._server is not None:
                 self._site.stop(self._server)
 
+    @property
+    def started(self) -> bool:
+        """Whether the server became healthy; without that it says nothing in another mode either."""
+        return self._server is not None
+
+    def run_models(self, folder: Path) -> tuple[RuleResult, ...]:
+        """Play the multi-model rules on a server of its own, with ``folder`` for its models."""
+        folder.mkdir()
+        sample = next(iter(self._samples.values()), None)
+        models = MultiModel(self._site, self._model_dir, folder, self._startup_s, sample)
+        try:
+            return tuple(self._judge(*rule) for rule in models.rules())
+        finally:
+            models.stop()
+
     def _judge(self, name: str, rule: Callable[[], str], fix: str) -> RuleResult:
         outcome: Outcome = "passed"
         try:
             seen = rule()
-        except _NotPlayedError as reason:
+        except NotPlayedError as reason:
             outcome, seen = "not played", str(reason)
-        except _BrokenError as problem:
+        except BrokenError as problem:
             outcome, seen = "broken", str(problem)
         except DeployerError as error:
             outcome, seen = "broken", error.message
@@ -149,7 +164,7 @@ class _Play:
     def _handler(self) -> str:
         report = self._site.check(self._model_dir, self._startup_s)
         if not report.get("ok"):
-            raise _BrokenError("; ".join(map(str, report.get("problems", ["no reason given"]))))
+            raise BrokenError("; ".join(map(str, report.get("problems", ["no reason given"]))))
         return f"{len(self._samples)} samples"
 
     def _starts(self) -> str:
@@ -163,7 +178,7 @@ class _Play:
         except DeployerError as error:
             self._site.stop(self._server)
             self._server = None
-            raise _BrokenError(error.message) from error
+            raise BrokenError(error.message) from error
         return f"healthy after {seconds:.1f} s of {self._startup_s:.0f} s"
 
     def _connects(self) -> str:
@@ -171,30 +186,31 @@ class _Play:
         worst = 0.0
         for _ in range(20):
             begun = time.monotonic()
-            with socket.create_connection((servers.HOST, self._port), timeout=5):
+            with self._connection(timeout_s=5.0):
                 worst = max(worst, time.monotonic() - begun)
-        return _within(worst, CONNECT_S, "worst of 20")
+            within(worst, CONNECT_S, "one of 20")
+        return within(worst, CONNECT_S, "worst of 20")
 
     def _pings(self) -> str:
         self._need_server()
         begun = time.monotonic()
         answer = self._client.request("GET", PING_ROUTE)
         taken = time.monotonic() - begun
-        _expect(answer, 200)
+        expect(answer, 200)
         if len(answer.content) > _PING_BYTES:
-            raise _BrokenError(f"its body has {len(answer.content)} bytes; the platform wants none")
-        return _within(taken, PING_S, "answered")
+            raise BrokenError(f"its body has {len(answer.content)} bytes; the platform wants none")
+        return within(taken, PING_S, "answered")
 
     def _answers(self) -> str:
         self._need_server()
         if not self._samples:
-            raise _NotPlayedError("the bundle holds no sample: package it with --samples")
+            raise NotPlayedError("the bundle holds no sample: package it with --samples")
         worst = 0.0
         for name, body in self._samples.items():
             begun = time.monotonic()
-            _expect(self._client.invoke(body), 200, f"{name}: ")
+            expect(self._client.invoke(body), 200, f"{name}: ")
             worst = max(worst, time.monotonic() - begun)
-        return _within(worst, ANSWER_S, f"worst of {len(self._samples)}")
+        return within(worst, ANSWER_S, f"worst of {len(self._samples)}")
 
     def _headers(self) -> str:
         body = self._a_sample()
@@ -204,7 +220,7 @@ class _Play:
             _INFERENCE_ID: "b" * 64,
         }
         answer = self._client.request("POST", INVOCATIONS_ROUTE, body.content, headers)
-        return _expect(answer, 200, "with custom attributes of 1,024 characters: ")
+        return expect(answer, 200, "with custom attributes of 1,024 characters: ")
 
     def _bad_body(self) -> str:
         return self._refused(b'{"broken": ', JSON_TYPE, 400)
@@ -216,21 +232,21 @@ class _Play:
         self._need_server()
         answer = self._client.invoke(Body(content, content_type))
         if answer.status == 200:
-            raise _NotPlayedError("the handler reads any body, so there is no bad one")
-        return _expect(answer, status)
+            raise NotPlayedError("the handler reads any body, so there is no bad one")
+        return expect(answer, status)
 
     def _bad_path(self) -> str:
         self._need_server()
-        return _expect(self._client.request("GET", "/no-such-path"), 404)
+        return expect(self._client.request("GET", "/no-such-path"), 404)
 
     def _bad_method(self) -> str:
         self._need_server()
-        return _expect(self._client.request("GET", INVOCATIONS_ROUTE), 405)
+        return expect(self._client.request("GET", INVOCATIONS_ROUTE), 405)
 
     def _too_large(self) -> str:
         self._need_server()
         size = self._manifest.serving.max_body_bytes + 1
-        return _expect(self._client.invoke(Body(b" " * size)), 413, f"{size:,} bytes: ")
+        return expect(self._client.invoke(Body(b" " * size)), 413, f"{size:,} bytes: ")
 
     def _stops(self) -> str:
         """Ask it to stop while a request is half sent: that request must still be answered."""
@@ -242,7 +258,7 @@ class _Play:
         ).encode()
         half = len(body.content) // 2
         begun = time.monotonic()
-        with socket.create_connection((servers.HOST, self._port), timeout=STOP_S) as connection:
+        with self._connection(timeout_s=STOP_S) as connection:
             connection.sendall(head + body.content[:half])
             time.sleep(0.2)
             self._site.ask_to_end(server)
@@ -252,9 +268,9 @@ class _Play:
             time.sleep(0.05)
         code = servers.exit_status(server)
         if status != "200":
-            raise _BrokenError(f"the request in flight got {status}")
+            raise BrokenError(f"the request in flight got {status}")
         if code != 0:
-            raise _BrokenError(
+            raise BrokenError(
                 f"after {STOP_S:g} s it still ran" if code is None else f"exit {code}"
             )
         return f"request in flight got 200, exit 0 after {time.monotonic() - begun:.1f} s"
@@ -266,32 +282,25 @@ class _Play:
             name for name in {*self._before, *after} if self._before.get(name) != after.get(name)
         )
         if changed:
-            raise _BrokenError(f"written or removed: {', '.join(changed[:5])}")
+            raise BrokenError(f"written or removed: {', '.join(changed[:5])}")
         return f"{len(after)} files unchanged"
+
+    def _connection(self, timeout_s: float) -> socket.socket:
+        try:
+            return socket.create_connection((servers.HOST, self._port), timeout=timeout_s)
+        except OSError as error:
+            raise BrokenError(f"takes no connection: {error.strerror or error}") from error
 
     def _a_sample(self) -> Body:
         self._need_server()
         if not self._samples:
-            raise _NotPlayedError("the bundle holds no sample: package it with --samples")
+            raise NotPlayedError("the bundle holds no sample: package it with --samples")
         return next(iter(self._samples.values()))
 
     def _need_server(self) -> Server:
         if self._server is None:
-            raise _NotPlayedError("the server did not start")
+            raise NotPlayedError("the server did not start")
         return self._server
-
-
-def _expect(answer: Answer, status: int, what: str = "") -> str:
-    if answer.status != status:
-        words = answer.content[:200].decode("utf-8", "replace").strip()
-        raise _BrokenError(f"{what}answered {answer.status}, not {status}: {words}")
-    return f"{what}answered {status}"
-
-
-def _within(taken_s: float, limit_s: float, what: str) -> str:
-    if taken_s > limit_s:
-        raise _BrokenError(f"{what}: {taken_s * 1000:.0f} ms, limit {limit_s * 1000:.0f} ms")
-    return f"{what}: {taken_s * 1000:.1f} ms"
 
 
 def _finish(connection: socket.socket, rest: bytes) -> str:

@@ -11,11 +11,16 @@ from deployer import processes
 from deployer.deployments import server as servers
 from deployer.deployments.state import Server
 from deployer.image.container import Rule
-from inference_code.contract import PORT_ENV, Manifest
+from inference_code.contract import MODELS_ROOT_ENV, MULTI_MODEL_ENV, PORT_ENV, Manifest
 
 
 class Site(Protocol):
-    """Starts the server of an unpacked bundle as the platform would, and ends it."""
+    """Starts the server of an unpacked bundle as the platform would, and ends it.
+
+    ``multi_model`` tells whether it can start one that serves many models.
+    """
+
+    multi_model: bool
 
     def rules(self, manifest: Manifest) -> Sequence[Rule]:
         """Return the rules that are about the site itself."""
@@ -26,6 +31,9 @@ class Site(Protocol):
     def start(self, model_dir: Path, port: int, *, log: Path, digest: str) -> Server:
         """Start it with the argument ``serve``, the port in its environment."""
 
+    def start_models(self, model_dir: Path, models: Path, port: int, *, log: Path) -> Server:
+        """Start the serving code of a bundle in multi-model mode, for models below ``models``."""
+
     def ask_to_end(self, server: Server) -> None:
         """Send it SIGTERM."""
 
@@ -35,6 +43,8 @@ class Site(Protocol):
 
 class Process:
     """The bundle's own serving code, run by this interpreter."""
+
+    multi_model = True
 
     def rules(self, manifest: Manifest) -> Sequence[Rule]:
         """Return none: there is no image."""
@@ -47,6 +57,11 @@ class Process:
     def start(self, model_dir: Path, port: int, *, log: Path, digest: str) -> Server:
         """Start the server with this machine's packages."""
         return servers.start(model_dir, port, log=log, digest=digest, env={PORT_ENV: str(port)})
+
+    def start_models(self, model_dir: Path, models: Path, port: int, *, log: Path) -> Server:
+        """Start the server with this machine's packages; no model is loaded yet."""
+        env = {PORT_ENV: str(port), MULTI_MODEL_ENV: "true", MODELS_ROOT_ENV: str(models)}
+        return servers.start(model_dir, port, log=log, digest="", env=env)
 
     def ask_to_end(self, server: Server) -> None:
         """Send it SIGTERM."""

@@ -14,7 +14,7 @@ from typing import Any
 from deployer import processes
 from deployer.deployments import server as servers
 from deployer.deployments.state import Server
-from deployer.errors import ConditionFailed, EnvironmentProblem
+from deployer.errors import ConditionFailed, EnvironmentProblem, InputError
 from deployer.image import names, tools
 from deployer.image.build import REQUIREMENTS_LABEL, requirements_sha256
 from inference_code.contract import PORT_ENV, Manifest
@@ -29,6 +29,8 @@ _INITS = ("tini", "dumb-init")
 
 class Container:
     """Containers of one image; nothing is asked of the tool before a method is called."""
+
+    multi_model = False
 
     def __init__(self, image: str, tool: tools.Tool) -> None:
         self._image, self._tool = names.check_reference("image", image), tool
@@ -72,6 +74,10 @@ class Container:
         except BaseException:  # an interruption leaves no container behind
             self._remove(self._name)
             raise
+
+    def start_models(self, model_dir: Path, models: Path, port: int, *, log: Path) -> Server:
+        """Refuse: the rules of multi-model serving are played on a bundle's process. Raises InputError."""
+        raise InputError("multi-model serving is not played on an image", hint="leave out --image")
 
     def ask_to_end(self, server: Server) -> None:
         """Send the container's first process SIGTERM, as the platform does. Raises EnvironmentProblem."""

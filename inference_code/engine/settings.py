@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 from inference_code.contract import (
     CONTENT_TYPES,
     MANIFEST_PATH,
+    MULTI_MODEL_ENV,
     SAMPLES_PATH,
     ContractError,
     Manifest,
@@ -56,15 +58,25 @@ class Settings:
         return self.model_dir / self.manifest.model if self.manifest else None
 
 
+def serves_many() -> bool:
+    """Return whether the environment asks for multi-model mode."""
+    return os.environ.get(MULTI_MODEL_ENV, "").lower() == "true"
+
+
 def read_settings(
-    model_dir: Path, overrides: Mapping[str, Any] | None = None, cache: CacheLimits | None = None
+    model_dir: Path,
+    overrides: Mapping[str, Any] | None = None,
+    cache: CacheLimits | None = None,
+    *,
+    required: bool = True,
 ) -> Settings:
     """Read ``model_dir``; ``overrides`` replace fields of ``manifest.serving``.
 
-    Raises StartupError when the folder, its manifest or an override is wrong.
+    Raises StartupError when the folder, its manifest or an override is wrong, or the folder is missing
+    though ``required``.
     """
     model_dir = model_dir.resolve()
-    if not model_dir.is_dir():
+    if required and not model_dir.is_dir():
         raise StartupError(
             f"model folder {str(model_dir)!r} does not exist; name it by --model-dir"
         )

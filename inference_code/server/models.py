@@ -15,7 +15,7 @@ from typing import Any
 from urllib.parse import unquote
 
 from inference_code.codecs import jsontext
-from inference_code.contract import JSON_TYPE
+from inference_code.contract import JSON_TYPE, MODELS_ROOT_ENV
 from inference_code.engine.engine import Engine
 from inference_code.engine.settings import Settings, read_settings
 from inference_code.errors import (
@@ -32,9 +32,7 @@ from inference_code.metrics import prometheus, prometheus_by
 from inference_code.server.app import Application
 from inference_code.server.exchange import Exchange
 
-MULTI_MODEL_ENV = "SAGEMAKER_MULTI_MODEL"
-#: Where SageMaker unpacks models; a load from elsewhere is refused.
-ROOT_ENV = "INFERENCE_MODELS_ROOT"
+#: Where SageMaker unpacks models, unless MODELS_ROOT_ENV names another folder; a load from elsewhere is refused.
 DEFAULT_ROOT = "/opt/ml/models"
 #: A model in memory takes about this many times its files, plus a Python process.
 _GROWTH = 2
@@ -48,7 +46,7 @@ class MultiModelApplication(Application):
 
     def __init__(self, engine: Engine, access_log: bool = False, client_limit: int = 0) -> None:
         super().__init__(engine, access_log, client_limit)
-        self._root = Path(os.environ.get(ROOT_ENV, DEFAULT_ROOT)).resolve()
+        self._root = Path(os.environ.get(MODELS_ROOT_ENV, DEFAULT_ROOT)).resolve()
         self._engines: dict[str, Engine] = {}
         self._urls: dict[str, str] = {}
         self._tasks: set[asyncio.Task[None]] = set()

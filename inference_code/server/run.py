@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import signal
 import socket
 import time
@@ -13,10 +12,10 @@ import uvloop
 
 from inference_code.engine.engine import Engine
 from inference_code.engine.log import log
-from inference_code.engine.settings import Settings
+from inference_code.engine.settings import Settings, serves_many
 from inference_code.errors import StartupError
 from inference_code.server.app import Application
-from inference_code.server.models import MULTI_MODEL_ENV, MultiModelApplication
+from inference_code.server.models import MultiModelApplication
 from inference_code.server.reporting import report
 
 #: For how long a draining server still takes connections, unless told: a load balancer must notice. At most a
@@ -84,7 +83,7 @@ async def _serve(
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, _once, stop, number)
     engine = Engine(settings)
-    many = os.environ.get(MULTI_MODEL_ENV, "").lower() == "true"
+    many = serves_many()
     app = (MultiModelApplication if many else Application)(engine, sight.access_log, client_limit)
     server = await loop.create_server(app.connection, sock=sock)
     host, port = sock.getsockname()[:2]

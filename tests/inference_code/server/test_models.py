@@ -58,3 +58,13 @@ def test_a_model_too_large_for_memory_is_507(server, tmp_path):
     with (tmp_path / "model" / "weights.bin").open("wb") as file:
         file.truncate(10**12)
     assert load(server).status == 507
+
+
+def test_starts_though_no_model_is_mounted(start, model_dir, monkeypatch):
+    folder = model_dir()
+    monkeypatch.setenv("SAGEMAKER_MULTI_MODEL", "true")
+    monkeypatch.setenv("INFERENCE_MODELS_ROOT", str(folder.parent))
+    server = start(folder.parent / "not-mounted").wait_until_ready()
+    server.url = str(folder)
+    assert load(server).status == 200
+    assert load(server, name="gone", url=str(folder.parent / "gone")).status == 400

@@ -36,8 +36,8 @@ def test_a_plain_bundle_keeps_every_rule(echo_bundle: Callable[..., Path]) -> No
     report = conformance.check(echo_bundle(), say=told.append)
     assert report.ok
     assert [(rule.rule, rule.outcome) for rule in report.rules if rule.outcome != "passed"] == []
-    assert len(report.rules) == 14
-    assert len(told) == 15
+    assert len(report.rules) == 20
+    assert len(told) == 21
     assert report.require() is report
 
 
