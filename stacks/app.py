@@ -10,8 +10,10 @@ Nothing is decided here: names, digests and numbers are those of the document. E
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import aws_cdk as cdk
 
@@ -20,6 +22,9 @@ from deployer.spec import resolved as documents
 from deployer.spec import serde
 from deployer.spec.resolved import Resolved
 from stacks.sagemaker import SageMakerStack
+
+REFERENCES = ("${Token[", "#{Token[", "{{resolve:")
+"""Words that the CDK or CloudFormation would put something else for; the SDK route sends them as they stand."""
 
 RESOLVED = "resolved.json"
 """The document's name beside deployment.toml."""
@@ -47,11 +52,35 @@ def find(deployment: str | None, resolved: str | None) -> Resolved:
 
 
 def build(app: cdk.App, resolved: Resolved) -> SageMakerStack:
-    """Add the stack of ``resolved`` to ``app``. Raises InputError for a target without one."""
+    """Add the stack of ``resolved`` to ``app``.
+
+    Raises InputError for a target without one and for a value with one of REFERENCES.
+    """
     target = resolved.spec.target
     if not target.kind.startswith("sagemaker-"):
         raise InputError(f"a {target.kind} target has no stack")
+    for path, text in _texts(resolved.to_json()):
+        for word in REFERENCES:
+            if word in text:
+                raise InputError(
+                    f"{path} holds {word!r}: CloudFormation would put something else for it",
+                    hint="a stack takes plain values; `deployer deploy` sends this one as it stands",
+                )
     return SageMakerStack(app, f"deployer-{resolved.spec.name}", resolved=resolved)
+
+
+def _texts(value: Any, path: str = "") -> Iterator[tuple[str, str]]:
+    """Yield every text of a document, keys included, with where it stands."""
+    if isinstance(value, Mapping):
+        for key, item in value.items():
+            inner = f"{path}.{key}" if path else str(key)
+            yield inner, str(key)
+            yield from _texts(item, inner)
+    elif isinstance(value, list | tuple):
+        for item in value:
+            yield from _texts(item, path)
+    elif isinstance(value, str):
+        yield path, value
 
 
 def main() -> int:

@@ -15,7 +15,7 @@ import pytest
 from deployer.errors import InputError
 from deployer.spec import serde
 from deployer.spec.deployment import DeploymentSpec
-from deployer.spec.resolved import Resolved
+from deployer.spec.resolved import Resolved, from_json
 from deployer.spec.target import Local
 from stacks import CDK_CLI
 from stacks.app import build, find
@@ -68,13 +68,21 @@ def test_two_sources_are_refused(project: Path) -> None:
 def test_a_target_without_a_stack_is_refused(examples: Mapping[str, Resolved]) -> None:
     document = examples["batch"].to_json()
     document["spec"]["target"] = {"kind": "local"}
-    from deployer.spec.resolved import from_json
-
     local = from_json(document)
     assert isinstance(local.spec, DeploymentSpec)
     assert isinstance(local.spec.target, Local)
     with pytest.raises(InputError, match="local target has no stack"):
         build(cdk.App(analytics_reporting=False), local)
+
+
+@pytest.mark.parametrize("value", ["${Token[AWS.Region.1]}", "{{resolve:ssm:/x}}", "#{Token[A.1]}"])
+def test_a_value_that_cloudformation_would_replace_is_refused_by_name(
+    value: str, examples: Mapping[str, Resolved]
+) -> None:
+    document = examples["realtime"].to_json()
+    document["spec"]["target"]["environment"] = {"SECRET": value}
+    with pytest.raises(InputError, match=r"spec\.target\.environment\.SECRET holds"):
+        build(cdk.App(analytics_reporting=False), from_json(document))
 
 
 def run(folder: Path, context: Mapping[str, str]) -> subprocess.CompletedProcess[str]:

@@ -116,11 +116,12 @@ def check_tags(tags: Mapping[str, str]) -> None:
     for key, value in tags.items():
         ours = key.lower().startswith(("aws:", "deployer:"))
         allowed = all(c.isalnum() or c in " _.:/=+-@" for c in key + value)
-        if ours or not allowed or not 1 <= len(key) <= 128 or len(value) > 256:
+        # CloudFormation refuses an alarm with an empty one.
+        if ours or not allowed or not 1 <= len(key) <= 128 or not 1 <= len(value) <= 256:
             raise SpecError(
                 f"tags.{key}",
                 "is no tag that AWS takes",
-                hint="letters, digits and _ . : / = + - @",
+                hint="1 to 256 letters, digits, spaces and _ . : / = + - @",
             )
 
 

@@ -1,0 +1,28 @@
+#!/bin/bash
+# At every start: wait until /ping answers 200, then answer the launch hook; give up after BOOT_TIMEOUT_S.
+set -uo pipefail
+ROOT=${DEPLOYER_ROOT:-/opt/deployer}
+LOG=${DEPLOYER_LOG:-/var/log/deployer-boot.log}
+. "$ROOT/settings"
+URL=${DEPLOYER_URL:-http://127.0.0.1:8080}
+exec > >(tee -a "$LOG") 2>&1
+
+serves() {
+  if [ -n "$QUEUE" ]; then
+    systemctl is-active --quiet deployer-model.service && [ $((SECONDS)) -ge 5 ]
+  else
+    [ "$(curl -s -m 5 -o /dev/null -w '%{http_code}' "$URL/ping")" = 200 ]
+  fi
+}
+
+while ! serves; do
+  if [ $((SECONDS)) -ge "$BOOT_TIMEOUT_S" ]; then
+    echo "FAILED: /ping did not answer 200 within $BOOT_TIMEOUT_S s; the container said last:"
+    docker logs --tail 50 deployer-model 2>&1 | sed 's/^/  /'
+    "$ROOT/report.sh" failed
+    exit 1
+  fi
+  sleep 1
+done
+echo "ready: /ping answers 200 after $((SECONDS)) s"
+"$ROOT/report.sh" ready
