@@ -1,4 +1,4 @@
-"""The verb of containers: image."""
+"""The verbs of what a deployment is made from: image, upload."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from deployer.api import uploads
 from deployer.cli.console import Console
 from deployer.cli.options import INPUT, verb
 from deployer.errors import InputError
@@ -79,6 +80,24 @@ def image_verb(
         say=console.say,
     )
     console.result(image.to_json(), image.tag)
+
+
+@verb(
+    "upload",
+    "deployer upload resolved.json",
+    "deployer upload resolved.json && cdk deploy -c resolved=resolved.json",
+    "deployer upload resolved.json --json",
+)
+@click.argument("resolved", type=INPUT)
+@click.pass_obj
+def upload_verb(console: Console, resolved: Path) -> None:
+    """Put a bundle into S3 for `cdk deploy`.
+
+    RESOLVED is what `deployer plan` wrote: it says which bundle and where. A bundle that lies there whole is not sent
+    again. `deployer deploy` does this by itself.
+    """
+    uri = uploads.upload(resolved, say=console.say)
+    console.result({"s3_uri": uri}, uri)
 
 
 def _only(action: str, foreign: Mapping[str, object]) -> None:

@@ -22,6 +22,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "package": ("models", "Seal model, handler and serving code into one bundle."),
     "check": ("models", "Play SageMaker's container rules against a bundle's server."),
     "image": ("images", "Build the image that serves a bundle, and push it to ECR."),
+    "upload": ("images", "Put a bundle into S3 for `cdk deploy`."),
     "serve": ("models", "Serve a bundle on this machine until Ctrl-C."),
     "profile": ("models", "Measure a bundle's service time by batch size."),
     "trace": ("experiments", "Make a traffic trace, or read one from logs."),

@@ -162,7 +162,7 @@ class Engine(Tool):
         return [self.path, "rm", "--force", name]
 
     def facts(self, image: str) -> ImageFacts:
-        done = self._ask("image", "inspect", image)  # a list; podman's answer to {{json .}} is one, too
+        done = self._ask("image", "inspect", image)  # a list, which podman's {{json .}} is, too
         return _facts(self.name, image, done, "Id", "Architecture")
 
     def push(

@@ -1,0 +1,44 @@
+"""What the CDK's template names and does not bring: the bundle in S3."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from deployer.api.sources import Say, silent
+from deployer.errors import InputError
+from deployer.spec import resolved as documents
+from deployer.spec.resolved import Resolved
+
+
+def upload(source: Resolved | Path, *, say: Say = silent) -> str:
+    """Put the bundle of a resolved document where the document says, and return its S3 address.
+
+    Makes the bucket when it is not there. A bundle that lies there whole is not sent again; one whose upload was cut
+    off is gone on with. Raises InputError when the credentials are of another account, or when the bundle is not
+    the one that was resolved.
+    """
+    from deployer.aws import session
+    from deployer.aws.storage import Storage
+    from deployer.deployments.sagemaker import observe
+    from deployer.deployments.sagemaker.actions import Actions
+    from deployer.deployments.sagemaker.waiting import Patience
+
+    document = documents.load(source) if isinstance(source, Path) else source
+    place, artifact = document.place, document.artifact
+    aws = session.connect((place.region, "the resolved document"))
+    if aws.identity[0] != place.account:
+        raise InputError(
+            f"resolved for account {place.account}; these credentials are of {aws.identity[0]}",
+            hint="use the other credentials, or plan again",
+        )
+    storage = Storage(aws, artifact.bucket)
+    if storage.exists() and observe.bundle_there(storage, document):
+        say(f"{artifact.s3_uri} is there already")
+        return artifact.s3_uri
+    actions = Actions(aws, document, Patience(), say)
+    if not storage.exists():
+        actions.bucket()
+        say(f"made bucket {artifact.bucket}")
+    actions.bundle()
+    say(f"uploaded {artifact.digest[:12]} to {artifact.s3_uri}")
+    return artifact.s3_uri
