@@ -15,7 +15,7 @@ from inference_code.engine.settings import CacheLimits, Settings, read_settings,
 from inference_code.errors import StartupError
 
 _SERVING = ("workers", "threads", "max_batch", "max_wait_ms", "queue_limit", "max_body_bytes",
-            "request_timeout_s", "drain_s", "exact")  # fmt: skip
+            "request_timeout_s", "drain_s", "exact", "objective_ms")  # fmt: skip
 
 #: SageMaker's toolkit reads these; each sets a field of the serving configuration.
 _VARIABLES = {
@@ -101,6 +101,12 @@ def _parser() -> argparse.ArgumentParser:
     serve.add_argument("--port", type=int, help=f"default: {PORT_ENV} or {DEFAULT_PORT}")
     serve.add_argument("--workers", type=int, metavar="N", help="processes with a model each")
     serve.add_argument("--max-wait-ms", type=float, metavar="MS", help="longest wait for a batch")
+    serve.add_argument(
+        "--objective-ms",
+        type=float,
+        metavar="MS",
+        help="keep batches small enough to answer in this",
+    )
     serve.add_argument("--queue-limit", type=int, metavar="N", help="requests that may wait")
     serve.add_argument(
         "--client-limit",

@@ -99,8 +99,9 @@ def test_kept_alive_posts_move_on_without_a_loss_and_only_with_the_drain(
     start, model_dir, drain_s, lossless
 ):
     """Clients that never repeat a POST look at /ping, as a load balancer does, before they connect."""
-    old = start(model_dir("moody"), "--drain-s", drain_s).wait_until_ready()
-    new = start(old_folder(model_dir), "--drain-s", "4").wait_until_ready()
+    folder = model_dir("moody")
+    old = start(folder, "--drain-s", drain_s).wait_until_ready()
+    new = start(folder, "--drain-s", "4").wait_until_ready()
     health = Health(old, new)
     failed: list[object] = []
     counts = [0] * CLIENTS
@@ -121,11 +122,6 @@ def test_kept_alive_posts_move_on_without_a_loss_and_only_with_the_drain(
         thread.join(10)
     assert min(counts) > 5
     assert bool(failed) != lossless, failed[:3]
-
-
-def old_folder(model_dir):
-    """The folder that ``model_dir`` made already: both servers serve the same model."""
-    return next(cell.cell_contents for cell in model_dir.__closure__) / "model"
 
 
 class Health:
