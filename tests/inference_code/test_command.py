@@ -69,7 +69,7 @@ def test_a_bad_handler_is_told_and_exit_2(command, model_dir):
     folder = model_dir("def predict_fn(d, m): return d")
     result = command("serve", "--model-dir", str(folder), "--host", "127.0.0.1", "--port", "0")
     assert result.returncode == 2
-    assert "error: inference has no model_fn: add" in result.stderr.splitlines()[-1]
+    assert "error: the handler has no model_fn: add" in result.stderr.splitlines()[-1]
 
 
 def test_a_manifest_with_an_unknown_key_names_it(command, model_dir):

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
+import resource
 import subprocess
 import sys
-import time
 
 import click
 import pytest
@@ -27,11 +27,15 @@ def process(*words: str, **options: object) -> subprocess.CompletedProcess[str]:
 
 
 def test_help_is_quick() -> None:
+    def cpu_s() -> float:  # which other work on the machine does not stretch, as it does the clock
+        used = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return used.ru_utime + used.ru_stime
+
     taken = []
     for _ in range(5):
-        begun = time.monotonic()
+        before = cpu_s()
         assert process("--help").returncode == 0
-        taken.append(time.monotonic() - begun)
+        taken.append(cpu_s() - before)
     assert min(taken) < 0.3
 
 
@@ -109,6 +113,7 @@ EXPECTED = {
     errors.Unreachable("m", hint="h"): 2,
     errors.UnknownPrice("m", hint="h"): 2,
     errors.NotSupported("m", hint="h"): 2,
+    errors.AwsRefusal("m", code="AccessDenied", hint="h"): 2,
     errors.ConditionFailed("m", hint="h"): 1,
     errors.PartialFailure("m", remaining=["this", "that"], hint="h"): 3,
     errors.Interrupted("m", hint="h"): 130,
