@@ -91,7 +91,8 @@ class TensorSpec:
 class ServingConfig:
     """How the server runs. Sizes in bytes, times in the unit of their name.
 
-    ``exact`` forbids batches in which an answer depends on the other requests.
+    ``exact`` forbids batches in which an answer depends on the other requests; ``objective_ms``, when it is
+    not 0, keeps batches as small and waits as short as it takes to answer within it.
     """
 
     workers: int = 1
@@ -103,6 +104,7 @@ class ServingConfig:
     request_timeout_s: float = 60.0
     drain_s: float = 20.0
     exact: bool = False
+    objective_ms: float = 0.0
 
     def __post_init__(self) -> None:
         for name in ("workers", "threads", "max_batch", "queue_limit", "max_body_bytes"):
@@ -110,7 +112,7 @@ class ServingConfig:
                 raise ContractError(
                     f"serving.{name} must be at least 1, not {getattr(self, name)!r}"
                 )
-        for name in ("max_wait_ms", "drain_s"):
+        for name in ("max_wait_ms", "drain_s", "objective_ms"):
             if not getattr(self, name) >= 0:
                 raise ContractError(f"serving.{name} must not be negative: {getattr(self, name)!r}")
         if not isinstance(self.exact, bool):
@@ -157,6 +159,8 @@ class Manifest:
             del data["engine"]  # bundles older than the key keep their digest
         if not self.serving.exact:
             del data["serving"]["exact"]  # likewise
+        if not self.serving.objective_ms:
+            del data["serving"]["objective_ms"]
         data["members"] = sorted(data["members"], key=lambda member: str(member["path"]))
         data["lineage"] = dict(self.lineage)
         return json.dumps(data, sort_keys=True, separators=(",", ":"), ensure_ascii=True)

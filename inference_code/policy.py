@@ -22,6 +22,30 @@ def batch_size(queued: int, oldest_wait_s: float, max_batch: int, max_wait_s: fl
     return 0
 
 
+def batch_cap(objective_s: float, alone_s: float, full_s: float, max_batch: int) -> int:
+    """Return the largest batch with which a request can be answered within the objective, at least 1.
+
+    It may wait for the batch before its own, so a batch may take half of the time. One request takes
+    ``alone_s``, ``max_batch`` take ``full_s``, those between in proportion. When even one alone takes longer
+    than the objective, nothing can keep it, and full batches lose the least.
+    """
+    half_s = 0.5 * objective_s
+    if full_s <= half_s or alone_s > objective_s or full_s <= alone_s:
+        return max_batch
+    if alone_s >= half_s:
+        return 1
+    return 1 + int((max_batch - 1) * (half_s - alone_s) / (full_s - alone_s))
+
+
+def useful_wait_s(max_wait_s: float, objective_s: float, gap_s: float) -> float:
+    """Return how long to wait for more requests: not at all when none is likely to come in that time.
+
+    ``gap_s`` is the recent mean time between arrivals. The other half of the objective is for the batch.
+    """
+    wait_s = min(max_wait_s, 0.5 * objective_s)
+    return wait_s if gap_s < wait_s else 0.0
+
+
 def predicted_wait_s(queued: int, busy: int, workers: int, max_batch: int, batch_s: float) -> float:
     """Return how long a request that arrives now will wait for a worker, in seconds.
 

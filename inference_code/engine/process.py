@@ -18,7 +18,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from inference_code.batcher import Batcher, Waiting
+from inference_code.batcher import Batcher, Objective, ServiceTimes, Waiting
 from inference_code.engine import frames
 from inference_code.engine.arena import ArenaView
 from inference_code.engine.served import Reply, ServedModel, error_reply
@@ -75,10 +75,12 @@ class Worker:
         self._decode_s = 0.0
         self._headers: dict[bytes, tuple[str, str, Mapping[str, str]]] = {}
         self._knows_length = model.overhead is not None
+        serving = model.settings.serving
+        self._times = ServiceTimes(model.alone_s, model.full_s, model.max_batch)
+        objective_s = serving.objective_ms / 1000.0
+        objective = Objective(objective_s, self._times) if objective_s else None
         self._queue: Batcher[tuple[frames.Request, Any]] = Batcher(
-            model.max_batch,
-            model.settings.serving.max_wait_ms / 1000.0,
-            model.overhead,
+            model.max_batch, serving.max_wait_ms / 1000.0, model.overhead, objective
         )
 
     def run(self) -> None:
@@ -124,12 +126,16 @@ class Worker:
 
     def _answer(self, batch: list[Waiting[tuple[frames.Request, Any]]]) -> None:
         start = time.monotonic()
-        late = [w for w in batch if w.item[0].deadline_s < start]
-        for waiting in late:
-            self._reply(waiting.item[0], error_reply(DeadlineExceeded("the deadline has passed")))
-        batch = [w for w in batch if w.item[0].deadline_s >= start] if late else batch
-        if not batch:
-            return
+        end = start + self._times.of(len(batch))
+        late = [w for w in batch if w.item[0].deadline_s < end]
+        if late:
+            for waiting in late:
+                error = DeadlineExceeded("the deadline passes before the answer would be ready")
+                self._reply(waiting.item[0], error_reply(error))
+            batch = [w for w in batch if w.item[0].deadline_s >= end]
+            if not batch:
+                self._times.doubt()
+                return
         requests = [waiting.item[0] for waiting in batch]
         self._page.begin([request.id for request in requests], start)
         outputs = self._model.predict([waiting.item[1] for waiting in batch])
@@ -142,6 +148,7 @@ class Worker:
         ]
         encoded = self._proof_s = time.monotonic()
         self._page.end(encoded)
+        self._times.learn(len(batch), encoded - start)
         report = frames.Report(
             len(batch),
             sum(waiting.length for waiting in batch),

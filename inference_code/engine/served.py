@@ -35,14 +35,15 @@ class ServedModel:
 
     ``steps`` tells how long each part of the start took, ``slowest_s`` the longest answer or full batch of
     the warm-up, in seconds; ``batch_effect`` how far samples in one batch moved one another's answers,
-    relative to the largest number (None when there were no two samples to batch).
+    relative to the largest number (None when there were no two samples to batch). ``alone_s`` and ``full_s`` are
+    what one request and a full batch of it took, 0 while not measured.
     """
 
     def __init__(self, settings: Settings) -> None:
         """Import and load the handler; raise HandlerInvalid with what to change."""
         self.settings = settings
         self.steps: dict[str, float] = {}
-        self.slowest_s = 0.0
+        self.slowest_s = self.alone_s = self.full_s = 0.0
         self.batch_effect: float | None = None
         self.handler: Handler[Any, Any] = self._timed("import", find_handler, settings.model_dir)
         context = Context(
@@ -173,6 +174,7 @@ class ServedModel:
     def _measure_batches(self, sample: Sample) -> None:
         item, size = self._item(sample), self.max_batch
         alone, full = self._fastest(item, 1), self._fastest(item, size)
+        self.alone_s, self.full_s = alone[0], full[0]
         # A neighbour on this core makes the wall's clock lie, further threads the processor's.
         if not any(batches_pay(*pair, size) for pair in zip(alone, full, strict=True)):
             self.max_batch = 1

@@ -1,7 +1,8 @@
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from inference_code.batcher import Batcher, Waiting
+from inference_code.batcher import Batcher, Objective, ServiceTimes, Waiting
 
 
 def filled(lengths, max_batch=4, overhead=10.0, **options):
@@ -62,3 +63,32 @@ def test_the_more_urgent_go_first_and_equals_keep_their_order():
     for number, urgency in enumerate([3, 3, 0, 7, 0]):
         batcher.add(Waiting(number, float(number), urgency=urgency))
     assert [taken(batcher) for _ in range(3)] == [[2, 4], [0, 1], [3]]
+
+
+def test_an_objective_keeps_batches_small_enough():
+    objective = Objective(0.1, ServiceTimes(alone_s=0.02, full_s=0.09, max_batch=8))
+    batcher = filled([1] * 9, max_batch=8, overhead=None, objective=objective)
+    assert len(taken(batcher)) == 4  # 20 + 3 x 10 ms is half of the objective
+
+
+def test_what_batches_take_is_learned_by_size():
+    times = ServiceTimes(alone_s=0.02, full_s=0.09, max_batch=8)
+    objective = Objective(0.1, times)
+    for _ in range(200):
+        times.learn(1, 0.01)
+        times.learn(8, 0.045)
+    assert objective.cap() == 8
+    assert times.of(4) == pytest.approx(0.025)
+    for _ in range(200):
+        times.learn(8, 0.2)
+    assert objective.cap() < 4
+
+
+def test_with_an_objective_a_lone_client_does_not_pay_the_wait():
+    objective = Objective(1.0, ServiceTimes(alone_s=0.01, full_s=0.04, max_batch=4))
+    batcher = filled([], overhead=None, max_wait_s=0.05, objective=objective)
+    for turn in range(40):
+        batcher.add(Waiting(turn, turn * 0.2))
+        batcher.take(turn * 0.2 + 0.05)
+    batcher.add(Waiting("last", 8.0))
+    assert taken(batcher, now=8.0) == ["last"]

@@ -29,6 +29,7 @@ class Judge:
         self._golden = list(golden)
         self._vectors = [_numbers(answer) for answer in golden]
         self.apart = self._least_distance()
+        self._dependent = limit is not None
         self.limit = min(1e-3, self.apart / 4) if limit is None else limit
         if self.apart < 2 * self.limit:
             raise SystemExit(
@@ -47,7 +48,14 @@ class Judge:
             return False
         distance = _distance(found, self._vectors[index])
         self.worst = max(self.worst, min(distance, 9.0))
-        return distance <= self.limit
+        return distance <= self.limit or self._nearest(index, found, distance)
+
+    def _nearest(self, index: int, found: np.ndarray, distance: float) -> bool:
+        """Return whether, within a limit that was asked for, no other body's answer is half as near."""
+        if not self._dependent or distance > 2 * self.limit:
+            return False
+        others = (_distance(found, other) for at, other in enumerate(self._vectors) if at != index)
+        return all(distance < 0.5 * other for other in others)
 
     def _least_distance(self) -> float:
         found = 9.0

@@ -394,3 +394,37 @@ def test_what_could_not_be_answered_in_time_is_shed_not_queued(moody):
     assert statuses[3:] == [503] * 9
     assert all(b"too slow" in answer for answer in answers[3:])
     assert all(int(re.search(rb"retry-after: (\d+)", a)[1]) >= 1 for a in answers[3:])
+
+
+def test_an_objective_limits_the_batches_of_a_slow_model(start, model_dir):
+    """Three take 44 ms: within 100 ms there is time for the batch before, and for one's own."""
+    slow = """
+        import time
+        from inference_code.handler import Handler
+
+        class Slow(Handler):
+            def load(self, context):
+                pass
+
+            def predict(self, items):
+                time.sleep(0.02 + 0.008 * len(items))
+                return [{"batch": len(items)} for _ in items]
+    """
+    server = start(model_dir(slow, {"a.json": b"{}"}), "--objective-ms", "100").wait_until_ready()
+    with ThreadPoolExecutor(12) as pool:
+        found = list(pool.map(lambda _: server.ask("POST", "/invocations", b"{}"), range(24)))
+    sizes = [answer.json()["batch"] for answer in found]
+    assert 1 < max(sizes) <= 3
+
+
+def test_what_cannot_be_ready_by_its_deadline_is_not_computed(start, model_dir):
+    server = start(model_dir("moody"), "--max-batch", "1").wait_until_ready()
+    for _ in range(12):
+        assert server.ask("POST", "/invocations", b'{"s": 0.1}').status == 200
+    batches = server.metric("inference_batch_size_count")
+    late = server.ask("POST", "/invocations", b'{"s": 0.1}', X_Deadline_Ms="50")
+    assert late.status == 504
+    assert server.metric("inference_batch_size_count") == batches
+    # What it has learned does not stay true for ever: requests that are quick again get through.
+    quick = [server.ask("POST", "/invocations", b"{}", X_Deadline_Ms="50") for _ in range(5)]
+    assert quick[-1].status == 200
