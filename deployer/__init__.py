@@ -20,6 +20,7 @@ if TYPE_CHECKING:
         deploy,
         destroy,
         endpoint,
+        expired,
         export,
         invoke,
         loadtest,
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
         prices,
         profile,
         read_trace,
+        reap,
+        rollback,
         sagemaker_twin,
         save_trace,
         serve,
@@ -38,6 +41,7 @@ if TYPE_CHECKING:
         serving,
         simulate,
         status,
+        transform,
     )
     from deployer.clients.base import Body
     from deployer.conformance import check
@@ -72,6 +76,7 @@ _HOMES = {
     "Ec2Fleet": ("deployer.spec.target", "Ec2Fleet"),
     "endpoint": ("deployer.api", "endpoint"),
     "export": ("deployer.api", "export"),
+    "expired": ("deployer.api", "expired"),
     "Fixed": ("deployer.spec.scaling", "Fixed"),
     "format_report": ("deployer.report.terminal", "terminal_table"),
     "invoke": ("deployer.api", "invoke"),
@@ -89,6 +94,8 @@ _HOMES = {
     "QueueBacklog": ("deployer.spec.scaling", "QueueBacklog"),
     "push_image": ("deployer.image.push", "push"),
     "read_trace": ("deployer.api", "read_trace"),
+    "reap": ("deployer.api", "reap"),
+    "rollback": ("deployer.api", "rollback"),
     "Rolling": ("deployer.spec.rollout", "Rolling"),
     "SageMakerAsync": ("deployer.spec.target", "SageMakerAsync"),
     "SageMakerBatch": ("deployer.spec.target", "SageMakerBatch"),
@@ -105,6 +112,7 @@ _HOMES = {
     "status": ("deployer.api", "status"),
     "Step": ("deployer.spec.scaling", "Step"),
     "TargetTracking": ("deployer.spec.scaling", "TargetTracking"),
+    "transform": ("deployer.api", "transform"),
 }
 
 __all__ = [
@@ -133,6 +141,7 @@ __all__ = [
     "deploy",
     "destroy",
     "endpoint",
+    "expired",
     "export",
     "format_report",
     "invoke",
@@ -147,6 +156,8 @@ __all__ = [
     "profile",
     "push_image",
     "read_trace",
+    "reap",
+    "rollback",
     "sagemaker_twin",
     "save_trace",
     "serve",
@@ -154,6 +165,7 @@ __all__ = [
     "serving",
     "simulate",
     "status",
+    "transform",
 ]
 
 

@@ -198,7 +198,7 @@ SPECS = [
 DEPLOYMENTS = [
     Case("target that is not there yet", "plan spec.json", "'ec2-fleet' is not there yet",
          spec(target={"kind": "ec2-fleet", "instance_type": "c5.large"})),
-    Case("deploying such a target", "deploy spec.toml", "'sagemaker-realtime' is not there yet",
+    Case("deploying to AWS without credentials", "deploy spec.toml", "Unable to locate credentials",
          (("spec.toml", 'name = "a"\nbundle = "b"\n[target]\nkind = "sagemaker-realtime"\n'
            'instance_type = "ml.c5.large"\n'),)),
     Case("bundle of a plan is missing", "plan spec.json", "gone.tar.gz", spec(bundle="gone.tar.gz")),

@@ -28,6 +28,7 @@ from deployer.api.experiments import (
     simulate,
 )
 from deployer.api.models import export, optimize, package, profile
+from deployer.api.sagemaker import expired, reap, rollback, transform
 from deployer.api.twins import sagemaker_twin, serve_as_sagemaker
 
 __all__ = [
@@ -35,6 +36,7 @@ __all__ = [
     "deploy",
     "destroy",
     "endpoint",
+    "expired",
     "export",
     "init",
     "invoke",
@@ -47,6 +49,8 @@ __all__ = [
     "prices",
     "profile",
     "read_trace",
+    "reap",
+    "rollback",
     "sagemaker_twin",
     "save_trace",
     "serve",
@@ -55,4 +59,5 @@ __all__ = [
     "simulate",
     "status",
     "to_toml",
+    "transform",
 ]

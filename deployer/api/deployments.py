@@ -7,15 +7,22 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from deployer.api import sagemaker
 from deployer.api.sources import Say, silent, spec_of
+from deployer.errors import InputError
 from deployer.spec import serde
 from deployer.spec.deployment import DeploymentSpec
+from deployer.spec.resolved import Resolved
 
 if TYPE_CHECKING:
     from deployer.clients.base import Answer, Body
     from deployer.deployments.local import DeploymentStatus
     from deployer.deployments.plan import DeployPlan
+    from deployer.deployments.sagemaker.plan import SageMakerPlan
+    from deployer.deployments.sagemaker.record import SageMakerDeployment
+    from deployer.deployments.sagemaker.verbs import SageMakerStatus
     from deployer.deployments.state import Deployment, ServerLog
+    from deployer.profiles import Profile
 
 
 @contextmanager
@@ -46,48 +53,109 @@ def serve(
     local.serve(bundle, host=host, port=port, workers=workers, threads=threads, say=say)
 
 
-def plan(spec: DeploymentSpec | Path) -> DeployPlan:
-    """Work out what deploying would change; touches nothing."""
+def plan(
+    spec: DeploymentSpec | Path,
+    *,
+    profile: Profile | Path | None = None,
+    ttl_s: float | None = None,
+    say: Say = silent,
+) -> DeployPlan | SageMakerPlan:
+    """Work out what deploying would change; touches nothing.
+
+    For SageMaker: ``profile`` derives the scaling target from the objective, ``ttl_s`` marks everything as
+    what ``reap`` may remove after so many seconds, and ``plan.resolved`` is the document that both routes take.
+    """
     from deployer.deployments import planner
 
-    return planner.plan(spec_of(spec))
+    wanted = spec_of(spec)
+    if sagemaker.is_sagemaker(wanted):
+        return sagemaker.plan(wanted, profile=profile, ttl_s=ttl_s, say=say)
+    _only_sagemaker(wanted.target.kind, profile, ttl_s)
+    return planner.plan(wanted)
 
 
-def deploy(source: DeploymentSpec | Path, *, say: Say = silent) -> Deployment:
-    """Make what runs equal to the specification (deployment.toml) or run a saved plan (plan.json)."""
+def deploy(
+    source: DeploymentSpec | Path | Resolved,
+    *,
+    profile: Profile | Path | None = None,
+    ttl_s: float | None = None,
+    say: Say = silent,
+) -> Deployment | SageMakerDeployment:
+    """Make what runs equal to the specification (deployment.toml), or run a saved plan word for word.
+
+    A saved plan is plan.json, or resolved.json for SageMaker. ``profile`` and ``ttl_s`` as in ``plan``. Running
+    it twice changes nothing. Raises ConditionFailed when a new version was rolled back.
+    """
     from deployer.deployments import local, planner
 
-    if isinstance(source, Path) and source.name.endswith(".json"):
+    saved = isinstance(source, Path) and source.name.endswith(".json")
+    found = sagemaker.resolved_in(source) if saved and isinstance(source, Path) else None
+    if found is not None or isinstance(source, Resolved):
+        return sagemaker.deploy(found or source, profile=profile, ttl_s=ttl_s, say=say)
+    if saved and isinstance(source, Path):
+        _only_sagemaker("local", profile, ttl_s)
         return local.apply(planner.load(source), say=say)
-    return local.apply(plan(source), say=say)
+    wanted = spec_of(source)
+    if sagemaker.is_sagemaker(wanted):
+        return sagemaker.deploy(wanted, profile=profile, ttl_s=ttl_s, say=say)
+    _only_sagemaker(wanted.target.kind, profile, ttl_s)
+    return local.apply(planner.plan(wanted), say=say)
 
 
-def status(name: str) -> DeploymentStatus:
-    """Ask the servers of a deployment how they are."""
+def status(name: str, *, region: str = "") -> DeploymentStatus | SageMakerStatus:
+    """Ask the servers of a deployment, or AWS, how it is. ``region`` looks in AWS, wherever it was deployed."""
     from deployer.deployments import local
 
-    return local.status(name)
+    aws = sagemaker.home(name, region)
+    return local.status(name) if aws is None else sagemaker.status(aws, name)
 
 
-def invoke(name: str, body: Body, *, accept: str | None = None, timeout_s: float = 60.0) -> Answer:
-    """Send one request to a deployment."""
+def invoke(
+    name: str,
+    body: Body,
+    *,
+    accept: str | None = None,
+    timeout_s: float | None = None,
+    region: str = "",
+    say: Say = silent,
+) -> Answer:
+    """Send one request to a deployment, in the way of its mode, and return its answer.
+
+    An asynchronous endpoint is waited for in S3; on a batch deployment one job runs over the body.
+    ``timeout_s``: 60, asynchronous 3,600, batch a day.
+    """
     from deployer.deployments import local
 
-    return local.invoke(name, body, accept=accept, timeout_s=timeout_s)
+    aws = sagemaker.home(name, region)
+    if aws is None:
+        return local.invoke(name, body, accept=accept, timeout_s=timeout_s or 60.0)
+    return sagemaker.invoke(aws, name, body, accept=accept, timeout_s=timeout_s, say=say)
 
 
-def destroy(name: str, *, say: Say = silent) -> tuple[str, ...]:
-    """Stop and remove everything of a deployment, verify it, and return what was removed."""
+def destroy(name: str, *, region: str = "", say: Say = silent) -> tuple[str, ...]:
+    """Stop and remove everything of a deployment, verify it, and return what was removed.
+
+    In AWS the tags tell what is ours: another machine can do it, with ``region``.
+    """
     from deployer.deployments import local
 
-    return local.destroy(name, say=say)
+    aws = sagemaker.home(name, region)
+    if aws is None:
+        return local.destroy(name, say=say)
+    return sagemaker.destroy(aws, name, say=say)
 
 
-def logs(name: str, *, lines: int = 100) -> tuple[ServerLog, ...]:
+def logs(name: str, *, lines: int = 100, region: str = "") -> tuple[ServerLog, ...]:
     """Return the last lines of each server's log."""
     from deployer.deployments import local
 
-    return local.logs(name, lines=lines)
+    aws = sagemaker.home(name, region)
+    return local.logs(name, lines=lines) if aws is None else sagemaker.logs(aws, name, lines)
+
+
+def _only_sagemaker(kind: str, profile: object, ttl_s: float | None) -> None:
+    if profile is not None or ttl_s is not None:
+        raise InputError(f"a profile and a time to live have no meaning for a {kind} target")
 
 
 def init(*, name: str = "my-model", bundle: str = "dist/my-model.tar.gz") -> str:

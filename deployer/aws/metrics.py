@@ -114,18 +114,23 @@ class Logs:
             )
             return any(row["logGroupName"] == group for p in pages for row in p["logGroups"])
 
-    def streams(self, group: str, *, most: int = 3) -> tuple[str, ...]:
-        """Return the names of the streams that spoke last; none when there is no group."""
+    def streams(self, group: str, *, most: int = 3, prefix: str = "") -> tuple[str, ...]:
+        """Return the names of the streams that spoke last; none when there is no group.
+
+        With ``prefix``, of those whose name starts with it.
+        """
+        order: dict[str, Any] = {"orderBy": "LastEventTime", "descending": True, "limit": most}
+        if prefix:  # AWS sorts by name then
+            order = {"logStreamNamePrefix": prefix}
         with translated(f"describing log group {group}"):
             try:
-                answer = self._client.describe_log_streams(
-                    logGroupName=group, orderBy="LastEventTime", descending=True, limit=most
-                )
+                answer = self._client.describe_log_streams(logGroupName=group, **order)
             except ClientError as error:
                 if code_of(error) == "ResourceNotFoundException":
                     return ()
                 raise
-        return tuple(str(row["logStreamName"]) for row in answer["logStreams"])
+        rows = sorted(answer["logStreams"], key=lambda row: -row.get("lastEventTimestamp", 0))
+        return tuple(str(row["logStreamName"]) for row in rows[:most])
 
     def tail(self, group: str, stream: str, lines: int) -> tuple[str, ...]:
         """Return the last lines of a stream, oldest first."""

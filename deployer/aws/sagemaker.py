@@ -9,7 +9,7 @@ Requests are the API's own documents. Creating what exists is told apart from cr
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from deployer.aws.session import Aws, ClientError, code_of, says, translated
@@ -131,6 +131,11 @@ class SageMaker:
         with translated(f"tagging {arn}"):
             self._client.add_tags(ResourceArn=arn, Tags=rows)
 
+    def unset_tags(self, arn: str, keys: Sequence[str]) -> None:
+        """Remove tags; keys that are not there do not matter."""
+        with translated(f"removing tags of {arn}"):
+            self._client.delete_tags(ResourceArn=arn, TagKeys=list(keys))
+
     def instance_types(self, operation: str = "CreateEndpointConfig") -> tuple[str, ...]:
         """Return the instance types that the installed service model lists for an operation's fleet."""
         shapes = {
@@ -175,7 +180,8 @@ class SageMaker:
         self, operation: str, rows: str, word: str, prefix: str
     ) -> Iterator[tuple[str, str]]:
         with translated(f"{operation.replace('_', ' ')}"):
-            for page in self._client.get_paginator(operation).paginate(NameContains=prefix):
+            some = {"NameContains": prefix} if prefix else {}  # AWS takes no empty one
+            for page in self._client.get_paginator(operation).paginate(**some):
                 for row in page.get(rows, ()):
                     if str(row[f"{word}Name"]).startswith(prefix):
                         yield str(row[f"{word}Name"]), str(row[f"{word}Arn"])

@@ -59,8 +59,20 @@ class Aws:
 
     @property
     def profile(self) -> str:
-        """The name of the profile that the credentials are read from; empty when none is named."""
-        return os.environ.get("AWS_PROFILE", "")
+        """The name of the profile; empty when none is named. Raises EnvironmentProblem when two are."""
+        return resolve_profile(os.environ)[0]
+
+    @property
+    def whereabouts(self) -> str:
+        """Account, region, profile and credentials, each with its source, in one line. Asks AWS once."""
+        name, source = resolve_profile(os.environ)
+        profile = f"profile {name} (from {source})" if name else "no profile named"
+        with translated("reading the AWS credentials"):
+            method = getattr(self._session.get_credentials(), "method", "unknown")
+        return (
+            f"account {self.identity[0]} (from the credentials: {method}), "
+            f"region {self.region} (from {self.region_source}), {profile}"
+        )
 
     def client(self, service: str) -> Any:
         """Return the one client of a service."""
@@ -125,6 +137,22 @@ def resolve_region(
                 hint=f"unset {name}, or make them agree: the CDK and boto3 read different ones",
             )
     return first, source
+
+
+def resolve_profile(environ: Mapping[str, str]) -> tuple[str, str]:
+    """Return the profile that is named and by which variable; both empty when none is.
+
+    Raises EnvironmentProblem when two are named: boto3 takes AWS_DEFAULT_PROFILE first, the CDK the other.
+    """
+    names = ("AWS_PROFILE", "AWS_DEFAULT_PROFILE")
+    found = [(environ[name], name) for name in names if environ.get(name)]
+    if len({profile for profile, _ in found}) > 1:
+        raise EnvironmentProblem(
+            f"two profiles are named: {found[0][0]} (AWS_PROFILE) and {found[1][0]} "
+            "(AWS_DEFAULT_PROFILE)",
+            hint="unset AWS_DEFAULT_PROFILE: the CDK and boto3 read different ones",
+        )
+    return found[0] if found else ("", "")
 
 
 def client(

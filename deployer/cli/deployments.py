@@ -1,14 +1,18 @@
-"""The verbs of what runs: init, plan, deploy, status, invoke, logs, destroy."""
+"""The verbs of what runs: init, plan, deploy, status, invoke, rollback, logs, destroy, reap."""
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any, TypeVar
 
 import click
 
 from deployer import api
-from deployer.cli import text
+from deployer.api import sagemaker
+from deployer.cli import cloud, text
 from deployer.cli.console import Console
 from deployer.cli.options import (
     DURATION,
@@ -21,7 +25,20 @@ from deployer.cli.options import (
 )
 from deployer.cli.output import check_file, write
 from deployer.clients.base import Body
-from deployer.errors import ConditionFailed, DeployerError
+from deployer.deployments.local import DeploymentStatus
+from deployer.deployments.plan import DeployPlan
+from deployer.deployments.state import Deployment
+from deployer.errors import ConditionFailed, DeployerError, InputError
+
+_F = TypeVar("_F", bound=Callable[..., Any])
+_PROFILE = click.option(
+    "--profile",
+    type=INPUT,
+    help="SageMaker: profile.json; derives the scaling target, prices serverless requests.",
+)
+_TTL = click.option(
+    "--ttl", "ttl_s", type=DURATION, help="SageMaker: `deployer reap` may remove it after this."
+)
 
 
 @verb(
@@ -47,25 +64,55 @@ def init_verb(console: Console, name: str, bundle: str, force: bool, output: Pat
     console.result({"path": str(output)}, str(output))
 
 
+def region_option(command: _F) -> _F:
+    """Add --region: where in AWS to look, for what was deployed from another machine."""
+    return click.option("--region", default="", help="Look in AWS, in this region.")(command)
+
+
 @verb(
     "plan",
     "deployer plan deployment.toml",
     "deployer plan deployment.toml -o plan.json    # `deployer deploy plan.json` runs just this",
     "deployer plan deployment.toml --check    # exit 1 when something would change",
+    "deployer plan deployment.toml --profile profile.json --resolved resolved.json",
 )
 @click.argument("spec", type=INPUT)
 @click.option("--check", is_flag=True, help="Exit 1 when there are changes.")
 @output_option("plan.json.", required=False)
+@click.option("--resolved", type=OUTPUT,
+              help="SageMaker: what both routes take; default beside SPEC.")  # fmt: skip
+@_PROFILE
+@_TTL
 @click.pass_obj
-def plan_verb(console: Console, spec: Path, check: bool, output: Path | None) -> None:
+def plan_verb(
+    console: Console,
+    spec: Path,
+    check: bool,
+    output: Path | None,
+    resolved: Path | None,
+    profile: Path | None,
+    ttl_s: float | None,
+) -> None:
     """Show what deploying would change; change nothing.
 
-    A saved plan is run word for word, or refused when what exists has changed since.
+    For SageMaker it asks AWS what is there, checks what would fail later, prices it, and writes resolved.json,
+    which `deploy` and the CDK take word for word. A saved plan is run word for word, or refused when what exists
+    has changed since.
     """
     check_file(output, inputs=[spec])
-    plan = api.plan(spec)
+    check_file(resolved, inputs=[spec])
+    plan = api.plan(spec, profile=profile, ttl_s=ttl_s, say=console.say)
+    if isinstance(plan, DeployPlan):
+        if resolved is not None:
+            raise InputError("--resolved is for SageMaker targets")
+        words = text.plan(plan, output or spec)
+    else:
+        document = resolved or spec.with_name("resolved.json")
+        write(document, text.json_text(plan.resolved.to_json()))
+        console.say(f"wrote {document}")
+        words = cloud.plan(plan, f"deployer deploy {document}", console.ascii_only)
     write(output, text.json_text(plan.to_json()))
-    console.result(plan.to_json(), text.plan(plan, output or spec))
+    console.result(plan.to_json(), words)
     if check and plan.changes:
         raise ConditionFailed(
             f"{plan.spec.name} does not run as specified", hint=f"`deployer deploy {spec}`"
@@ -76,18 +123,26 @@ def plan_verb(console: Console, spec: Path, check: bool, output: Path | None) ->
     "deploy",
     "deployer deploy deployment.toml",
     "deployer deploy plan.json    # just what the plan says, or nothing",
+    "deployer deploy deployment.toml --ttl 8h    # `deployer reap` may remove it then",
     "deployer deploy deployment.toml --json",
 )
 @click.argument("source", type=INPUT)
+@_PROFILE
+@_TTL
 @click.pass_obj
-def deploy_verb(console: Console, source: Path) -> None:
+def deploy_verb(console: Console, source: Path, profile: Path | None, ttl_s: float | None) -> None:
     """Make what runs equal to the specification.
 
-    Running it twice changes nothing. A new version first has to start on a spare port, so that one that
-    cannot never stops the old one.
+    Running it twice changes nothing; after an interruption it goes on. Here a new version first has to start on
+    a spare port; on SageMaker exit 1 says that it was rolled back.
     """
-    deployment = api.deploy(source, say=console.say)
-    console.result(deployment.to_json(), text.deployment(deployment))
+    deployment = api.deploy(source, profile=profile, ttl_s=ttl_s, say=console.say)
+    if isinstance(deployment, Deployment):
+        console.result(deployment.to_json(), text.deployment(deployment))
+        return
+    for warning in deployment.warnings:
+        console.warn(warning)
+    console.result(deployment.to_json(), cloud.deployment(deployment))
 
 
 @verb(
@@ -95,20 +150,27 @@ def deploy_verb(console: Console, source: Path) -> None:
     "deployer status digits",
     "deployer status digits --json",
     "deployer status digits || echo degraded",
+    "deployer status digits --region us-east-1    # deployed from another machine",
 )
 @click.argument("name", shell_complete=deployment_names)
+@region_option
 @click.pass_obj
-def status_verb(console: Console, name: str) -> None:
+def status_verb(console: Console, name: str, region: str) -> None:
     """Ask the servers of a deployment how they are.
 
-    Exit 1 when fewer servers answer than were deployed.
+    Exit 1 when fewer servers answer than were deployed; on SageMaker when an endpoint is not in service, lacks
+    instances, or an alarm fires.
     """
-    status = api.status(name)
-    console.result(text.status_document(status), text.status(status, console.ascii_only))
+    status = api.status(name, region=region)
+    if isinstance(status, DeploymentStatus):
+        console.result(text.status_document(status), text.status(status, console.ascii_only))
+        words = f"{status.serving} of {status.deployment.instances} servers of {name} answer"
+    else:
+        console.result(cloud.status_document(status), cloud.status(status, console.ascii_only))
+        words = f"{name} is {status.status}, or lacks instances, or an alarm fires"
     if not status.healthy:
         raise ConditionFailed(
-            f"{status.serving} of {status.deployment.instances} servers of {name} answer",
-            hint=f"`deployer logs {name}` tells why; deploying again starts what is missing",
+            words, hint=f"`deployer logs {name}` tells why; deploying again starts what is missing"
         )
 
 
@@ -117,20 +179,57 @@ def status_verb(console: Console, name: str) -> None:
     "deployer invoke digits --data sample.json",
     "deployer invoke digits --data image.npy --accept application/json",
     "deployer invoke digits --data sample.json --json | jq .content",
+    "deployer invoke archive --input s3://bucket/pages/ --output s3://bucket/labels    # a batch job",
 )
 @click.argument("name", shell_complete=deployment_names)
-@click.option("--data", type=INPUT, required=True, help="Request body: .json, .csv or .npy.")
+@click.option("--data", type=INPUT, help="Request body: .json, .csv or .npy.")
 @click.option("--accept", help="Content type wanted for the answer.")
-@click.option("--timeout", "timeout_s", type=DURATION, default="60s", show_default=True)
+@click.option("--timeout", "timeout_s", type=DURATION, help="60s; asynchronous 1h, batch 24h.")
+@click.option("--input", "source", help="Batch: objects in S3; default target.input_s3_uri.")
+@click.option("--output", "sink", help="Batch: where answers go; default target.output_s3_uri.")
+@click.option(
+    "--resolved", type=INPUT, help="Batch: what was deployed; default this machine's copy."
+)
+@region_option
 @click.pass_obj
 def invoke_verb(
-    console: Console, name: str, data: Path, accept: str | None, timeout_s: float
+    console: Console,
+    name: str,
+    data: Path | None,
+    accept: str | None,
+    timeout_s: float | None,
+    source: str | None,
+    sink: str | None,
+    resolved: Path | None,
+    region: str,
 ) -> None:
     """Send one request to a deployment.
 
-    Its servers are asked in turn. The answer goes to stdout as it came; exit 2 when it is not 200.
+    Servers of this machine are asked in turn; an asynchronous endpoint is waited for in S3; batch runs a job.
+    The answer goes to stdout as it came; exit 2 when it is not 200.
     """
-    answer = api.invoke(name, Body.from_file(data), accept=accept, timeout_s=timeout_s)
+    if data is None:
+        job = api.transform(
+            name,
+            input_s3_uri=source or "",
+            output_s3_uri=sink or "",
+            resolved=resolved,
+            timeout_s=timeout_s or 86400.0,
+            region=region,
+            say=console.say,
+        )
+        console.result(asdict(job), cloud.batch(job))
+        return
+    if source or sink or resolved:
+        raise InputError("--data goes without --input, --output and --resolved")
+    answer = api.invoke(
+        name,
+        Body.from_file(data),
+        accept=accept,
+        timeout_s=timeout_s,
+        region=region,
+        say=console.say,
+    )
     if answer.status != 200:
         words = answer.content[:500].decode("utf-8", "replace").strip()
         raise DeployerError(f"{name} answered {answer.status}: {words}")
@@ -142,6 +241,24 @@ def invoke_verb(
 
 
 @verb(
+    "rollback",
+    "deployer rollback digits",
+    "deployer rollback digits --region us-east-1",
+    "deployer rollback digits --json",
+)
+@click.argument("name", shell_complete=deployment_names)
+@region_option
+@click.pass_obj
+def rollback_verb(console: Console, name: str, region: str) -> None:
+    """Return an endpoint to the version before.
+
+    All at once, and verified: exit 1 when the endpoint does not run it afterwards. A second rollback returns.
+    """
+    change = api.rollback(name, region=region, say=console.say)
+    console.result(asdict(change), cloud.rolled_back(change))
+
+
+@verb(
     "logs",
     "deployer logs digits",
     "deployer logs digits --lines 20",
@@ -149,10 +266,11 @@ def invoke_verb(
 )
 @click.argument("name", shell_complete=deployment_names)
 @click.option("--lines", type=click.IntRange(1, 100_000), default=100, show_default=True)
+@region_option
 @click.pass_obj
-def logs_verb(console: Console, name: str, lines: int) -> None:
+def logs_verb(console: Console, name: str, lines: int, region: str) -> None:
     """Show the last lines of each server's log."""
-    found = api.logs(name, lines=lines)
+    found = api.logs(name, lines=lines, region=region)
     console.result(text.logs_document(found), text.logs(found))
 
 
@@ -160,22 +278,64 @@ def logs_verb(console: Console, name: str, lines: int) -> None:
     "destroy",
     "deployer destroy digits",
     "deployer destroy digits --yes    # in scripts",
+    "deployer destroy digits --yes --region us-east-1    # deployed from another machine",
     "deployer destroy digits --yes --json",
 )
 @click.argument("name", shell_complete=deployment_names)
 @click.option("--yes", is_flag=True, help="Do not ask.")
+@region_option
 @click.pass_obj
-def destroy_verb(console: Console, name: str, yes: bool) -> None:
+def destroy_verb(console: Console, name: str, yes: bool, region: str) -> None:
     """Stop and remove everything of a deployment.
 
     Lists what it will remove and asks, where somebody can answer. Verifies that nothing is left; exit 3
     with a list when something is.
     """
-    status = api.status(name)
-    console.say(text.status(status, console.ascii_only))
-    if not yes:
-        if not sys.stdin.isatty():
-            raise DeployerError(f"destroying {name} needs a yes", hint="add --yes in scripts")
-        click.confirm(f"Stop these servers and remove {name}?", abort=True, err=True)
-    removed = api.destroy(name, say=console.say)
+    aws = sagemaker.home(name, region)
+    if aws is None:
+        status = api.status(name)
+        if isinstance(status, DeploymentStatus):
+            console.say(text.status(status, console.ascii_only))
+        question = f"Stop these servers and remove {name}?"
+    else:
+        there = sagemaker.remaining(aws, name)
+        for item in there:
+            console.say(f"  {item}")
+        console.say(aws.whereabouts)
+        question = f"Remove these {len(there)} things of {name}?"
+    _ask(question, f"destroying {name}", yes)
+    removed = api.destroy(name, region=region, say=console.say)
     console.result({"name": name, "removed": list(removed)}, text.removed(name, removed))
+
+
+@verb(
+    "reap",
+    "deployer reap --dry-run",
+    "deployer reap --yes --region us-east-1    # every hour, in CI",
+    "deployer reap --yes --json",
+)
+@click.option("--dry-run", is_flag=True, help="Only list what has expired.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--region", default="", help="Default from AWS_REGION or the profile.")
+@click.pass_obj
+def reap_verb(console: Console, dry_run: bool, yes: bool, region: str) -> None:
+    """Destroy the deployments in AWS whose --ttl is over.
+
+    AWS's tags tell which: this machine need not have deployed them. Exit 3 with a list when something is left.
+    """
+    found = api.expired(region=region)
+    if dry_run or not found:
+        console.result([asdict(item) for item in found], cloud.expired(found))
+        return
+    console.say(cloud.expired(found))
+    _ask(f"Destroy these {len(found)} deployments?", "reaping", yes)
+    done = api.reap(region=region, say=console.say)
+    console.result([asdict(item) for item in done], cloud.reaped(done))
+
+
+def _ask(question: str, doing: str, yes: bool) -> None:
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        raise DeployerError(f"{doing} needs a yes", hint="add --yes in scripts")
+    click.confirm(question, abort=True, err=True)

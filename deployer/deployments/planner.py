@@ -86,8 +86,8 @@ def local_target(spec: DeploymentSpec) -> Local:
     """Return the local target of a specification. Raises NotSupported naming what is not there yet."""
     if not isinstance(spec.target, Local):
         raise NotSupported(
-            f"deploying to target {spec.target.kind!r} is not there yet; only 'local' is",
-            hint='set kind = "local" under [target]; `deployer compare` prices the others already',
+            f"deploying to target {spec.target.kind!r} is not there yet; 'local' and SageMaker's are",
+            hint="set another target.kind; `deployer compare` prices all of them already",
         )
     if not isinstance(spec.scaling, Fixed):
         raise NotSupported(

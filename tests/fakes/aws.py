@@ -8,6 +8,7 @@ THE SHIM (all of it is here, and no more):
 - ``DescribeModel`` and ``DescribeEndpointConfig`` also tell what moto forgets of the request.
 - ``ListServiceQuotas`` of SageMaker, ``SimulatePrincipalPolicy`` and ``StopTransformJob``, which moto has not.
 - Scaling of provisioned concurrency, a dimension that moto does not know, is kept under another one.
+- A request for a bucket of another account is refused.
 - Deleting an endpoint is refused while it is busy, as AWS does.
 
 FAULTS: the n-th call from now on is throttled, refused, left without an answer in time, cut before it is carried
@@ -115,6 +116,7 @@ class FakeAws:
     def _clear(self) -> None:
         self.calls: list[str] = []
         self.requests: list[tuple[str, Any]] = []
+        self.uploads: dict[str, int] = {}
         self.fault: Fault | None = None
         self.behaviour = Behaviour()
         self._pending: dict[str, dict[str, Any]] = {}
@@ -123,6 +125,11 @@ class FakeAws:
         self._changed: set[str] = set()
         self._provisioned: set[str] = set()
         self._number = 0
+
+    def hurry(self) -> None:
+        """Let every change that is under way be over at the next look."""
+        for pending in self._pending.values():
+            pending["left"] = 1
 
     def inject(self, at: int, kind: str, pid: int = 0) -> Fault:
         """Let the call number ``at`` from now on meet a fault."""
@@ -145,6 +152,9 @@ class FakeAws:
         call = _call(environ, body)
         with self._lock:
             self.calls.append(call)
+            if call.startswith("S3.PUT") and body:
+                last = call.partition("?")[0].rpartition("/")[2]
+                self.uploads[last] = self.uploads.get(last, 0) + 1
             self._number += 1
             fault = self.fault
             hit = fault is not None and not fault.done and fault.at == self._number
@@ -174,6 +184,8 @@ class FakeAws:
                 return _json(*shimmed)
         elif call == "Query.SimulatePrincipalPolicy":
             return self._simulate(parse_qs(body.decode()))
+        elif environ.get("HTTP_X_AMZ_EXPECTED_BUCKET_OWNER", ACCOUNT) != ACCOUNT:
+            return _not_yours()
         else:
             self.requests.append((call, None))
         if call.startswith("AnyScaleFrontendService."):
@@ -396,6 +408,12 @@ def _json(status: int, document: Any) -> tuple[str, Any, bytes]:
         ("Content-Length", str(len(content))),
     ]
     return f"{status} {'OK' if status == 200 else 'Bad Request'}", headers, content
+
+
+def _not_yours() -> tuple[str, Any, bytes]:
+    content = b"<Error><Code>AccessDenied</Code><Message>Access Denied</Message></Error>"
+    headers = [("Content-Type", "text/xml"), ("Content-Length", str(len(content)))]
+    return "403 Forbidden", headers, content
 
 
 def _refuse(environ: Environ, start: Start, code: str) -> Iterable[bytes]:

@@ -18,7 +18,7 @@ from deployer.bundle import bundle as bundles
 from deployer.deployments.sagemaker import observe, requests, resolve
 from deployer.deployments.sagemaker.waiting import Patience, eventually
 from deployer.errors import DeployerError
-from deployer.spec.resolved import NAME_TAG, Resolved
+from deployer.spec.resolved import EXPIRES_TAG, NAME_TAG, Resolved
 from inference_code.contract import MANIFEST_PATH, Manifest
 
 Say = Callable[[str], None]
@@ -179,6 +179,15 @@ class Actions:
         for action in wanted.schedules if wanted else ():
             if action.name == name:
                 self._scaling.put_schedule(requests.schedule(action))
+
+    def tags(self) -> None:
+        """Let the endpoint's tags say what it is now."""
+        found = observe.endpoint(self._aws, self._resolved.endpoint_name)
+        if found is None:
+            return  # it was removed meanwhile: the next look tells
+        if EXPIRES_TAG in found.tags and not self._resolved.expires:
+            self._sagemaker.unset_tags(found.arn, [EXPIRES_TAG])
+        self._sagemaker.set_tags(found.arn, self._resolved.tags)
 
     def remove(self, kind: str, name: str) -> None:
         """Remove one thing that is ours and no longer used."""

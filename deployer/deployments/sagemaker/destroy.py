@@ -19,7 +19,8 @@ from deployer.deployments.sagemaker.waiting import Patience, Say, Watch
 from deployer.errors import PartialFailure
 from deployer.spec.resolved import NAME_TAG, VARIANT
 
-RUNNING = ("InProgress", "Stopping")
+STOP_S = 900.0
+"""How long a transform job is given to stop."""
 
 
 def destroy(
@@ -63,7 +64,7 @@ def _remaining(aws: Aws, name: str, bucket: str, keep_logs: bool) -> Iterator[st
         yield f"scaling target {scaling.resource_id}"
     yield from (f"endpoint config {config}" for config in observe.configs(aws, name))
     yield from (f"model {model}" for model in observe.models(aws, name))
-    yield from (f"transform job {job}" for job in _jobs(aws, name))
+    yield from (f"transform job {job}" for job in observe.jobs(aws, name))
     yield from (f"alarm {alarm}" for alarm in observe.our_alarms(aws, name))
     if not keep_logs and _owned(aws, name) and Logs(aws).group_exists(_group(name)):
         yield f"log group {_group(name)}"
@@ -129,9 +130,15 @@ class _Remover:
             self._note(True, f"endpoint {self._name}")
 
     def _jobs(self) -> None:
-        sagemaker = SageMaker(self._aws)
-        for job in _jobs(self._aws, self._name):
-            self._note(sagemaker.stop_transform_job(job), f"transform job {job} (stopped)")
+        sagemaker, began = SageMaker(self._aws), self._patience.clock()
+        while running := observe.jobs(self._aws, self._name):
+            for job, status in running.items():
+                if status == "InProgress":
+                    stopped = sagemaker.stop_transform_job(job)
+                    self._note(stopped, f"transform job {job} (stopped)")
+            if self._patience.clock() - began > STOP_S:
+                return  # what remains is listed
+            self._patience.sleep(self._patience.poll_s)
 
     def _objects(self, bucket: str) -> None:
         storage = Storage(self._aws, bucket)
@@ -151,12 +158,6 @@ class _Remover:
 
 def _resource(name: str) -> str:
     return f"endpoint/{name}/variant/{VARIANT}"
-
-
-def _jobs(aws: Aws, name: str) -> tuple[str, ...]:
-    client = SageMaker(aws)
-    running = [job for job in client.transform_jobs(f"{name}-") if job[2] in RUNNING]
-    return tuple(job for job, arn, _ in running if client.tags(arn).get(NAME_TAG) == name)
 
 
 def _owned(aws: Aws, name: str) -> bool:

@@ -87,6 +87,7 @@ class Executor:
             "scaling target": self._actions.target,
             "scaling policy": lambda: self._actions.policy(step.name),
             "schedule": lambda: self._actions.schedule(step.name),
+            "tags": self._actions.tags,
         }
         actions[step.kind]()
 
@@ -137,7 +138,7 @@ class Executor:
             keep_logs=True,
         )
         raise DeployerError(
-            f"endpoint {found.name!r} did not start: {words}; what was made is removed, nothing bills",
+            f"endpoint {found.name!r} did not start: {words}; what was made is removed, but for its log",
             hint=hint,
         )
 

@@ -30,6 +30,8 @@ SHARED_TAG = "deployer:shared"
 BUCKET_TAG = "deployer:bucket"
 """On the role: where the deployment's objects lie."""
 
+RUNNING = ("InProgress", "Stopping")
+
 POLICY = "deployer"
 """The name of the role's one inline policy."""
 
@@ -56,7 +58,10 @@ class Endpoint:
 
 @dataclass(frozen=True)
 class Observed:
-    """What was found. ``configs`` maps our configs to their model, ``models`` our models to their data."""
+    """What was found. ``configs`` maps our configs to their model, ``models`` our models to their data.
+
+    ``busy`` are the models of the transform jobs that run.
+    """
 
     endpoint: Endpoint | None
     configs: Mapping[str, str]
@@ -70,6 +75,7 @@ class Observed:
     target: Mapping[str, Any] | None = None
     policies: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     schedules: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    busy: frozenset[str] = frozenset()
 
 
 def observe(aws: Aws, resolved: Resolved) -> Observed:
@@ -94,6 +100,7 @@ def observe(aws: Aws, resolved: Resolved) -> Observed:
         schedules={str(s["ScheduledActionName"]): s for s in scaling.schedules()}
         if scaling
         else {},
+        busy=frozenset() if resolved.endpoint_name else busy_models(aws, name),
     )
 
 
@@ -171,8 +178,21 @@ def models(aws: Aws, name: str) -> dict[str, str]:
         if is_ours(name, model) and client.tags(arn).get(NAME_TAG) == name:
             described = client.model(model)
             if described is not None:
-                found[model] = _data(described)
+                found[model] = data_of(described)
     return found
+
+
+def jobs(aws: Aws, name: str) -> dict[str, str]:
+    """Return the transform jobs of a deployment that run, each with its status."""
+    client = SageMaker(aws)
+    running = [job for job in client.transform_jobs(f"{name}-") if job[2] in RUNNING]
+    return {job: status for job, arn, status in running if client.tags(arn).get(NAME_TAG) == name}
+
+
+def busy_models(aws: Aws, name: str) -> frozenset[str]:
+    """Return the models that running transform jobs of a deployment use."""
+    described = [SageMaker(aws).transform_job(job) for job in jobs(aws, name)]
+    return frozenset(str(job["ModelName"]) for job in described if job is not None)
 
 
 def is_ours(name: str, resource: str) -> bool:
@@ -221,7 +241,8 @@ def holds(wanted: Any, found: Any) -> bool:
     return bool(wanted == found)
 
 
-def _data(described: Mapping[str, Any]) -> str:
+def data_of(described: Mapping[str, Any]) -> str:
+    """Return the address of a described model's data; empty when it has none."""
     container = described.get("PrimaryContainer") or {}
     source = (container.get("ModelDataSource") or {}).get("S3DataSource") or {}
     return str(source.get("S3Uri") or container.get("ModelDataUrl") or "")

@@ -22,7 +22,9 @@ Kind = Literal[
     "scaling target",
     "scaling policy",
     "schedule",
+    "tags",
 ]
+SCHEMA_VERSION = 1
 MARKS: dict[Action, str] = {"create": "+", "update": "~", "keep": "=", "delete": "-"}
 
 
@@ -77,6 +79,7 @@ class SageMakerPlan:
             key: None if value is None else str(value) for key, value in asdict(self.cost).items()
         }
         return {
+            "schema_version": SCHEMA_VERSION,
             "resolved": self.resolved.to_json(),
             "steps": [asdict(step) for step in self.steps],
             "checks": [asdict(check) for check in self.checks],

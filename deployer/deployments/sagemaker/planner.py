@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from deployer.deployments.sagemaker import requests
 from deployer.deployments.sagemaker.observe import Observed, digest_of, holds
 from deployer.deployments.sagemaker.plan import Action, Kind, Step
-from deployer.spec.resolved import Alarm, Resolved
+from deployer.spec.resolved import EXPIRES_TAG, Alarm, Resolved
 from deployer.spec.rollout import AllAtOnce
 from deployer.spec.target import SageMakerServerless
 
@@ -56,6 +56,15 @@ def _hosting(resolved: Resolved, seen: Observed) -> Iterator[Step]:
     for alarm in resolved.alarms:
         yield _alarm(alarm, resolved, seen)
     yield _endpoint(resolved, seen)
+    if seen.endpoint is not None and tags_differ(resolved, seen.endpoint.tags):
+        words = f"to be removed after {resolved.expires}" if resolved.expires else "as specified"
+        yield Step("update", "tags", resolved.endpoint_name, words)
+
+
+def tags_differ(resolved: Resolved, tags: Mapping[str, str]) -> bool:
+    """Whether an endpoint lacks a tag of ours, or still says when it goes although it stays."""
+    stays = EXPIRES_TAG in tags and not resolved.expires
+    return stays or any(tags.get(key) != value for key, value in resolved.tags.items())
 
 
 def _endpoint(resolved: Resolved, seen: Observed) -> Step:
@@ -149,8 +158,8 @@ def kept_configs(resolved: Resolved, seen: Observed) -> frozenset[str]:
 
 
 def collect(seen: Observed, kept: frozenset[str], resolved: Resolved | None) -> tuple[Step, ...]:
-    """Return the removal of configs that are not kept, and of models and bundles that no config uses."""
-    models = {model for config, model in seen.configs.items() if config in kept}
+    """Return the removal of configs that are not kept, and of models and bundles that nothing uses."""
+    models = {model for config, model in seen.configs.items() if config in kept} | seen.busy
     digests = {digest_of(data) for model, data in seen.models.items() if model in models}
     if resolved is not None:
         models.add(resolved.model_name)

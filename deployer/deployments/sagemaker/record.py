@@ -1,6 +1,7 @@
-"""What came out of a deployment, and the note that this machine keeps of where it is.
+"""What came out of a deployment, and what this machine remembers of it.
 
-The note (``STATE/NAME/sagemaker.json``) only spares typing a region: AWS's tags are the record.
+The note (``STATE/NAME/sagemaker.json``) only spares typing a region, and the copy of ``resolved.json`` beside
+it only spares naming that file to a batch job: AWS's tags are the record.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from deployer.deployments.state import Store, write_whole
+from deployer.spec import resolved as documents
 from deployer.spec.resolved import Resolved
 
 
@@ -57,8 +59,9 @@ def remember(resolved: Resolved, store: Store) -> None:
     """Note where a deployment is, before anything of it is made."""
     place = resolved.place
     note = Note(resolved.spec.target.kind, place.account, place.region, resolved.artifact.bucket)
-    path = store.folder(resolved.spec.name) / "sagemaker.json"
-    write_whole(path, json.dumps(asdict(note), indent=1) + "\n")
+    folder = store.folder(resolved.spec.name)
+    write_whole(folder / "sagemaker.json", json.dumps(asdict(note), indent=1) + "\n")
+    write_whole(folder / "resolved.json", json.dumps(resolved.to_json(), indent=1) + "\n")
 
 
 def recall(name: str, store: Store) -> Note | None:
@@ -71,10 +74,17 @@ def recall(name: str, store: Store) -> Note | None:
         return None
 
 
+def last_resolved(name: str, store: Store) -> Resolved | None:
+    """Return what was deployed last from this machine; None when that is not known here."""
+    path = store.folder(name) / "resolved.json"
+    return documents.load(path) if path.exists() else None
+
+
 def forget(name: str, store: Store) -> None:
     """Remove the note, and the folder when nothing else is in it."""
     folder = store.folder(name)
-    (folder / "sagemaker.json").unlink(missing_ok=True)
+    for file in ("sagemaker.json", "resolved.json"):
+        (folder / file).unlink(missing_ok=True)
     try:
         folder.rmdir()
     except OSError:

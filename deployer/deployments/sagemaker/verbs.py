@@ -8,7 +8,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from deployer.aws.autoscaling import Autoscaling
+from deployer.aws.autoscaling import Autoscaling, registered
 from deployer.aws.metrics import CloudWatch, Logs
 from deployer.aws.sagemaker import SageMaker
 from deployer.aws.session import Aws
@@ -19,13 +19,13 @@ from deployer.deployments.sagemaker.executor import Executor
 from deployer.deployments.sagemaker.observe import PREVIOUS_TAG, Endpoint
 from deployer.deployments.sagemaker.plan import SageMakerPlan
 from deployer.deployments.sagemaker.record import SageMakerDeployment
-from deployer.deployments.sagemaker.resolve import Asked, resolve
+from deployer.deployments.sagemaker.resolve import SHORT, Asked, resolve
 from deployer.deployments.sagemaker.waiting import Patience, Say, Watch
 from deployer.deployments.state import ServerLog, Store
 from deployer.errors import ConditionFailed, InputError, Interrupted, UnknownPrice
 from deployer.pricing.book import PriceBook
 from deployer.spec.deployment import DeploymentSpec
-from deployer.spec.resolved import EXPIRES_TAG, INSTANCE_COUNT, VARIANT, Image, Resolved
+from deployer.spec.resolved import DIGEST_TAG, EXPIRES_TAG, INSTANCE_COUNT, VARIANT, Image, Resolved
 from inference_code.contract import SAMPLES_PATH
 
 
@@ -131,9 +131,16 @@ class VariantStatus:
     weight: float
 
 
+READY = "Ready"
+"""A model that waits for batch jobs."""
+
+
 @dataclass(frozen=True)
 class SageMakerStatus:
-    """How a deployment is. ``spent_usd`` None comes with ``spent_basis``: why it is not known."""
+    """How a deployment is. ``spent_usd`` None comes with ``spent_basis``: why it is not known.
+
+    Without an endpoint (batch) ``config`` names the models, and ``jobs`` those that run.
+    """
 
     name: str
     region: str
@@ -149,10 +156,13 @@ class SageMakerStatus:
     expires: str
     spent_usd: Decimal | None
     spent_basis: str
+    jobs: tuple[tuple[str, str], ...] = ()
 
     @property
     def healthy(self) -> bool:
-        """Whether it serves, with all it wants, and no alarm fires."""
+        """Whether it serves, with all it wants, and no alarm fires; a batch model is always ready."""
+        if not self.endpoint:
+            return self.status == READY
         full = all(v.current >= v.desired for v in self.variants)
         calm = all(state != "ALARM" for _, state in self.alarms)
         return self.status == "InService" and full and calm
@@ -160,11 +170,14 @@ class SageMakerStatus:
 
 def status(aws: Aws, name: str, book: PriceBook) -> SageMakerStatus:
     """Ask AWS how a deployment is. Raises InputError when there is none of ours under that name."""
-    found = _get(aws, name)
+    found = observe.endpoint(aws, name)
+    if found is None:
+        return _batch_status(aws, name)
     config = SageMaker(aws).config(found.config) or {}
     variant: Any = (config.get("ProductionVariants") or ({},))[0]
     spent, basis = _spent(aws, found, str(variant.get("InstanceType", "")), book)
-    target = Autoscaling(aws, f"endpoint/{name}/variant/{VARIANT}", INSTANCE_COUNT).target()
+    scaled = registered(aws, f"endpoint/{name}/variant/{VARIANT}")
+    target = scaled[0].target() if scaled else None
     bounds = (int(target["MinCapacity"]), int(target["MaxCapacity"])) if target else None
     alarms = observe.our_alarms(aws, name)
     return SageMakerStatus(
@@ -185,11 +198,40 @@ def status(aws: Aws, name: str, book: PriceBook) -> SageMakerStatus:
     )
 
 
+def _batch_status(aws: Aws, name: str) -> SageMakerStatus:
+    models = observe.models(aws, name)
+    if not models:
+        raise _nothing(aws, name)
+    described = SageMaker(aws).model(next(iter(models))) or {}
+    tags = SageMaker(aws).tags(str(described.get("ModelArn", "")))
+    created = described.get("CreationTime")
+    return SageMakerStatus(
+        name=name,
+        region=aws.region,
+        endpoint="",
+        status=READY,
+        config=", ".join(models),
+        previous="",
+        reason="",
+        variants=(),
+        bounds=None,
+        alarms=(),
+        created=created.isoformat(timespec="seconds") if created else "",
+        expires=tags.get(EXPIRES_TAG, ""),
+        spent_usd=None,
+        spent_basis="batch jobs are billed while they run: see the bill",
+        jobs=tuple(observe.jobs(aws, name).items()),
+    )
+
+
 def _variant(row: Any) -> VariantStatus:
+    kept = row.get("CurrentServerlessConfig") or {}
+    wanted = row.get("DesiredServerlessConfig") or kept
+    units = "ProvisionedConcurrency"
     return VariantStatus(
         str(row["VariantName"]),
-        int(row.get("CurrentInstanceCount") or 0),
-        int(row.get("DesiredInstanceCount") or 0),
+        int(row.get("CurrentInstanceCount") or kept.get(units) or 0),
+        int(row.get("DesiredInstanceCount") or wanted.get(units) or 0),
         float(row.get("CurrentWeight") or 0.0),
     )
 
@@ -260,7 +302,7 @@ def rollback(
         if after is None or after.config != wanted or after.status != "InService":
             state = after.status if after else "gone"
             raise ConditionFailed(f"endpoint {name!r} is {state} and does not run {wanted}")
-        client.set_tags(found.arn, {PREVIOUS_TAG: found.config})
+        client.set_tags(found.arn, {PREVIOUS_TAG: found.config} | _bundle_tag(client, wanted))
         return SageMakerStatusChange(name, found.config, wanted)
 
 
@@ -273,11 +315,40 @@ class SageMakerStatusChange:
     runs: str
 
 
+def mode(aws: Aws, name: str) -> str:
+    """Return a deployment's kind of target, as its endpoint's config tells it; batch without an endpoint.
+
+    Raises InputError when there is neither endpoint nor model of ours.
+    """
+    found = observe.endpoint(aws, name)
+    if found is None:
+        if observe.models(aws, name):
+            return "sagemaker-batch"
+        raise _nothing(aws, name)
+    config: Any = SageMaker(aws).config(found.config) or {}
+    if "AsyncInferenceConfig" in config:
+        return "sagemaker-async"
+    variant: Any = (config.get("ProductionVariants") or ({},))[0]
+    return "sagemaker-serverless" if "ServerlessConfig" in variant else "sagemaker-realtime"
+
+
+def _bundle_tag(client: SageMaker, config: str) -> dict[str, str]:
+    """Return the tag that names the bundle a config serves."""
+    described: Any = client.config(config) or {}
+    variant: Any = (described.get("ProductionVariants") or ({},))[0]
+    model = str(variant.get("ModelName", ""))
+    digest = observe.digest_of(observe.data_of(client.model(model) or {})) if model else ""
+    return {DIGEST_TAG: digest[:SHORT]} if digest else {}
+
+
 def logs(aws: Aws, name: str, *, lines: int) -> tuple[ServerLog, ...]:
-    """Return the last lines of the containers that spoke last."""
+    """Return the last lines of the containers that spoke last: of the endpoint, else of the batch jobs."""
     group = f"/aws/sagemaker/Endpoints/{name}"
     client = Logs(aws)
     streams = client.streams(group)
+    if not streams:
+        group = "/aws/sagemaker/TransformJobs"
+        streams = client.streams(group, prefix=f"{name}-")
     return tuple(
         ServerLog(8080, f"{group}/{stream}", client.tail(group, stream, lines))
         for stream in streams
@@ -287,8 +358,12 @@ def logs(aws: Aws, name: str, *, lines: int) -> tuple[ServerLog, ...]:
 def _get(aws: Aws, name: str) -> Endpoint:
     found = observe.endpoint(aws, name)
     if found is None:
-        raise InputError(
-            f"there is no endpoint {name!r} in {aws.region} (from {aws.region_source})",
-            hint="give the region it is in with --region",
-        )
+        raise _nothing(aws, name)
     return found
+
+
+def _nothing(aws: Aws, name: str) -> InputError:
+    return InputError(
+        f"there is no endpoint {name!r} in {aws.region} (from {aws.region_source})",
+        hint="give the region it is in with --region",
+    )

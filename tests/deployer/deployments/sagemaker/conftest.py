@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +14,7 @@ import boto3
 import pytest
 
 from deployer.aws.session import Aws, connect
-from deployer.deployments.sagemaker import destroy, verbs
+from deployer.deployments.sagemaker import destroy, reap, verbs
 from deployer.deployments.sagemaker.plan import SageMakerPlan
 from deployer.deployments.sagemaker.record import SageMakerDeployment
 from deployer.deployments.sagemaker.resolve import Asked
@@ -27,6 +30,10 @@ MANIFEST = (
     '[{"mediaType": "application/vnd.oci.image.manifest.v1+json", "size": 1, "digest": "sha256:%s", '
     '"platform": {"os": "linux", "architecture": "amd64"}}]}' % ("a" * 64)
 )
+
+
+SESSION = boto3.Session(aws_access_key_id="test", aws_secret_access_key="test")
+"""One for all tests: it keeps AWS's service models, which take seconds to read."""
 
 
 @dataclass
@@ -58,8 +65,20 @@ class Cloud:
     said: list[str] = field(default_factory=list)
     read_timeout_s: float = 20.0
 
-    def aws(self) -> Aws:
-        return Aws(connect().region, read_timeout_s=self.read_timeout_s)
+    def aws(self, account: str = "") -> Aws:
+        """The account; ``account`` claims another than the credentials are of."""
+        made = Aws(connect().region, read_timeout_s=self.read_timeout_s, session=SESSION)
+        if account:
+            made.__dict__["identity"] = (account, "aws")
+        return made
+
+    @property
+    def handler(self) -> str:
+        return str(inspect.signature(self.bundle).parameters["handler"].default)
+
+    @staticmethod
+    def patience() -> Patience:
+        return patience()
 
     def image(self, name: str = "digits") -> str:
         """Put an image for x86-64 into the repository of a deployment; return its digest's URI."""
@@ -84,10 +103,48 @@ class Cloud:
     def plan(self, spec: DeploymentSpec, **asked: Any) -> SageMakerPlan:
         return verbs.plan(self.aws(), spec, snapshot.load(), asked=Asked(version="1.0", **asked))
 
+    def apply(self, plan: SageMakerPlan) -> SageMakerDeployment:
+        return verbs.apply(self.aws(), plan, patience=patience(), say=self.said.append)
+
     def deploy(self, spec: DeploymentSpec) -> SageMakerDeployment:
         aws = self.aws()
         plan = verbs.plan(aws, spec, snapshot.load(), asked=Asked(version="1.0"))
         return verbs.apply(aws, plan, patience=patience(), say=self.said.append)
+
+    def rollback(self) -> Any:
+        return verbs.rollback(self.aws(), "digits", patience=patience(), say=self.said.append)
+
+    def reap(self) -> Any:
+        aws = self.aws()
+        found = reap.expired(aws, datetime.now(UTC))
+        return reap.reap(aws, found, patience=patience(), say=self.said.append)
+
+    def log(self, line: str) -> None:
+        """Let a container of the deployment have said something."""
+        logs = boto3.client("logs")
+        where = {"logGroupName": "/aws/sagemaker/Endpoints/digits", "logStreamName": "a/b"}
+        logs.create_log_group(logGroupName=where["logGroupName"])
+        logs.create_log_stream(**where)
+        logs.put_log_events(
+            **where, logEvents=[{"timestamp": int(time.time() * 1000), "message": line}]
+        )
+
+    @staticmethod
+    def everything() -> list[str]:
+        """Whatever exists in the fake account but the image."""
+        client = boto3.client("sagemaker")
+        found = [
+            *(row["EndpointName"] for row in client.list_endpoints()["Endpoints"]),
+            *(r["EndpointConfigName"] for r in client.list_endpoint_configs()["EndpointConfigs"]),
+            *(row["ModelName"] for row in client.list_models()["Models"]),
+            *(row["Name"] for row in boto3.client("s3").list_buckets()["Buckets"]),
+            *(row["RoleName"] for row in boto3.client("iam").list_roles()["Roles"]),
+            *(r["AlarmName"] for r in boto3.client("cloudwatch").describe_alarms()["MetricAlarms"]),
+            *(r["logGroupName"] for r in boto3.client("logs").describe_log_groups()["logGroups"]),
+        ]
+        scaling = boto3.client("application-autoscaling")
+        rows = scaling.describe_scalable_targets(ServiceNamespace="sagemaker")["ScalableTargets"]
+        return [*found, *(row["ResourceId"] for row in rows)]
 
     def destroy(self, name: str = "digits") -> tuple[str, ...]:
         return destroy.destroy(self.aws(), name, patience=patience(), say=self.said.append)
