@@ -13,11 +13,13 @@
   it is no error.
 - A stack that a change set made has its outputs, which moto forgets.
 - Provisioned concurrency is a dimension that scales.
+- SimulatePrincipalPolicy and ListServiceQuotas, which planning asks and moto has not, are denied.
 - Calls made for templates are kept, and answered at ``GET /shim/calls``.
 """
 
 from __future__ import annotations
 
+import io
 import json
 import sys
 from enum import Enum
@@ -368,9 +370,19 @@ class Application:
         self.moto = DomainDispatcherApplication(create_backend_app)
 
     def __call__(self, environ: Any, start_response: Any) -> Any:
-        if Request(environ).path == "/shim/calls":
+        request = Request(environ)
+        if request.path == "/shim/calls":
             answer = Response(json.dumps(CALLS), mimetype="application/json")
             return answer(environ, start_response)
+        if request.headers.get("X-Amz-Target", "").endswith("ListServiceQuotas"):
+            words = json.dumps({"__type": "AccessDeniedException", "message": "not here"})
+            answer = Response(words, 400, mimetype="application/x-amz-json-1.1")
+            return answer(environ, start_response)
+        body = request.get_data()
+        environ["wsgi.input"] = io.BytesIO(body)
+        if b"Action=SimulatePrincipalPolicy" in body:
+            words = "<ErrorResponse><Error><Code>AccessDenied</Code></Error></ErrorResponse>"
+            return Response(words, 403, mimetype="text/xml")(environ, start_response)
         return self.moto(environ, start_response)
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from deployer.errors import SpecError, UnknownPrice
-from deployer.pricing.book import PriceBook
+from deployer.pricing.book import PriceBook, Sku
 from deployer.spec.resolved import Resolved
 from deployer.spec.scaling import TargetTracking
 from deployer.spec.target import SageMakerAsync, SageMakerBatch, SageMakerServerless
@@ -27,37 +27,38 @@ SERVICES = {
 class PlannedCost:
     """USD of the smallest and the largest fleet a month; per thousand where the policy says the load.
 
-    ``per_thousand`` None comes with ``unknown``: why. ``source`` names price and date.
+    What is None is not known, and ``unknown`` says why. ``source`` names price and date.
     """
 
-    month_least: Decimal
-    month_most: Decimal
+    month_least: Decimal | None
+    month_most: Decimal | None
     per_thousand: Decimal | None
     unknown: str
     source: str
-    per_hour: Decimal
+    per_hour: Decimal | None
 
 
 def predict(resolved: Resolved, book: PriceBook, *, busy_ms: float | None = None) -> PlannedCost:
     """Return the predicted cost. ``busy_ms`` is a request's measured time, which serverless bills.
 
-    Raises SpecError for an instance type without a price: what it costs would only show on the bill.
+    Where AWS's figures for a mode were not read, the cost is unknown: it is not assumed to be that of another
+    mode. Raises SpecError for an instance type that has no price in any mode: it may not even exist there.
     """
     target = resolved.spec.target
     if isinstance(target, SageMakerServerless):
         return _serverless(resolved, target, book, busy_ms)
-    instance_type = str(getattr(target, "instance_type", ""))
+    region, instance_type = resolved.place.region, str(getattr(target, "instance_type", ""))
     try:
-        price = book.lookup(SERVICES[target.kind], resolved.place.region, instance_type)
+        price = book.lookup(SERVICES[target.kind], region, instance_type)
     except UnknownPrice as error:
-        raise SpecError("target.instance_type", error.message, hint=error.hint) from error
+        if not _has_price(book, region, instance_type):
+            raise SpecError("target.instance_type", error.message, hint=error.hint) from error
+        return PlannedCost(None, None, None, error.message, "", None)
     source = f"{price.source}, {price.as_of}"
     if isinstance(target, SageMakerBatch):
         words = "a batch job is billed while it runs"
         return PlannedCost(Decimal(0), Decimal(0), None, words, source, price.usd)
-    bounds = resolved.scaling
-    least = bounds.min_capacity if bounds else resolved.instances
-    most = bounds.max_capacity if bounds else resolved.instances
+    least, most = _bounds(resolved)
     rate = _requests_per_hour(resolved)
     words = "" if rate else "no scaling target in requests says what one instance serves"
     if isinstance(target, SageMakerAsync):
@@ -65,6 +66,20 @@ def predict(resolved: Resolved, book: PriceBook, *, busy_ms: float | None = None
     per_thousand = price.usd / Decimal(repr(rate)) * 1000 if rate else None
     month = price.usd * HOURS
     return PlannedCost(month * least, month * most, per_thousand, words, source, price.usd)
+
+
+def _has_price(book: PriceBook, region: str, instance_type: str) -> bool:
+    """Whether an instance type has a price in some mode."""
+    wanted = {Sku(service, region, instance_type) for service in SERVICES.values()}
+    return not wanted.isdisjoint(book.prices)
+
+
+def _bounds(resolved: Resolved) -> tuple[int, int]:
+    """The smallest and the largest fleet, in instances or units."""
+    bounds = resolved.scaling
+    if bounds is None:
+        return resolved.instances, resolved.instances
+    return bounds.min_capacity, bounds.max_capacity
 
 
 def _requests_per_hour(resolved: Resolved) -> float | None:
@@ -81,17 +96,21 @@ def _requests_per_hour(resolved: Resolved) -> float | None:
 def _serverless(
     resolved: Resolved, target: SageMakerServerless, book: PriceBook, busy_ms: float | None
 ) -> PlannedCost:
+    """What is kept warm costs by the hour; the rest by the work, which ``busy_ms`` tells."""
     region, size = resolved.place.region, f"{target.memory_mb // 1024}GB"
-    price = book.lookup("sagemaker-serverless", region, f"Mem-{size}")
+    least = most = Decimal(0)
+    per_hour: Decimal | None = Decimal(0)
+    try:
+        price = book.lookup("sagemaker-serverless", region, f"Mem-{size}")
+        if target.provisioned_concurrency:
+            kept = book.lookup("sagemaker-serverless-pc", region, f"Usage-{size}").usd * 3600
+            least, most = (kept * HOURS * count for count in _bounds(resolved))
+            per_hour = kept
+    except UnknownPrice as error:
+        return PlannedCost(None, None, None, error.message, "", None)
     source = f"{price.source}, {price.as_of}"
-    low = high = 0
-    kept = book.lookup("sagemaker-serverless-pc", region, f"Usage-{size}").usd * HOURS * 3600
-    if target.provisioned_concurrency:
-        bounds = resolved.scaling
-        low = bounds.min_capacity if bounds else resolved.instances
-        high = bounds.max_capacity if bounds else resolved.instances
     if busy_ms is None:
         words = "give the measured times: --profile profile.json"
-        return PlannedCost(kept * low, kept * high, None, words, source, kept / HOURS)
+        return PlannedCost(least, most, None, words, source, per_hour)
     per_thousand = price.usd * Decimal(repr(busy_ms))  # per second x ms / 1000 x 1000 requests
-    return PlannedCost(kept * low, kept * high, per_thousand, "", source, kept / HOURS)
+    return PlannedCost(least, most, per_thousand, "", source, per_hour)
