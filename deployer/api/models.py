@@ -49,6 +49,7 @@ def optimize(
     threads: int = 1,
     seed: int = 0,
     require_speedup: float | None = None,
+    lineage: Mapping[str, str] | None = None,
     say: Say = silent,
     **options: Any,
 ) -> LadderReport:
@@ -60,10 +61,12 @@ def optimize(
     holds ``label`` where the metric needs it. With ``training``, ``prune`` (the share of channels to take out)
     and ``student`` (a module as ``model``, taught by it) add smaller models to the rungs; ``alternatives`` are
     ONNX files for the same job. ``instance_type`` adds the cost gate, by its price in ``region``. Writes
-    ``out/best.onnx``, ``ladder.json`` and, with the extra ``report``, ``ladder.html`` and ``ladder.md``.
+    ``out/best.onnx``, ``ladder.json``, with ``lineage`` (where the model came from, text by name) ``lineage.json``,
+    and, with the extra ``report``, ``ladder.html`` and ``ladder.md``.
 
     Raises ConditionFailed, with all written, when the best is not ``require_speedup`` times as fast as FP32.
     """
+    from deployer.api.training import write_lineage
     from deployer.optimization import data, ladder, output
 
     calibration, evaluation = data.arrays(calibration), data.arrays(evaluation)
@@ -88,6 +91,8 @@ def optimize(
             progress=say,
             **options,
         )
+    if lineage:
+        write_lineage(lineage, out)
     _write_page(report, out, say)
     if require_speedup is not None:
         report.require_speedup(require_speedup)
@@ -156,10 +161,13 @@ def package(
 ) -> Bundle:
     """Seal model, handler and serving code into ``out_dir/NAME-<digest>.tar.gz``.
 
-    ``engine`` (onnxruntime or openvino) runs the model; by default the one that the ONNX file names.
+    ``engine`` (onnxruntime or openvino) runs the model; by default the one that the ONNX file names. ``lineage`` is
+    where the model came from, text by name; by default what ``optimize`` noted beside it, ``lineage.json``.
     """
+    from deployer.api.training import lineage_beside
     from deployer.bundle import build
 
+    lineage = lineage_beside(model) if lineage is None else lineage
     return build.build(
         model,
         out_dir,
@@ -170,7 +178,7 @@ def package(
         samples=samples,
         serving=serving,
         precision=precision,
-        lineage=lineage or {},
+        lineage=lineage,
         engine=engine,
     )
 

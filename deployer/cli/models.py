@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from deployer import api, conformance
+from deployer.api.training import TrainedModel
 from deployer.cli import text
 from deployer.cli.console import Console
 from deployer.cli.images import TOOL
@@ -26,6 +27,7 @@ from deployer.cli.options import (
     verb,
 )
 from deployer.cli.output import check_file, check_folder, write
+from deployer.cli.trained import source, training_option
 from deployer.errors import InputError
 from inference_code.contract import ENGINES, ContractError, ServingConfig
 
@@ -39,8 +41,10 @@ _COUNT = click.IntRange(1, 1024)
     "deployer optimize model.pt2 --calibration c.npz --eval e.npz --require-speedup 1.5 -o opt",
     "deployer optimize model.onnx --calibration c.npz --eval e.npz --instance-type c7i.large -o opt",
     "deployer optimize nets:teacher --student nets:small --train t.npz --calibration c.npz --eval e.npz -o opt",
+    "deployer optimize --from-training-job digits-2026-11-20 --calibration c.npz --eval e.npz -o opt",
 )
-@click.argument("model", type=MODEL)
+@click.argument("model", required=False)
+@training_option
 @click.option("--calibration", type=INPUT, required=True, help=".npz: an array for each input.")
 @click.option("--eval", "--evaluation", "evaluation", type=INPUT, required=True,
               help=".npz: inputs, and `label`.")  # fmt: skip
@@ -69,7 +73,8 @@ _COUNT = click.IntRange(1, 1024)
 def optimize_verb(
     console: Console,
     /,
-    model: Path | str,
+    model: str | None,
+    training_job: str | None,
     rungs: tuple[str, ...],
     alternatives: tuple[tuple[str, Path], ...],
     require_speedup: float | None,
@@ -80,17 +85,20 @@ def optimize_verb(
 
     MODEL is .onnx, .pt2, TorchScript, a Hugging Face folder, or module:function that returns a torch module;
     all but ONNX are exported first, and checked. A rung that loses more than --max-drop of the metric, is not
-    faster than FP32, or costs more, is refused with its reason; FP32 stays where no rung passes.
+    faster than FP32, or costs more, is refused with its reason; FP32 stays where no rung passes. With
+    --from-training-job the model is fetched from S3 and checked; MODEL is then a file in its artefact.
     """
     check_folder(output)
-    report = api.optimize(
-        model,
-        rungs=list(rungs) or None,
-        alternatives=dict(alternatives),
-        out=output,
-        say=console.say,
-        **options,
-    )
+    with source(console, model, training_job, MODEL, TrainedModel.model) as (file, came):
+        report = api.optimize(
+            file,
+            rungs=list(rungs) or None,
+            alternatives=dict(alternatives),
+            out=output,
+            lineage=came,
+            say=console.say,
+            **options,
+        )
     console.result(report.to_json(), text.ladder(report))
     if require_speedup is not None:
         report.require_speedup(require_speedup)
@@ -101,8 +109,10 @@ def optimize_verb(
     "deployer package opt/best.onnx --name digits -o dist",
     "deployer package model.onnx --handler handler.py --samples samples/ --name digits -o dist",
     "deployer package model.onnx --name digits --max-batch 16 --threads 2 --precision int8 -o dist",
+    "deployer package --from-training-job digits-2026-11-20 --name digits -o dist",
 )
-@click.argument("model", type=ANY_INPUT)
+@click.argument("model", required=False)
+@training_option
 @click.option("--name", required=True, help="Letters, digits and inner hyphens.")
 @click.option("--handler", type=INPUT, help="Python file; without it the ONNX handler serves.")
 @click.option("--requirements", type=INPUT, help="What the handler needs, pinned.")
@@ -125,7 +135,8 @@ def optimize_verb(
 @click.pass_obj
 def package_verb(
     console: Console,
-    model: Path,
+    model: str | None,
+    training_job: str | None,
     name: str,
     handler: Path | None,
     requirements: Path | None,
@@ -143,7 +154,9 @@ def package_verb(
 ) -> None:
     """Seal model, handler and serving code into one bundle.
 
-    Equal inputs give an equal bundle: its name carries the first 12 digits of its digest.
+    Equal inputs give an equal bundle: its name carries the first 12 digits of its digest. With --from-training-job
+    the model is fetched from S3 and checked; MODEL is then a file in its artefact, by default all of it, and the
+    manifest tells job, image, data and metrics.
     """
     check_folder(output)
     try:
@@ -157,18 +170,23 @@ def package_verb(
         )
     except ContractError as error:
         raise InputError(str(error)) from error
-    bundle = api.package(
-        model,
-        output,
-        name=name,
-        handler=handler,
-        requirements=requirements,
-        extra=extra,
-        samples=samples,
-        precision=precision,
-        engine=engine,
-        serving=serving,
-    )
+    with source(console, model, training_job, ANY_INPUT, lambda found: found.folder) as (
+        file,
+        came,
+    ):
+        bundle = api.package(
+            file,
+            output,
+            name=name,
+            handler=handler,
+            requirements=requirements,
+            extra=extra,
+            samples=samples,
+            precision=precision,
+            engine=engine,
+            serving=serving,
+            lineage=came,
+        )
     document = {"path": str(bundle.path), "digest": bundle.digest, "name": bundle.manifest.name}
     console.result(document, str(bundle.path))
 
