@@ -5,12 +5,13 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from inference_code.contract import DEFAULT_PORT, MODEL_DIR, PORT_ENV
+from inference_code.contract import DEFAULT_PORT, MODEL_DIR, OPTIONS_ENV, PORT_ENV
 from inference_code.engine.settings import CacheLimits, Settings, read_settings, serves_many
 from inference_code.errors import StartupError
 
@@ -26,7 +27,9 @@ _VARIABLES = {
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; return the exit code: 0, 1 (a check failed), 2 (could not), 130 (interrupted)."""
-    options = _parser().parse_args(arguments)
+    options = _parser().parse_args(
+        _with_environment(sys.argv[1:] if arguments is None else arguments)
+    )
     given = {k: getattr(options, k) for k in _SERVING if getattr(options, k, None) is not None}
     try:
         overrides = {**_from_environment(), **given}
@@ -150,6 +153,14 @@ def _sizes(text: str) -> tuple[int, ...]:
     if min(sizes) < 1:
         raise ValueError("batch sizes start at 1")
     return sizes
+
+
+def _with_environment(arguments: Sequence[str]) -> list[str]:
+    """Return the arguments with those of OPTIONS_ENV before them: a platform runs `serve` and adds nothing."""
+    command, rest = list(arguments[:1]), list(arguments[1:])
+    if command == ["serve"]:
+        rest = [*shlex.split(os.environ.get(OPTIONS_ENV, "")), *rest]
+    return [*command, *rest]
 
 
 def _from_environment() -> dict[str, int]:

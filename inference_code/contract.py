@@ -38,6 +38,8 @@ STATS_ROUTE = "/stats"
 PORT_ENV = "SAGEMAKER_BIND_TO_PORT"
 DEFAULT_PORT = 8080
 MODEL_DIR = "/opt/ml/model"
+OPTIONS_ENV = "INFERENCE_SERVE_OPTIONS"
+"""Options of ``serve`` for where only an environment can be given, as on SageMaker; the command line wins."""
 MULTI_MODEL_ENV = "SAGEMAKER_MULTI_MODEL"
 MODELS_ROOT_ENV = "INFERENCE_MODELS_ROOT"
 """Where SageMaker unpacks the models of a multi-model endpoint, when not at /opt/ml/models."""

@@ -428,3 +428,15 @@ def test_what_cannot_be_ready_by_its_deadline_is_not_computed(start, model_dir):
     # What it has learned does not stay true for ever: requests that are quick again get through.
     quick = [server.ask("POST", "/invocations", b"{}", X_Deadline_Ms="50") for _ in range(5)]
     assert quick[-1].status == 200
+
+
+def test_options_come_by_the_environment_and_the_command_line_wins(start, model_dir, monkeypatch):
+    monkeypatch.setenv("INFERENCE_SERVE_OPTIONS", "--max-batch 3 --cache-mb 1")
+    folder = model_dir()
+    server = start(folder).wait_until_ready()
+    assert server.ask("GET", "/stats").json()["max_batch"] == 3
+    for _ in range(2):
+        server.invoke({"x": 1})
+    assert server.metric('inference_cache_total{result="hit"}') == 1
+    server = start(folder, "--max-batch", "2").wait_until_ready()
+    assert server.ask("GET", "/stats").json()["max_batch"] == 2
