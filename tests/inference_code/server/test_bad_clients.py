@@ -7,8 +7,8 @@ import resource
 import socket
 import subprocess
 import sys
-import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -34,26 +34,23 @@ def drip(server, start, data, pause_s):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "head",
-    [
-        b"GET /ping HTTP/1.1\r\nx-header: ",
-        b"POST /invocations HTTP/1.1\r\ncontent-length: 1000\r\n\r\n",
-        b"POST /invocations HTTP/1.1\r\ncontent-length: 600000\r\n\r\n",
-    ],
-    ids=["head", "body", "large body"],
-)
-def test_a_client_that_drips_is_told_408_while_others_are_served(start, model_dir, head):
+def test_clients_that_drip_are_told_408_while_others_are_served(start, model_dir):
+    heads = {
+        "head": b"GET /ping HTTP/1.1\r\nx-header: ",
+        "body": b"POST /invocations HTTP/1.1\r\ncontent-length: 1000\r\n\r\n",
+        "large body": b"POST /invocations HTTP/1.1\r\ncontent-length: 600000\r\n\r\n",
+    }
     server = start(model_dir()).wait_until_ready()
-    answers = []
-    thread = threading.Thread(target=lambda: answers.append(drip(server, head, b"a" * 500, 0.2)))
-    began = time.monotonic()
-    thread.start()
-    while thread.is_alive() and time.monotonic() < began + 20:
-        assert server.invoke({"x": 1}).status == 200
-        time.sleep(0.5)
-    thread.join()
-    assert answers[0].startswith(b"HTTP/1.1 408 ")
+    with ThreadPoolExecutor(len(heads)) as pool:
+        drips = {
+            name: pool.submit(drip, server, head, b"a" * 500, 0.2) for name, head in heads.items()
+        }
+        end = time.monotonic() + 20
+        while time.monotonic() < end and not all(answer.done() for answer in drips.values()):
+            assert server.invoke({"x": 1}).status == 200
+            time.sleep(0.5)
+    told = {name: answer.result()[:13] for name, answer in drips.items()}
+    assert told == dict.fromkeys(heads, b"HTTP/1.1 408 ")
 
 
 def test_a_thousand_idle_connections_harm_no_one(start, model_dir):
