@@ -21,6 +21,9 @@ def load_npz(path: Path) -> dict[str, Array]:
     hint = "write one with numpy.savez(file, input_name=array, label=labels)"
     try:
         with path.open("rb") as stream:
+            if stream.read(4) not in (b"PK\x03\x04", b"PK\x05\x06", b"\x93NUM"):
+                raise ValueError("it is no archive of arrays")
+            stream.seek(0)
             held = np.load(stream, allow_pickle=False)
             arrays = (
                 {} if isinstance(held, np.ndarray) else {name: held[name] for name in held.files}

@@ -19,7 +19,7 @@ from onnx import helper, numpy_helper
 
 from deployer.optimization import graph
 from deployer.optimization.onnxfile import copied, save
-from deployer.optimization.session import Array, Arrays, Session
+from deployer.optimization.session import Array, Arrays, Session, batches
 
 BATCH = 8
 _TINY = 1e-5
@@ -60,17 +60,11 @@ def ranges(
         path = Path(folder) / "probe.onnx"
         save(probe, path)
         session = Session(path)
-        for feeds in batches(calibration, BATCH):
+        fixed = session.fixed_batch
+        for feeds in batches(calibration, fixed or BATCH, fixed=fixed is not None):
             for name, value in zip(wanted, session.run_all(feeds, wanted), strict=True):
                 found[name] = _widen(found.get(name), value)
     return found
-
-
-def batches(arrays: Arrays, size: int) -> Iterable[dict[str, Array]]:
-    """Yield the rows in batches of ``size``; the last may be shorter."""
-    count = len(next(iter(arrays.values())))
-    for start in range(0, count, size):
-        yield {name: value[start : start + size] for name, value in arrays.items()}
 
 
 def equalize(

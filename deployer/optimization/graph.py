@@ -111,8 +111,7 @@ def add_constant(model: onnx.ModelProto, name: str, value: Array) -> str:
 
 def drop_unused(model: onnx.ModelProto) -> None:
     """Remove the initializers that no node reads any more."""
-    used = {name for node in model.graph.node for name in node.input}
-    used |= {item.name for item in model.graph.output}
+    used = _read(model.graph)
     kept = [item for item in model.graph.initializer if item.name in used]
     if len(kept) < len(model.graph.initializer):
         copies = [onnx.TensorProto.FromString(item.SerializeToString()) for item in kept]
@@ -145,6 +144,17 @@ def _set_nodes(model: onnx.ModelProto, nodes: Iterable[onnx.NodeProto]) -> None:
     copies = [onnx.NodeProto.FromString(node.SerializeToString()) for node in nodes]
     del model.graph.node[:]
     model.graph.node.extend(copies)
+
+
+def _read(part: onnx.GraphProto) -> set[str]:
+    """Return the names that a graph reads or answers with, those in the branches of its conditions included."""
+    names = {item.name for item in part.output}
+    for node in part.node:
+        names |= set(node.input)
+        for attribute in node.attribute:
+            for inner in (attribute.g, *attribute.graphs):
+                names |= _read(inner)
+    return names
 
 
 def _is_matrix(tensor: onnx.TensorProto | None) -> bool:

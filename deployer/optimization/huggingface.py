@@ -26,6 +26,11 @@ def load(folder: Path) -> torch.nn.Module:
     a model with a head gives its logits, any other its hidden states.
     Raises InputError for a folder that cannot be read, EnvironmentProblem without the transformers package.
     """
+    if not (folder / "config.json").is_file():
+        raise InputError(
+            f"{str(folder)!r} is no Hugging Face folder: it has no config.json",
+            hint="a model file is named by itself; a folder is what save_pretrained writes",
+        )
     config = _object(folder / "config.json")
     architecture = str(next(iter(config.get("architectures") or []), ""))
     pooled = (folder / "modules.json").is_file()

@@ -90,8 +90,9 @@ def quantize(
 
 def distance(given: Array, reference: Array) -> float:
     """Return the size of the error relative to the size of the reference (0 is equal)."""
-    wanted = reference.astype(np.float64)
-    gap = float(np.linalg.norm(given.astype(np.float64) - wanted))
+    finite = np.isfinite(reference) & np.isfinite(given)  # a masked class is infinite in both
+    wanted = np.where(finite, reference, 0).astype(np.float64)
+    gap = float(np.linalg.norm(np.where(finite, given, 0).astype(np.float64) - wanted))
     return gap / max(float(np.linalg.norm(wanted)), float(np.finfo(np.float64).tiny))
 
 

@@ -77,6 +77,10 @@ class Judge:
             accuracy=verdict,
         )
 
+    def can_tell(self) -> bool:
+        """Say whether the rows suffice for the accuracy gate: with too few even FP32's own answers would fail."""
+        return self._accuracy(self.reference).passed
+
     def time(self, results: Sequence[RungResult]) -> list[RungResult]:
         """Put the rungs that passed the accuracy gate through those of latency and cost; the others pass by."""
         able = {

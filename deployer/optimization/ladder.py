@@ -9,6 +9,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
+
 from deployer.errors import EnvironmentProblem, InputError
 from deployer.optimization import (
     data,
@@ -104,6 +106,8 @@ def _climbed(
         say(
             f"warning: {shared} evaluation rows are calibration rows too, which flatters the scores"
         )
+    if not judge.can_tell():
+        say(f"warning: {_too_few(judge)}")
     results = _climb(judge, (*tried.rungs, *others), say)
     found = _conclude(judge, results, tried)
     return output.publish(found, records.dumps(results), judge.folder, out)
@@ -138,6 +142,9 @@ def _judge(
         }
     batch = max(batch_sizes)
     reference = Session(model).outputs_for(feeds, batch)
+    if (broken := np.isnan(reference)).any():
+        row = int(np.argwhere(broken)[0][0])
+        raise InputError(f"the model itself answers with NaN, first to evaluation row {row}")
     fp32 = adopt(model, folder / "fp32.onnx").scored(metric.score(reference, reference, answers))
     prepared = folder / "prepared.onnx"
     quantize.prepare(fp32.path, prepared)
@@ -175,7 +182,7 @@ def _climb(
     results = judge.time(scored)
     for result in results:
         say(f"  {result.name}: {result.status}, {result.reason}")
-    if not any(_is_quantized(r) and r.status == "kept" for r in results):
+    if judge.can_tell() and not any(_is_quantized(r) and r.status == "kept" for r in results):
         results += _fall_back(judge, chosen, results, say)
     return results
 
@@ -216,7 +223,9 @@ def _conclude(judge: Judge, results: list[RungResult], tried: _Tried) -> LadderR
         fp32=judge.fp32,
         best=(best.variant if best else None) or judge.fp32,
         best_quantized=quantized.variant if quantized else None,
-        conclusion=_conclusion(best, quantized, judge.fp32),
+        conclusion=_conclusion(best, quantized, judge.fp32)
+        if judge.can_tell()
+        else f"FP32 stays: {_too_few(judge)}",
         rungs=(_baseline(judge, results), *results),
         details={
             "evaluation_rows": len(judge.reference),
@@ -258,7 +267,7 @@ def _pick(results: list[RungResult]) -> RungResult | None:
 
 
 def _conclusion(best: RungResult | None, nearest: RungResult | None, fp32: Variant) -> str:
-    if best and best.name == quantize.OPTIMIZED:
+    if best and best.name in (quantize.OPTIMIZED, quantize.FUSED):
         return f"FP32 stays, as {best.name} ({best.reason}): no quantized rung passes all gates"
     if best and best.variant and best.speedup and best.accuracy:
         size = best.variant.size_bytes / fp32.size_bytes
@@ -267,6 +276,13 @@ def _conclusion(best: RungResult | None, nearest: RungResult | None, fp32: Varia
     if nearest is None:
         return "FP32 stays: no rung passes the accuracy gate"
     return f"FP32 stays: no rung passes all gates; the nearest, {nearest.name}: {nearest.reason}"
+
+
+def _too_few(judge: Judge) -> str:
+    return (
+        f"{len(judge.reference)} evaluation rows are too few to tell a drop of {judge.max_drop:g}: "
+        "FP32's own answers would not pass"
+    )
 
 
 def _check_numbers(max_drop: float, threads: int, batch_sizes: Sequence[int]) -> None:
@@ -291,7 +307,7 @@ class _Tried:
 def _tried(names: Sequence[str] | None) -> _Tried:
     machine = hardware.detect()
     reduce_range = not hardware.has_int8_dot(machine)
-    left_out = openvino.not_tried() if names is None else {}
+    left_out = {"bf16": quantize.NO_BF16, **openvino.not_tried()} if names is None else {}
     chosen = _chosen(names, machine, reduce_range=reduce_range)
     return _Tried(machine, reduce_range, chosen, left_out)
 

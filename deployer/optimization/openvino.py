@@ -23,7 +23,7 @@ from deployer.errors import EnvironmentProblem, InputError
 from deployer.optimization import graph, hardware
 from deployer.optimization.onnxfile import external_files, save
 from deployer.optimization.quantize import Rung, quiet
-from deployer.optimization.session import Array, Arrays, Session, usable_cores
+from deployer.optimization.session import Array, Arrays, Session, batches, usable_cores
 from inference_code.contract import OPENVINO, TensorSpec, openvino_settings
 
 NAMES = ("openvino", "openvino-int8")
@@ -91,8 +91,8 @@ def _int8(source: Path, calibration: Arrays, target: Path, exclude: frozenset[st
     if external_files(source):
         raise ValueError("NNCF holds a model in one message: at most 2 GB")
     model = onnx.load(str(source))
-    count = len(next(iter(calibration.values())))
-    rows = [{name: value[i : i + 1] for name, value in calibration.items()} for i in range(count)]
+    fixed = Session(source).fixed_batch
+    rows = list(batches(calibration, fixed or 1, fixed=fixed is not None))
     has_convolution = any(node.op_type == "Conv" for node in model.graph.node)
     with quiet():
         nncf = _package("nncf")
@@ -100,7 +100,7 @@ def _int8(source: Path, calibration: Arrays, target: Path, exclude: frozenset[st
         made = nncf.quantize(
             model,
             nncf.Dataset(rows),
-            subset_size=count,
+            subset_size=len(rows),
             model_type=None if has_convolution else nncf.ModelType.TRANSFORMER,
             ignored_scope=nncf.IgnoredScope(names=sorted(exclude)) if exclude else None,
         )

@@ -17,21 +17,25 @@ from functools import partial
 from pathlib import Path
 
 import onnx
+import onnxruntime
 from onnxruntime import quantization
 from onnxruntime.quantization.calibrate import CalibrationMethod
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
 from deployer.optimization import graph, integer
 from deployer.optimization.onnxfile import external_files, save
-from deployer.optimization.session import Array, Arrays
+from deployer.optimization.session import Array, Arrays, Session, batches
 from deployer.optimization.tables import shrink_tables
 from inference_code.contract import ONNXRUNTIME
 
 CALIBRATION_BATCH = 8
 OPTIMIZED = "fp32-optimized"
+FUSED = "fp32-fused"
+NO_BF16 = "ONNX Runtime has no bfloat16 kernels for CPUs; the rung openvino computes in it where the processor has AMX"
 HISTOGRAM_ROWS = 64
 """Entropy and percentile hold every activation in memory; this many rows fill their histograms well enough."""
 
+_WARNINGS, _ERRORS = 2, 3  # of ONNX Runtime's logger; its default is the first
 
 Build = Callable[[Path, Arrays, Path, frozenset[str]], None]
 
@@ -55,20 +59,12 @@ class Rung:
 class _Rows:
     """Hands calibration rows to ONNX Runtime in small batches."""
 
-    def __init__(self, arrays: Arrays, batch: int) -> None:
-        self._arrays = arrays
-        self._batch = batch
-        self._start = 0
+    def __init__(self, arrays: Arrays, fixed: int | None) -> None:
+        self._batches = batches(arrays, fixed or CALIBRATION_BATCH, fixed=fixed is not None)
 
     def get_next(self) -> dict[str, Array] | None:
         """Return the next batch, None at the end."""
-        count = len(next(iter(self._arrays.values())))
-        if self._start >= count:
-            return None
-        stop = self._start + self._batch
-        feeds = {name: value[self._start : stop] for name, value in self._arrays.items()}
-        self._start = stop
-        return feeds
+        return next(self._batches, None)
 
 
 def prepare(source: Path, target: Path) -> None:
@@ -92,6 +88,7 @@ def rungs(*, reduce_range: bool) -> tuple[Rung, ...]:
     """Return the rungs in the order in which they are tried; ``reduce_range`` is for CPUs without VNNI."""
     return (
         Rung(OPTIMIZED, "fp32", _optimized),
+        Rung(FUSED, "fp32", _fused),
         Rung("int8-equalized-static", "int8", _equalized(True, reduce_range), mixes=True),
         Rung(
             "int8-equalized-dynamic",
@@ -130,6 +127,19 @@ def _optimized(source: Path, calibration: Arrays, target: Path, exclude: frozens
     if external_files(source):
         raise ValueError("the graph of a model with external data is left as it is")
     shutil.copyfile(source, target)
+
+
+def _fused(source: Path, calibration: Arrays, target: Path, exclude: frozenset[str]) -> None:
+    """Whole attention blocks as one operator each, by ONNX Runtime's optimizer for transformers."""
+    if external_files(source):
+        raise ValueError("the graph of a model with external data is left as it is")
+    with quiet():
+        from onnxruntime.transformers.optimizer import optimize_model
+
+        made = optimize_model(str(source), model_type="bert", opt_level=0)
+    if all("Attention" not in node.op_type for node in made.model.graph.node):
+        raise ValueError("ONNX Runtime's optimizer finds no attention to fuse")
+    save(made.model, target)
 
 
 def _equalized(static: bool, reduce_range: bool) -> Build:
@@ -205,7 +215,7 @@ def _static(method: str, reduce_range: bool, types: str = "u8s8") -> Build:
             quantization.quantize_static(
                 str(source),
                 str(target),
-                _Rows(arrays, CALIBRATION_BATCH),
+                _Rows(arrays, Session(source).fixed_batch),
                 quant_format=quantization.QuantFormat.QDQ,
                 per_channel=True,
                 reduce_range=reduce_range and types != "u8u8",
@@ -255,11 +265,13 @@ def quiet() -> Iterator[None]:
     root = logging.getLogger()
     level, handlers, disabled = root.level, list(root.handlers), root.manager.disable
     logging.disable(logging.WARNING)
+    onnxruntime.set_default_logger_severity(_ERRORS)
     try:
         with redirect_stdout(io.StringIO()), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
     finally:
+        onnxruntime.set_default_logger_severity(_WARNINGS)
         logging.disable(disabled)
         root.setLevel(level)
         root.handlers[:] = handlers

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,9 @@ _DTYPES = {
     },
 }
 
+_LACKING = ("not a registered", "No Op registered", "Could not find an implementation")
+"""How ONNX Runtime says that it lacks an operator."""
+
 
 def usable_cores() -> int:
     """Return how many cores this process may use."""
@@ -54,9 +58,13 @@ class Session:
                 str(path), options, providers=["CPUExecutionProvider"]
             )
         except Exception as error:  # ONNX Runtime raises a dozen unrelated classes
+            reason = _reason(error)
+            lacks = any(said in reason for said in _LACKING)
             raise InputError(
-                f"ONNX Runtime cannot open {str(path)!r}: {_reason(error)}",
-                hint="an operator that it lacks must be replaced before export, or exported at another opset",
+                f"ONNX Runtime cannot open {str(path)!r}: {reason}",
+                hint="replace the operator before export, or export at another opset"
+                if lacks
+                else None,
             ) from error
         self.path = path
         self.inputs = tuple(_spec(item) for item in self._session.get_inputs())
@@ -87,16 +95,29 @@ class Session:
         feeds = {spec.name: arrays[spec.name] for spec in self.inputs}
         rows = len(next(iter(feeds.values())))
         batch = self.fixed_batch or batch
-        parts = [self._chunk(feeds, start, batch) for start in range(0, rows, batch)]
-        return np.concatenate(parts)[:rows]
+        chunks = batches(feeds, batch, fixed=self.fixed_batch is not None)
+        return np.concatenate([self._answer(chunk) for chunk in chunks])[:rows]
 
-    def _chunk(self, feeds: Arrays, start: int, batch: int) -> Array:
-        chunk = {name: value[start : start + batch] for name, value in feeds.items()}
-        short = batch - len(next(iter(chunk.values())))
-        if short and self.fixed_batch:
-            # The last rows of a fixed-batch model are padded by repetition and cut off by the caller.
-            chunk = {name: rows(value, batch) for name, value in chunk.items()}
-        return self.run(chunk)
+    def _answer(self, feeds: Arrays) -> Array:
+        answer = self.run(feeds)
+        fed = len(next(iter(feeds.values())))
+        if not isinstance(answer, np.ndarray) or answer.dtype.kind not in "fiub":
+            raise InputError(f"{self.path.name}: its first output holds no numbers")
+        if answer.ndim == 0 or len(answer) != fed:
+            raise InputError(
+                f"{self.path.name}: its first output has shape {answer.shape} for {fed} rows",
+                hint="the first axis must be the rows, as that of the inputs is",
+            )
+        return answer
+
+
+def batches(arrays: Arrays, size: int, *, fixed: bool = False) -> Iterator[dict[str, Array]]:
+    """Yield the rows in batches of ``size``; the last may be shorter, or with ``fixed`` starts over from its top."""
+    count = len(next(iter(arrays.values())))
+    for start in range(0, count, size):
+        chunk = {name: value[start : start + size] for name, value in arrays.items()}
+        short = fixed and start + size > count
+        yield {name: rows(value, size) for name, value in chunk.items()} if short else chunk
 
 
 def rows(array: Array, count: int) -> Array:
@@ -111,5 +132,11 @@ def _spec(item: Any) -> TensorSpec:
 
 
 def _reason(error: Exception) -> str:
-    text = str(error).strip().splitlines()
-    return text[0] if text else type(error).__name__
+    """Return the first line of ONNX Runtime's message without its code and its C++ signatures."""
+    lines = str(error).strip().splitlines()
+    if not lines:
+        return type(error).__name__
+    whole = " ".join(line.strip() for line in lines[:2])  # the second names the axis
+    line = re.sub(r"^\[ONNXRuntimeError\] : \d+ : \w+ : ", "", whole)
+    line = re.sub(r"^Load model from .*? failed:\s*", "", line)
+    return re.sub(r"^/\S+\.(cc|h):\d+ .*\) ", "", line).strip() or type(error).__name__

@@ -102,7 +102,7 @@ def _title(document: Mapping[str, Any]) -> tuple[str, ...]:
         "quantization ladder",
         f"{document['metric']} may drop by {document['max_drop']:g}",
         str(hardware.get("cpu", "unknown processor")),
-        f"{document['threads']} threads",
+        f"{document['threads']} thread{'s' if document['threads'] != 1 else ''}",
         f"seed {document['seed']}",
     )
 
@@ -167,12 +167,28 @@ def _finding(rungs: Sequence[Rung], best: str, tried: int) -> str:
 
 
 def _footnotes(document: Mapping[str, Any]) -> tuple[str, ...]:
-    return (
+    details: Mapping[str, Any] = document.get("details", {})
+    notes = [
         f"Drop: how far {document['metric']} falls below FP32's on the same rows, with its interval; "
         f"more than {document['max_drop']:g} is refused.",
         "Speed: FP32's time over the rung's, both timed in turn on this machine, with its 95% interval; "
         "a rung that fails the accuracy gate is not timed.",
-    )
+    ]
+    if "clock" in details:
+        notes.append(
+            f"Measured on {details['evaluation_rows']:,} rows; latency by {details['clock']}, "
+            f"{_hardware(document['hardware'])}."
+        )
+    if shared := details.get("rows_in_both_sets"):
+        notes.append(f"{shared:,} of the rows were calibrated on too, which flatters the scores.")
+    for name, reason in details.get("not_tried", {}).items():
+        notes.append(f"Not tried: {name}. {reason}.")
+    return tuple(notes)
+
+
+def _hardware(machine: Mapping[str, str]) -> str:
+    cores = machine.get("cores", "unknown")
+    return f"{machine.get('cpu', 'unknown processor')}, {cores} cores, {machine.get('features', 'features unknown')}"
 
 
 def to_markdown(page: Ladder) -> str:

@@ -125,7 +125,7 @@ def test_weights_cut_short_are_named(folder: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "content", "said"),
     [
-        ("config.json", None, "cannot read .*config.json"),
+        ("config.json", None, "no Hugging Face folder: it has no config.json"),
         ("config.json", "{", "cannot read .*config.json"),
         ("config.json", "[]", "config.json holds no object"),
         ("config.json", '{"architectures": ["BertForNothing"]}', "has no 'BertForNothing'"),

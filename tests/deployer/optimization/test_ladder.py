@@ -280,6 +280,38 @@ def climb(
     )
 
 
+def test_too_few_rows_are_said_before_the_climb_and_after_it(
+    classifier: Path, calibration: Any, evaluation: Any, tmp_path: Path
+) -> None:
+    few = {name: value[:40] for name, value in evaluation.items()}
+    said: list[str] = []
+    report = climb(classifier, calibration, few, tmp_path / "out", RIGHT, progress=said.append)
+    assert "warning: 40 evaluation rows are too few to tell a drop of 0.01" in "\n".join(said)
+    assert report.conclusion.startswith("FP32 stays: 40 evaluation rows are too few")
+    assert [rung.name for rung in report.rungs] == [
+        "fp32",
+        *RIGHT,
+    ]  # no fallback: no layer is to blame
+
+
+def test_onnx_runtime_still_lacks_bfloat16_as_the_ladder_says(tmp_path: Path) -> None:
+    """The day this fails, bf16 becomes a rung and ``NO_BF16`` goes."""
+    half = onnx.helper.make_tensor("w", onnx.TensorProto.BFLOAT16, [2, 2], bytes(8), raw=True)
+    ends = [
+        onnx.helper.make_tensor_value_info(name, onnx.TensorProto.BFLOAT16, ["n", 2])
+        for name in "xy"
+    ]
+    product = onnx.helper.make_node("MatMul", ["x", "w"], ["y"])
+    graph = onnx.helper.make_graph([product], "half", ends[:1], ends[1:], [half])
+    opset = onnx.helper.make_opsetid("", 20)
+    onnx.save(
+        onnx.helper.make_model(graph, opset_imports=[opset], ir_version=10), tmp_path / "m.onnx"
+    )
+    with pytest.raises(InputError, match="Could not find an implementation for MatMul") as caught:
+        Session(tmp_path / "m.onnx")
+    assert "replace the operator" in (caught.value.hint or "")
+
+
 def test_timing_leaves_the_floating_point_mode_of_the_process_alone(
     classifier: Path, calibration: dict[str, np.ndarray]
 ) -> None:
@@ -301,8 +333,9 @@ def test_model_with_its_weights_beside_it_climbs_every_rung(
     out = tmp_path / "out"
     report = climb(beside, calibration, evaluation, out, names, alternatives={"other": beside})
     failed = {rung.name: rung.reason for rung in report.rungs if rung.status == "failed"}
-    # The classifier has no table to look up; nothing else may fail.
-    assert list(failed) == ["int8-int4-tables"]
+    # The classifier has no table to look up and no attention; nothing else may fail.
+    assert list(failed) == ["fp32-fused", "int8-int4-tables"]
+    assert "no attention to fuse" in failed["fp32-fused"]
     assert "no look-up tables" in failed["int8-int4-tables"]
     for rung in report.rungs:
         if rung.variant is not None:

@@ -149,3 +149,19 @@ def test_both_files_are_written_or_none(document: dict[str, Any], tmp_path: Path
     (tmp_path / "file").write_text("")
     with pytest.raises(EnvironmentProblem):
         write_ladder(document, tmp_path / "file")
+
+
+def test_notes_name_the_processor_what_was_not_tried_and_rows_in_both_sets(
+    document: dict[str, Any],
+) -> None:
+    document["hardware"] |= {"cores": "2", "features": "AVX2 AVX512-VNNI"}
+    document["details"] = {
+        "evaluation_rows": 1200,
+        "clock": "thread CPU time",
+        "rows_in_both_sets": 7,
+        "not_tried": {"openvino": "openvino not installed"},
+    }
+    notes = "\n".join(ladder(document).footnotes)
+    assert "1,200 rows; latency by thread CPU time, Example CPU at 2.5 GHz, 2 cores, AVX2" in notes
+    assert "7 of the rows were calibrated on too" in notes
+    assert "Not tried: openvino. openvino not installed." in notes
