@@ -10,6 +10,7 @@ import io
 import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -89,6 +90,40 @@ def output_fn(prediction, response_content_type, context):
     return json.dumps(prediction.numpy().tolist()), "application/json"
 """
 
+FOUR_PLAIN = """
+import json
+from io import BytesIO, StringIO
+
+import numpy as np
+
+
+def input_fn(request_body, request_content_type):
+    if request_content_type == "application/json":
+        rows = json.loads(request_body)["instances"]
+    elif request_content_type == "text/csv":
+        rows = np.loadtxt(StringIO(request_body), delimiter=",", ndmin=2)
+    elif request_content_type == "application/x-npy":
+        rows = np.load(BytesIO(request_body))
+    else:
+        raise ValueError("This predictor does not know " + request_content_type)
+    return torch.as_tensor(np.asarray(rows), dtype=torch.float32)
+
+
+def predict_fn(input_data, model):
+    with torch.no_grad():
+        return model(input_data)
+
+
+def output_fn(prediction, accept):
+    if accept == "application/x-npy":
+        buffer = BytesIO()
+        np.save(buffer, prediction.numpy())
+        return buffer.getvalue()
+    if accept == "text/csv":
+        return "\\n".join(",".join(map(str, row)) for row in prediction.tolist())
+    return json.dumps(prediction.tolist())
+"""
+
 TRANSFORM = """
 import json
 
@@ -109,6 +144,54 @@ def transform_fn(model, data, content_type, accept, context):
                                 "rows={}".format(len(rows)))
     with torch.no_grad():
         return json.dumps(model(torch.tensor(rows).float()).tolist())
+"""
+
+TRANSFORM_CODED = """
+from sagemaker_inference import decoder, encoder
+
+
+def transform_fn(model, data, content_type, accept{context}):
+    rows = decoder.decode(data, content_type)
+    with torch.no_grad():
+        found = model(torch.as_tensor(rows, dtype=torch.float32))
+    return encoder.encode(found.numpy(), accept), accept
+"""
+
+HUGGING_FACE_FOUR = """
+import numpy as np
+import transformers
+from sagemaker_inference import decoder, encoder
+
+
+def model_fn(model_dir{context}):
+    return transformers.pipeline("text-classification", model=model_dir)
+
+
+def input_fn(data, content_type{context}):
+    return np.atleast_2d(decoder.decode(data, content_type)).astype("float32")
+
+
+def predict_fn(rows, model{context}):
+    return rows * len(model.labels)
+
+
+def output_fn(found, accept{context}):
+    return encoder.encode(found, accept), accept
+"""
+
+HUGGING_FACE_TRANSFORM = """
+import numpy as np
+import transformers
+from sagemaker_inference import decoder, encoder
+
+
+def model_fn(model_dir{context}):
+    return transformers.pipeline("text-classification", model=model_dir)
+
+
+def transform_fn(model, data, content_type, accept{context}):
+    rows = np.asarray(decoder.decode(data, content_type), "float32")
+    return encoder.encode(rows * len(model.labels), accept)
 """
 
 HUGGING_FACE = """
@@ -229,19 +312,21 @@ ROWS = [[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]]
 TEXT = b"1,2,3\n4,5,6\n"
 
 
-@pytest.mark.parametrize("accept", [JSON, CSV, NPY])
-@pytest.mark.parametrize("script", [NET, NET + FOUR], ids=["model_fn alone", "four with context"])
-def test_pytorch_scripts_read_and_write_all_three_formats(
-    tmp_path: Path, script: str, accept: str
-) -> None:
+CONTEXT = {"plain": "", "with context": ", context"}
+BODIES = ((ROWS, JSON), (TEXT, CSV), (npy(ROWS), NPY))
+
+
+@pytest.mark.parametrize(
+    "script",
+    [NET, NET + FOUR_PLAIN, NET + FOUR],
+    ids=["model_fn alone", "four", "four with context"],
+)
+def test_pytorch_scripts_read_and_write_all_three_formats(tmp_path: Path, script: str) -> None:
     model, expected = weights()
     whole = script == NET
     with served(tmp_path, script, model) as ask:
-        for body, kind in (
-            (ROWS if whole else {"instances": ROWS}, JSON),
-            (TEXT, CSV),
-            (npy(ROWS), NPY),
-        ):
+        for accept, (rows, kind) in product((JSON, CSV, NPY), BODIES):
+            body = rows if whole or kind != JSON else {"instances": ROWS}
             answer = ask(body, kind, accept)
             assert answer.content_type == accept
             np.testing.assert_allclose(numbers(answer), expected(ROWS), rtol=1e-5)
@@ -251,6 +336,33 @@ def test_pytorch_scripts_read_and_write_all_three_formats(
             assert ask(b"x", "image/png").status == 415
         else:
             assert ask(b"x", "image/png").status == 400
+
+
+@pytest.mark.parametrize("context", CONTEXT)
+def test_transform_fn_reads_and_writes_all_three_formats(tmp_path: Path, context: str) -> None:
+    model, expected = weights()
+    script = NET + TRANSFORM_CODED.format(context=CONTEXT[context])
+    with served(tmp_path, script, model) as ask:
+        for accept, (body, kind) in product((JSON, CSV, NPY), BODIES):
+            answer = ask(body, kind, accept)
+            assert answer.content_type == accept
+            np.testing.assert_allclose(numbers(answer), expected(ROWS), rtol=1e-5)
+
+
+@pytest.mark.parametrize("context", CONTEXT)
+@pytest.mark.parametrize(
+    "script", [HUGGING_FACE_FOUR, HUGGING_FACE_TRANSFORM], ids=["four", "transform_fn"]
+)
+def test_hugging_face_scripts_read_and_write_all_three_formats(
+    tmp_path: Path, script: str, context: str
+) -> None:
+    model = {"config.json": b'{"labels": ["even", "odd"]}'}
+    written = script.replace("{context}", CONTEXT[context])
+    with served(tmp_path, written, model, {"transformers.py": TRANSFORMERS}) as ask:
+        for accept, (body, kind) in product((JSON, CSV, NPY), BODIES):
+            answer = ask(body, kind, accept)
+            assert answer.content_type == accept
+            np.testing.assert_allclose(numbers(answer), 2 * np.asarray(ROWS))
 
 
 @pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")
