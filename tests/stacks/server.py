@@ -13,6 +13,7 @@
   it is no error.
 - A stack that a change set made has its outputs, which moto forgets.
 - Provisioned concurrency is a dimension that scales.
+- A role's inline policies are kept as JSON and follow the template, which moto has as Python's words and forgets.
 - SimulatePrincipalPolicy and ListServiceQuotas, which planning asks and moto has not, are denied.
 - Calls made for templates are kept, and answered at ``GET /shim/calls``.
 """
@@ -34,6 +35,7 @@ from moto.cloudformation import models as cloudformation
 from moto.cloudformation import parsing
 from moto.cloudformation.exceptions import CloudFormationError, UnsupportedAttribute
 from moto.core.common_models import CloudFormationModel
+from moto.iam.models import Role
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
 from moto.sagemaker.models import sagemaker_backends
 from werkzeug.serving import run_simple
@@ -355,6 +357,28 @@ def execute_change_set(self: Any, change_set_name: str, stack_name: str | None =
             stack.output_map = stack._create_output_map()
 
 
+_update_role = Role.update_from_cloudformation_json
+_put_policy = Role.put_policy
+
+
+def put_policy(self: Any, name: str, document: Any) -> None:
+    """Keep a policy of a template as a call would have brought it."""
+    text = document if isinstance(document, str) else json.dumps(document)
+    _put_policy(self, name, text)
+
+
+def update_role(cls: Any, **asked: Any) -> Any:
+    """Update a role with its policies and tags."""
+    role = _update_role(**asked)
+    cloudformation_json = asked["cloudformation_json"]
+    properties = cloudformation_json["Properties"]
+    role.policies.clear()
+    for policy in properties.get("Policies", []):
+        role.put_policy(policy["PolicyName"], policy["PolicyDocument"])
+    role.tags = properties.get("Tags", [])
+    return role
+
+
 def add_dimension() -> None:
     """Let moto know one scalable dimension more."""
     known = {item.name: item.value for item in models.ScalableDimensionValueSet}
@@ -390,6 +414,8 @@ if __name__ == "__main__":
     cloudformation.CloudFormationBackend.describe_change_set = describe_change_set
     cloudformation.CloudFormationBackend.delete_change_set = delete_change_set
     cloudformation.CloudFormationBackend.execute_change_set = execute_change_set
+    Role.put_policy = put_policy
+    Role.update_from_cloudformation_json = classmethod(update_role)
     add_dimension()
     assert parsing.get_model_map()[Alarm.TYPE] is Alarm
     run_simple("127.0.0.1", PORT, Application(), threaded=True)

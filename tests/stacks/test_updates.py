@@ -11,9 +11,12 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
+import boto3
 import pytest
 from botocore.exceptions import ClientError
 
+from deployer.aws.session import Aws
+from deployer.deployments.sagemaker import observe, planner
 from deployer.spec.deployment import DeploymentSpec, Slo
 from deployer.spec.resolved import Resolved
 from deployer.spec.rollout import Linear
@@ -151,6 +154,28 @@ def test_two_deployments_in_one_account_do_not_meet(stack: Any, wishes: Wishes) 
     assert before < set(stack.left())
     stack.remove("deployer-digits-2")
     assert set(stack.left()) == before
+
+
+@pytest.mark.parametrize("name", ["realtime", "serverless", "async", "batch"])
+def test_the_sdk_route_finds_nothing_to_change_in_what_the_cdk_route_made(
+    name: str,
+    cloud: Any,
+    examples: Mapping[str, Resolved],
+    templates: Mapping[str, Document],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    document = examples[name]
+    stack = f"deployer-{document.spec.name}"
+    cloud.apply(stack, templates[name])
+    monkeypatch.setenv("AWS_ENDPOINT_URL", cloud.url)
+    aws = Aws("us-east-1", session=boto3.Session("test", "test"))
+    steps = planner.decide(document, observe.observe(aws, document))
+    # The bundle is uploaded before, `deployer upload`, on this route.
+    changes = {step.kind for step in steps if step.action != "keep"}
+    assert changes <= {"bucket", "bundle"}, [step for step in steps if step.action != "keep"]
+    assert len(steps) == {"realtime": 11, "serverless": 8, "async": 11, "batch": 4}[name]
+    cloud.remove(stack)
+    assert cloud.left() == []
 
 
 def test_the_server_refuses_to_replace_under_the_same_name(stack: Any, wishes: Wishes) -> None:

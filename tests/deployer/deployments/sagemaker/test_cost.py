@@ -23,7 +23,6 @@ from deployer.spec.target import (
     Target,
 )
 
-
 ALWAYS = Fixed()
 
 

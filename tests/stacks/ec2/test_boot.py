@@ -1,0 +1,287 @@
+"""The launch script runs, ends with a server that answers, and fails closed with its reason."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shutil
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+
+from deployer.bundle.build import build
+from deployer.spec.fleet_resolved import ResolvedFleet
+from stacks.constructs import launch
+
+pytestmark = [
+    pytest.mark.cdk,
+    pytest.mark.serve,
+    pytest.mark.skipif(shutil.which("aws") is None, reason="the AWS CLI is not on PATH"),
+]
+
+HANDLER = """
+def model_fn(folder):
+    return 3.0
+
+def input_fn(body, content_type):
+    import json
+    return json.loads(body)
+
+def predict_fn(number, factor):
+    return number * factor
+
+def output_fn(number, accept):
+    import json
+    return json.dumps(number)
+"""
+
+
+def load_machine() -> Any:
+    """Import ``machine.py`` beside this file, which is in no package."""
+    path = Path(__file__).with_name("machine.py")
+    spec = importlib.util.spec_from_file_location("ec2_machine", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["ec2_machine"] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """A real bundle, made by the real builder."""
+    folder = tmp_path_factory.mktemp("bundle")
+    (folder / "m").mkdir()
+    (folder / "m" / "weights.bin").write_bytes(os.urandom(300_000))
+    (folder / "h.py").write_text(HANDLER)
+    (folder / "sample.json").write_text("14")
+    return build(
+        folder / "m",
+        folder / "out",
+        name="digits",
+        handler=folder / "h.py",
+        samples=folder / "sample.json",
+    )
+
+
+@pytest.fixture
+def document(fleets: Mapping[str, ResolvedFleet], bundle: Any) -> ResolvedFleet:
+    """The example `minimal`, of the real bundle."""
+    found = fleets["minimal"]
+    key = found.artifact.key.replace(found.artifact.digest, bundle.digest)
+    return replace(found, artifact=replace(found.artifact, digest=bundle.digest, key=key))
+
+
+@pytest.fixture
+def machine(tmp_path: Path, fake_aws: Any, document: ResolvedFleet, bundle: Any) -> Iterator[Any]:
+    """An instance whose bundle lies in S3 and whose log group exists."""
+    s3 = boto3.client("s3")
+    s3.create_bucket(Bucket=document.artifact.bucket)
+    s3.upload_file(str(bundle.path), document.artifact.bucket, document.artifact.key)
+    boto3.client("logs").create_log_group(logGroupName=document.log_group)
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        port = int(sock.getsockname()[1])
+    aws = {k: v for k, v in os.environ.items() if k.startswith("AWS_")}
+    found = load_machine().Machine(tmp_path / "machine", aws, port, document.image.uri)
+    yield found
+    found.stop()
+
+
+def sent_log(document: ResolvedFleet) -> str:
+    """Return what CloudWatch Logs holds of the boot."""
+    rows = boto3.client("logs").filter_log_events(logGroupName=document.log_group)["events"]
+    return "\n".join(row["message"] for row in rows)
+
+
+HOOK = "complete-lifecycle-action --auto-scaling-group-name deployer-digits --lifecycle-hook-name launching"
+
+
+def test_it_ends_with_a_server_that_answers(machine: Any, document: ResolvedFleet) -> None:
+    done = machine.boot(launch.render(document))
+    assert done.returncode == 0, done.stdout + done.stderr
+    machine.wait_for(
+        HOOK, "--lifecycle-action-result CONTINUE", machine.metadata.values["instance-id"]
+    )
+    assert machine.post(b"14") == b"42.0"
+    assert machine.called("signal-resource", "--status SUCCESS", "--logical-resource-id Group")
+    assert machine.called("docker pull -q", document.image.uri)
+    assert machine.called("docker run", "--read-only", ":/opt/ml/model:ro", "--publish 8080:8080")
+    log = sent_log(document)
+    for step in ("settings", "bundle", "verify", "docker", "image", "units"):
+        assert f"step {step}: " in log
+    assert "ready: /ping answers 200" in log
+
+
+def failed(machine: Any, document: ResolvedFleet, done: Any) -> str:
+    """The instance gave up: it said so to its hook and to the stack, and no unit was started."""
+    assert done.returncode == 1, done.stdout
+    assert machine.called(HOOK, "--lifecycle-action-result ABANDON")
+    assert machine.called("signal-resource", "--status FAILURE")
+    assert not machine.called("systemctl start")
+    return sent_log(document)
+
+
+def test_a_wrong_digest_fails_closed(machine: Any, document: ResolvedFleet) -> None:
+    wrong = replace(document, artifact=replace(document.artifact, digest="0" * 64))
+    log = failed(machine, document, machine.boot(launch.render(wrong)))
+    assert "bundle refused: its digest is" in log
+    assert "FAILED in step verify" in log
+
+
+def test_a_changed_member_fails_closed(
+    machine: Any, document: ResolvedFleet, tmp_path: Path
+) -> None:
+    import tarfile
+
+    s3 = boto3.client("s3")
+    path = tmp_path / "changed.tar.gz"
+    s3.download_file(document.artifact.bucket, document.artifact.key, str(path))
+    with tarfile.open(path) as archive:
+        archive.extractall(tmp_path / "x", filter="data")
+    weights = tmp_path / "x" / "weights.bin"
+    weights.write_bytes(weights.read_bytes()[:-1] + b"!")
+    with tarfile.open(path, "w:gz") as archive:
+        for file in sorted((tmp_path / "x").rglob("*")):
+            if file.is_file():
+                archive.add(file, str(file.relative_to(tmp_path / "x")))
+    s3.upload_file(str(path), document.artifact.bucket, document.artifact.key)
+    log = failed(machine, document, machine.boot(launch.render(document)))
+    assert "'weights.bin' is not the file of the manifest" in log
+
+
+def test_a_missing_object_fails_closed(machine: Any, document: ResolvedFleet) -> None:
+    boto3.client("s3").delete_object(Bucket=document.artifact.bucket, Key=document.artifact.key)
+    log = failed(machine, document, machine.boot(launch.render(document)))
+    assert "NoSuchKey" in log
+    assert "FAILED in step bundle" in log
+
+
+def test_a_bucket_of_another_account_fails_closed(machine: Any, document: ResolvedFleet) -> None:
+    script = launch.render(document).replace("ACCOUNT=123456789012", "ACCOUNT=999999999999")
+    log = failed(machine, document, machine.boot(script))
+    assert "AccessDenied" in log
+
+
+def test_no_network_fails_closed(machine: Any, document: ResolvedFleet) -> None:
+    machine.variables["AWS_ENDPOINT_URL"] = "http://127.0.0.1:9"
+    script = launch.render(document).replace("AWS_MAX_ATTEMPTS=5", "AWS_MAX_ATTEMPTS=1")
+    done = machine.boot(script)
+    assert done.returncode == 1
+    assert machine.called(HOOK, "--lifecycle-action-result ABANDON")
+    assert not machine.called("systemctl start")
+    log = machine.log.read_text()
+    assert "Could not connect to the endpoint URL" in log
+    assert "FAILED in step bundle" in log
+    assert "the log could not be sent" in log
+
+
+def can_mount() -> bool:
+    command = ["unshare", "--mount", "mount", "-t", "tmpfs", "none", "/mnt"]
+    return subprocess.run(command, capture_output=True, check=False).returncode == 0
+
+
+def test_a_full_disk_fails_closed(machine: Any, document: ResolvedFleet) -> None:
+    if not can_mount():
+        pytest.skip("may not mount a small file system here")
+    machine.root.mkdir()
+    mount = f'mount -t tmpfs -o size=128k none {machine.root} && exec "$@"'
+    done = machine.boot(launch.render(document), ["unshare", "--mount", "bash", "-c", mount, "-"])
+    log = failed(machine, document, done)
+    assert "No space left on device" in log
+    assert "FAILED in step bundle" in log
+
+
+def test_a_server_that_never_answers_is_given_up(machine: Any, document: ResolvedFleet) -> None:
+    broken = replace(document, serve=("serve", "--no-such-option"))
+    script = launch.render(broken).replace("BOOT_TIMEOUT_S=600", "BOOT_TIMEOUT_S=3")
+    assert machine.boot(script).returncode == 0
+    machine.wait_for(HOOK, "--lifecycle-action-result ABANDON")
+    log = sent_log(document)
+    assert "FAILED: /ping did not answer 200 within 3 s" in log
+    assert "unrecognized arguments: --no-such-option" in log
+
+
+@pytest.mark.parametrize(
+    ("item", "value", "why"),
+    [
+        ("spot/instance-action", '{"action": "terminate"}', "spot notice"),
+        ("autoscaling/target-lifecycle-state", "Terminated", "the group wants Terminated"),
+    ],
+)
+def test_the_watcher_drains_the_server_and_answers_the_hook(
+    machine: Any, document: ResolvedFleet, item: str, value: str, why: str
+) -> None:
+    assert machine.boot(launch.render(document)).returncode == 0
+    machine.wait_for(HOOK, "CONTINUE")
+    watcher = subprocess.Popen(
+        [str(machine.root / "drain.sh")], env=machine.variables, stdout=subprocess.PIPE, text=True
+    )
+    try:
+        with pytest.raises(subprocess.TimeoutExpired):
+            watcher.wait(timeout=1)  # nothing ends the instance yet
+        assert not machine.called("systemctl stop")
+        machine.metadata.values[item] = value
+        said, _ = watcher.communicate(timeout=60)
+    finally:
+        watcher.kill()
+    assert why in said
+    assert watcher.returncode == 0
+    assert machine.called("systemctl stop deployer-model.service")
+    assert machine.called("--lifecycle-hook-name terminating", "--lifecycle-action-result CONTINUE")
+    log = (machine.folder / "deployer-model.service.log").read_text()
+    assert "listening" in log
+
+
+@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd is not installed")
+def test_systemd_takes_the_units(document: ResolvedFleet, tmp_path: Path) -> None:
+    for name in ("model.sh", "drain.sh", "ready.sh", "docker"):
+        (tmp_path / name).write_text("#!/bin/sh\n")
+        (tmp_path / name).chmod(0o755)
+    (tmp_path / "docker.service").write_text(f"[Service]\nExecStart={tmp_path}/docker\n")
+    for name in launch.UNITS:
+        text = launch.unit(name, document).replace("/opt/deployer", str(tmp_path))
+        assert "@" not in text
+        (tmp_path / name).write_text(text.replace("/usr/bin/docker", f"{tmp_path}/docker"))
+    units = [str(tmp_path / name) for name in launch.UNITS]
+    done = verify(units, tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    broken = tmp_path / launch.UNITS[0]
+    broken.write_text(broken.read_text().replace("Restart=always", "Restart=perhaps"))
+    assert "perhaps" in verify(units, tmp_path).stderr
+
+
+def verify(units: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "SYSTEMD_UNIT_PATH": f"{folder}:"}
+    command = ["systemd-analyze", "verify", "--man=no", *units]
+    return subprocess.run(
+        command, env=environment, capture_output=True, text=True, check=False, timeout=60
+    )
+
+
+def test_the_script_is_bash(fleets: Mapping[str, ResolvedFleet], tmp_path: Path) -> None:
+    for name, found in fleets.items():
+        path = tmp_path / name
+        path.write_text(launch.render(found))
+        done = subprocess.run(
+            ["bash", "-n", str(path)], capture_output=True, text=True, check=False
+        )
+        assert (done.returncode, done.stderr) == (0, ""), name
+
+
+def test_a_value_with_quotes_stays_one_value(
+    fleets: Mapping[str, ResolvedFleet],
+) -> None:
+    found = replace(fleets["minimal"], environment={"GREETING": "it's $(touch /tmp/x) `y`"})
+    variables = launch.render(found).partition("ROOT=${DEPLOYER_ROOT")[0]
+    script = variables + 'printf "%s" "$ENVIRONMENT"'
+    done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout == "GREETING=it's $(touch /tmp/x) `y`\n"
