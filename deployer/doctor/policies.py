@@ -19,7 +19,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from deployer.aws.images import ECR_URI
 from deployer.deployments.sagemaker import resolve
 from deployer.errors import InputError
 from deployer.spec.deployment import DeploymentSpec
@@ -284,11 +283,12 @@ def _repository(on: Scope) -> str:
     """Return the ARN of the image's repository; empty when the image that is given is not in ECR."""
     if not on.image:
         return on.arn("ecr", f"repository/deployer/{on.lower}")
-    match = ECR_URI.fullmatch(on.image)
-    if match is None:
+    host, _, rest = on.image.partition("/")
+    words = host.split(".")
+    if len(words) < 4 or words[1:3] != ["dkr", "ecr"]:
         return ""
-    place = f"{match['region']}:{match['account']}"
-    return f"arn:{on.partition}:ecr:{place}:repository/{match['repository']}"
+    name = rest.partition("@")[0].partition(":")[0]
+    return f"arn:{on.partition}:ecr:{words[3]}:{words[0]}:repository/{name}"
 
 
 def _camel(kind: str) -> str:
