@@ -3,6 +3,8 @@
 The simulator compiles these very functions with numba, the local deployment calls them as they are. So
 they are leaf functions over scalars, arrays and NamedTuples: no clock, no helper, no I/O. Call one once
 per metric period (STANDARD_PERIOD_S, or HIGH_RESOLUTION_PERIOD_S for the concurrency metric).
+
+The rules that they take are made of a specification by the functions at the end of the file.
 """
 
 from __future__ import annotations
@@ -12,6 +14,9 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+
+from deployer.spec.scaling import QueueBacklog, Scheduled, Step, TargetTracking
+from deployer.spec.target import Ec2Fleet, SageMakerAsync, SageMakerRealtime, Target
 
 STANDARD_PERIOD_S = 60.0
 """InvocationsPerInstance, CPU and ALB metrics come once a minute. Source: CloudWatch metric lists of
@@ -201,3 +206,67 @@ def invocations_target(max_rps: float, safety_factor: float = SAFETY_FACTOR) -> 
     latency objective holds. Source: SageMaker developer guide, load testing for auto scaling.
     """
     return max_rps * safety_factor * 60.0
+
+
+def is_fast(metric: str) -> bool:
+    """Return whether the metric comes every 10 s instead of every minute."""
+    return metric == "concurrency"
+
+
+def period_s(metric: str) -> float:
+    """Return how often the metric comes, in seconds."""
+    return HIGH_RESOLUTION_PERIOD_S if is_fast(metric) else STANDARD_PERIOD_S
+
+
+def low_periods(fast: bool) -> int:
+    """Return how many periods below the low threshold make a scale-in: 15 minutes of either length."""
+    return HIGH_RESOLUTION_LOW_PERIODS if fast else LOW_PERIODS
+
+
+def low_ratio(target: Target) -> float:
+    """Return the low alarm's threshold over the target."""
+    return EC2_LOW_RATIO if isinstance(target, Ec2Fleet) else APPLICATION_LOW_RATIO
+
+
+def is_exclusive(target: Target) -> bool:
+    """Return whether instances that start block every other change: SageMaker's endpoints do."""
+    return isinstance(target, SageMakerRealtime | SageMakerAsync)
+
+
+def tracking_rule(
+    policy: TargetTracking | QueueBacklog, target: Target, metric_target: float
+) -> TrackingRule:
+    """Return the rule that keeps the policy's metric near ``metric_target`` per instance."""
+    fast = isinstance(policy, TargetTracking) and is_fast(policy.metric)
+    return TrackingRule(
+        target=float(metric_target),
+        low_ratio=low_ratio(target),
+        high_periods=HIGH_PERIODS,
+        low_periods=low_periods(fast),
+        out_cooldown_s=float(policy.scale_out_cooldown_s),
+        in_cooldown_s=float(policy.scale_in_cooldown_s),
+        min_instances=policy.min_instances,
+        max_instances=policy.max_instances,
+        exclusive=is_exclusive(target),
+    )
+
+
+def step_rule(policy: Step, target: Target) -> StepRule:
+    """Return the rule of a step policy."""
+    return StepRule(
+        threshold=float(policy.threshold),
+        above=np.array(policy.edges, dtype=np.float64),
+        change=np.array([a.change for a in policy.adjustments], dtype=np.int64),
+        high_periods=HIGH_PERIODS,
+        low_periods=low_periods(is_fast(policy.metric)),
+        cooldown_s=float(policy.cooldown_s),
+        min_instances=policy.min_instances,
+        max_instances=policy.max_instances,
+        exclusive=is_exclusive(target),
+    )
+
+
+def schedule(policy: Scheduled) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """Return the starts of a schedule's periods, in seconds after midnight UTC, and their instances."""
+    starts = np.array([period.start_s for period in policy.periods], dtype=np.float64)
+    return starts, np.array([period.instances for period in policy.periods], dtype=np.int64)

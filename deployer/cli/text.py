@@ -9,6 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from deployer.spec.target import Local
 from deployer.units import format_duration, format_ms
 
 if TYPE_CHECKING:
@@ -191,6 +192,10 @@ def _step(step: Step, plan: DeployPlan) -> str:
     match step.action:
         case "start":
             return f"{words}  bundle {plan.bundle_digest[:12]}"
+        case "front":
+            return f"balancer on port {step.port}, and its supervisor"
+        case "replace" if isinstance(plan.spec.target, Local) and plan.spec.target.balancer:
+            return f"{words}  makes room for bundle {plan.bundle_digest[:12]}, which starts first"
         case "replace":
             return f"{words}  bundle {plan.bundle_digest[:12]}; the port is silent while it starts"
         case "stop":
@@ -201,7 +206,8 @@ def _step(step: Step, plan: DeployPlan) -> str:
 
 def deployment(value: Deployment) -> str:
     """Return where it answers and what to type next."""
-    urls = "\n".join(f"  {server.url}" for server in value.servers)
+    parts = value.servers if value.balancer is None else (value.balancer,)
+    urls = "\n".join(f"  {part.url}" for part in parts)
     return (
         f"{value.name} runs bundle {value.bundle_digest[:12]} on {len(value.servers)} servers\n{urls}\n"
         f"try: deployer invoke {value.name} --data sample.json\n"
@@ -211,12 +217,16 @@ def deployment(value: Deployment) -> str:
 
 def status(value: DeploymentStatus, ascii_only: bool) -> str:
     """Return one line per server and the capacity."""
-    rows = []
+    rows: list[tuple[str, ...]] = []
     for server in value.servers:
         good = mark("good" if server.health == "serving" else "bad", ascii_only)
         ping = "" if server.ping_ms is None else f"/ping {server.ping_ms:.1f} ms"
         rows.append((good, server.url, server.health, ping, f"bundle {server.bundle_digest[:12]}"))
     record = value.deployment
+    for word, runs in value.front:
+        url = record.balancer.url if word == "balancer" and record.balancer else ""
+        good = mark("good" if runs else "bad", ascii_only)
+        rows.append((good, url or word, "runs" if runs else "dead", "", word if url else ""))
     head = (
         f"{record.name}: {value.serving} of {record.instances} servers answer, bundle "
         f"{record.bundle_digest[:12]} since {record.date}"
@@ -233,6 +243,7 @@ def status_document(value: DeploymentStatus) -> dict[str, Any]:
         "wanted": value.deployment.instances,
         "bundle_digest": value.deployment.bundle_digest,
         "servers": [asdict(server) for server in value.servers],
+        **({"front": dict(value.front)} if value.front else {}),
     }
 
 

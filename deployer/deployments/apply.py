@@ -12,10 +12,13 @@ from typing import assert_never
 from deployer.bundle import archive
 from deployer.deployments import planner
 from deployer.deployments import server as servers
+from deployer.deployments.fleet import rollout
+from deployer.deployments.fleet.record import LOCK_S
 from deployer.deployments.plan import (
     DeployPlan,
     KeepServer,
     ReplaceServer,
+    SetFront,
     StartServer,
     Step,
     StopServer,
@@ -36,6 +39,10 @@ def apply(
     PartialFailure when only some could be changed, Interrupted on Ctrl-C with the state saved.
     """
     store = store or Store()
+    if planner.local_target(plan.spec).balancer:
+        with store.lock(plan.spec.name, LOCK_S):
+            planner.refuse_stale(plan, store)
+            return rollout.deploy(plan, store, say)
     with store.lock(plan.spec.name):
         planner.refuse_stale(plan, store)
         return _Executor(plan, store, say).run()
@@ -114,7 +121,7 @@ class _Executor:
                 self._start(step.port)
             case StopServer():
                 self._stop(step.port)
-            case KeepServer():
+            case KeepServer() | SetFront():
                 pass
             case _:
                 assert_never(step)

@@ -1,7 +1,8 @@
 """Server processes on this machine: look after what a plan started, and remove it.
 
-Each server has a port of its own and there is no load balancer yet: ``invoke`` asks them in turn, other
-clients choose a port. While a server is replaced its port is silent; with two or more, the others answer.
+Without ``target.balancer`` each server has a port of its own: ``invoke`` asks them in turn, other clients choose a
+port. While a server is replaced its port is silent; with two or more, the others answer. With one, HAProxy stands
+before them: see ``fleet``.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ from deployer.clients.base import Answer, Body
 from deployer.clients.http import HttpInvoker
 from deployer.deployments import server as servers
 from deployer.deployments.apply import apply
+from deployer.deployments.fleet.balancer import Balancer
+from deployer.deployments.fleet.record import LOCK_S
 from deployer.deployments.foreground import running, serve
 from deployer.deployments.state import Deployment, Server, ServerLog, Store
 from deployer.errors import PartialFailure, Unreachable
@@ -43,6 +46,8 @@ class DeploymentStatus:
 
     deployment: Deployment
     servers: tuple[ServerStatus, ...]
+    front: tuple[tuple[str, bool], ...] = ()
+    """Of a fleet: "balancer" and "supervisor", each with whether it runs."""
 
     @property
     def serving(self) -> int:
@@ -53,13 +58,16 @@ class DeploymentStatus:
     def healthy(self) -> bool:
         """Whether all wanted servers answer, with the deployed bundle."""
         right = {s.bundle_digest for s in self.servers} <= {self.deployment.bundle_digest}
-        return self.serving == self.deployment.instances and right
+        front = all(runs for _, runs in self.front)
+        return self.serving == self.deployment.instances and right and front
 
 
 def status(name: str, *, store: Store | None = None) -> DeploymentStatus:
     """Ask each server of a deployment how it is. Raises InputError when there is no such deployment."""
     record = (store or Store()).get(name)
-    return DeploymentStatus(record, tuple(_ask(server) for server in record.servers))
+    parts = (("balancer", record.balancer), ("supervisor", record.supervisor))
+    front = tuple((word, servers.runs(part)) for word, part in parts if part is not None)
+    return DeploymentStatus(record, tuple(_ask(server) for server in record.servers), front)
 
 
 def _ask(server: Server) -> ServerStatus:
@@ -77,12 +85,14 @@ def invoke(
     timeout_s: float = 60.0,
     store: Store | None = None,
 ) -> Answer:
-    """Send one request to the server whose turn it is; to the next one only if nothing was sent.
+    """Send one request to the balancer, or the server whose turn it is; to the next one only if nothing was sent.
 
     Raises Unreachable when no server takes it.
     """
     store = store or Store()
     record = store.get(name)
+    if record.balancer is not None:
+        return HttpInvoker(record.balancer.url, timeout_s=timeout_s).invoke(body, accept=accept)
     turn = store.turn(name)
     count = len(record.servers)
     for offset in range(count):
@@ -105,16 +115,22 @@ def destroy(
     Raises PartialFailure listing what could not be removed; the record then stays.
     """
     store = store or Store()
-    with store.lock(name):
+    with store.lock(name, LOCK_S if store.get(name).balancer else 0.0):
         record = store.get(name)
         removed = []
+        if record.supervisor is not None:
+            servers.stop(record.supervisor, servers.GRACE_S)  # or it would start servers anew
         for server in record.servers:
             say(f"stop port {server.port} (process {server.pid})")
             servers.ask_to_end(server, signal.SIGINT)  # all drain at once
         for server in record.servers:
             servers.stop(server, servers.GRACE_S)
             removed.append(f"server on port {server.port}")
-        left = [f"process {pid}" for server in record.servers for pid in servers.members(server)]
+        if record.balancer is not None:
+            servers.stop(record.balancer, 1)
+            removed.append(f"balancer on port {record.balancer.port}")
+        parts = [*record.servers, *filter(None, (record.balancer, record.supervisor))]
+        left = [f"process {pid}" for part in parts for pid in servers.members(part)]
         if left:
             raise PartialFailure(
                 f"{name!r} is not wholly removed", remaining=left, hint="try again, or kill them"
@@ -126,5 +142,9 @@ def destroy(
 def logs(name: str, *, lines: int = 100, store: Store | None = None) -> tuple[ServerLog, ...]:
     """Return the last lines of each server's log."""
     store = store or Store()
-    paths = [(server.port, store.log(name, server.port)) for server in store.get(name).servers]
+    record = store.get(name)
+    paths = [(server.port, store.log(name, server.port)) for server in record.servers]
+    if record.balancer is not None:
+        paths.append((record.balancer.port, Balancer(store, name).log))
+        paths.append((0, store.folder(name) / "logs" / "supervisor.log"))
     return tuple(ServerLog(port, str(path), servers.tail(path, lines)) for port, path in paths)

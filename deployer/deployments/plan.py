@@ -26,7 +26,10 @@ class StartServer:
 
 @dataclass(frozen=True)
 class ReplaceServer:
-    """Stop the server on a port and start the new version there; that port is silent in between."""
+    """Stop the server on a port and start the new version there; that port is silent in between.
+
+    In a fleet the new one starts on another port first.
+    """
 
     action: ClassVar[str] = "replace"
     mark: ClassVar[str] = "~"
@@ -55,9 +58,18 @@ class KeepServer:
     pid: int
 
 
-Step = StartServer | ReplaceServer | StopServer | KeepServer
+@dataclass(frozen=True)
+class SetFront:
+    """Start, or set anew, the balancer on ``port`` and the supervisor behind it."""
+
+    action: ClassVar[str] = "front"
+    mark: ClassVar[str] = "+"
+    port: int
+
+
+Step = SetFront | StartServer | ReplaceServer | StopServer | KeepServer
 _STEPS: dict[str, type[Step]] = {
-    kind.action: kind for kind in (StartServer, ReplaceServer, StopServer, KeepServer)
+    kind.action: kind for kind in (SetFront, StartServer, ReplaceServer, StopServer, KeepServer)
 }
 
 

@@ -9,6 +9,8 @@ from pathlib import Path
 from deployer.bundle import bundle as bundles
 from deployer.deployments import plan as plans
 from deployer.deployments import server as servers
+from deployer.deployments.fleet import control
+from deployer.deployments.fleet import plan as fleet
 from deployer.deployments.plan import (
     DeployPlan,
     KeepServer,
@@ -39,6 +41,8 @@ def plan(spec: DeploymentSpec, store: Store | None = None) -> DeployPlan:
     record = (store or Store()).find(spec.name)
     observed = record.servers if record else ()
     alive = frozenset(server.port for server in observed if servers.runs(server))
+    if target.balancer or (record is not None and record.balancer is not None):
+        return DeployPlan(spec, digest, fleet.steps(spec, digest, record, store or Store()))
     steps = decide(wanted_ports(target), digest, observed, alive)
     for step in steps:
         if isinstance(step, StartServer) and not servers.port_free(step.port):
@@ -89,17 +93,20 @@ def local_target(spec: DeploymentSpec) -> Local:
             f"deploying to target {spec.target.kind!r} is not there yet; 'local' and SageMaker's are",
             hint="set another target.kind; `deployer compare` prices all of them already",
         )
+    if spec.target.balancer:
+        control.check(spec)
+        return spec.target
     if not isinstance(spec.scaling, Fixed):
         raise NotSupported(
-            f"scaling.kind {spec.scaling.kind!r} is not there yet for target 'local': "
-            "it runs target.instances servers, always",
-            hint="leave out [scaling]; `deployer simulate` plays it",
+            f"scaling.kind {spec.scaling.kind!r} needs target.balancer on target 'local': "
+            "without one it runs target.instances servers, always",
+            hint="set target.balancer = true, or leave out [scaling]",
         )
     if not isinstance(spec.rollout, AllAtOnce | Rolling):
         raise NotSupported(
-            f"rollout.kind {spec.rollout.kind!r} is not there yet for target 'local': "
-            "without a load balancer servers are replaced one by one",
-            hint="leave out [rollout]",
+            f"rollout.kind {spec.rollout.kind!r} needs target.balancer on target 'local': "
+            "without one servers are replaced one by one",
+            hint="set target.balancer = true, or leave out [rollout]",
         )
     return spec.target
 
@@ -107,6 +114,10 @@ def local_target(spec: DeploymentSpec) -> Local:
 def refuse_stale(saved: DeployPlan, store: Store | None = None) -> None:
     """Raise InputError when what exists, or the bundle, changed since the plan was made."""
     now = plan(saved.spec, store)
+    fleet_target = isinstance(saved.spec.target, Local) and saved.spec.target.balancer
+    # Its supervisor starts and stops servers at any time: that alone is no news.
+    if fleet_target and now.bundle_digest == saved.bundle_digest:
+        return
     if (now.bundle_digest, now.steps) != (saved.bundle_digest, saved.steps):
         raise InputError(
             "the plan is stale: what runs, or the bundle, changed since it was made",

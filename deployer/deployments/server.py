@@ -178,6 +178,11 @@ def stop(server: Server, grace_s: float) -> bool:
     process that is not this server, or one of its workers, is left alone.
     """
     ask_to_end(server, signal.SIGINT)
+    return await_end(server, grace_s)
+
+
+def await_end(server: Server, grace_s: float) -> bool:
+    """Wait until a server that was asked has ended, kill what is left after ``grace_s``; return as ``stop``."""
     _wait_gone(server, grace_s)
     left = members(server)
     _kill(left)

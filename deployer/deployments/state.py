@@ -6,6 +6,7 @@
     STATE/NAME/deployment.json    the record, replaced whole after every step
     STATE/NAME/bundles/DIGEST/    the unpacked bundle that its servers run
     STATE/NAME/logs/PORT.log      what each server says
+    STATE/NAME/fleet/             of a fleet: its specification, and what its balancer reads
     STATE/serving/PORT.json       a `deployer serve` in some terminal
 
 STATE is $DEPLOYER_STATE_DIR, or $XDG_STATE_HOME/deployer, or ~/.local/state/deployer.
@@ -18,16 +19,19 @@ import json
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from deployer.errors import DeployerError, EnvironmentProblem, InputError
 from deployer.spec import checks
 
 SCHEMA_VERSION = 1
+_PARTS = ("balancer", "supervisor")
+_POLL_S = 0.02
 
 
 @dataclass(frozen=True)
@@ -51,7 +55,10 @@ class Server:
 
 @dataclass(frozen=True)
 class Deployment:
-    """The record of what was deployed under a name. ``bundle`` is the archive's path; date is ISO, UTC."""
+    """The record of what was deployed under a name. ``bundle`` is the archive's path; date is ISO, UTC.
+
+    A fleet has a ``balancer`` before its servers and a ``supervisor`` that scales them.
+    """
 
     name: str
     target: str
@@ -60,11 +67,17 @@ class Deployment:
     instances: int
     date: str
     servers: tuple[Server, ...] = ()
+    balancer: Server | None = None
+    supervisor: Server | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return the record as a JSON document."""
+        data = asdict(self)
+        for key in _PARTS:
+            if data[key] is None:
+                del data[key]
         servers = [{**asdict(server), "url": server.url} for server in self.servers]
-        return {"schema_version": SCHEMA_VERSION, **asdict(self), "servers": servers}
+        return {"schema_version": SCHEMA_VERSION, **data, "servers": servers}
 
 
 @dataclass(frozen=True)
@@ -74,6 +87,10 @@ class ServerLog:
     port: int
     path: str
     lines: tuple[str, ...]
+
+
+class Busy(EnvironmentProblem):
+    """Another process is changing the deployment."""
 
 
 class Store:
@@ -137,8 +154,8 @@ class Store:
         return turn
 
     @contextmanager
-    def lock(self, name: str) -> Iterator[None]:
-        """Hold the one right to change ``name``. Raises EnvironmentProblem when another holds it."""
+    def lock(self, name: str, wait_s: float = 0.0) -> Iterator[None]:
+        """Hold the one right to change ``name``. Raises Busy when another holds it for longer than ``wait_s``."""
         path = self.folder(name).with_suffix(".lock")
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -149,12 +166,7 @@ class Store:
                 hint="set DEPLOYER_STATE_DIR to a folder of yours",
             ) from error
         with file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise EnvironmentProblem(
-                    f"another deployer is changing {name!r} now", hint="wait for it, then try again"
-                ) from None
+            _take(file, name, time.monotonic() + wait_s)
             yield
 
     @contextmanager
@@ -171,7 +183,8 @@ class Store:
         """Return the bundle that this machine's deployments or `deployer serve` answer with on ``port``."""
         for name in self.names():
             record = self.get(name)
-            if any(server.port == port for server in record.servers):
+            parts = (*record.servers, *filter(None, (record.balancer,)))
+            if any(server.port == port for server in parts):
                 return Path(record.bundle)
         note = self.root / "serving" / f"{port}.json"
         try:
@@ -187,6 +200,19 @@ def default_root() -> Path:
     if xdg := os.environ.get("XDG_STATE_HOME"):
         return Path(xdg) / "deployer"
     return Path.home() / ".local" / "state" / "deployer"
+
+
+def _take(file: TextIO, name: str, until_s: float) -> None:
+    while True:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        except BlockingIOError:
+            if time.monotonic() >= until_s:
+                raise Busy(
+                    f"another deployer is changing {name!r} now", hint="wait for it, then try again"
+                ) from None
+            time.sleep(_POLL_S)
 
 
 def write_whole(path: Path, text: str) -> None:
@@ -212,4 +238,5 @@ def _deployment(data: dict[str, Any]) -> Deployment:
     servers = data.pop("servers")
     for server in servers:
         server.pop("url")
-    return Deployment(**data, servers=tuple(Server(**server) for server in servers))
+    parts: dict[str, Any] = {key: Server(**data.pop(key)) for key in _PARTS if key in data}
+    return Deployment(**data, servers=tuple(Server(**server) for server in servers), **parts)

@@ -114,7 +114,7 @@ def _scaling(policy: ScalingPolicy, target: InstanceTarget, profile: Profile) ->
             said = [starts, _periods(policy.metric, "whose step adds", "whose step removes")]
         case _:
             assert_never(policy)
-    if rules.is_exclusive(target):
+    if scaling.is_exclusive(target):
         said.append("While an instance starts, the endpoint takes no other scaling action.")
     if getattr(policy, "metric", "") == "cpu":
         said.append("CPU use is taken as the busy share of the workers.")
@@ -128,16 +128,16 @@ _WAKE = (
 
 
 def _alarms(metric: str, target: InstanceTarget) -> str:
-    low = f"below {rules.low_ratio(target):g} of it, one instance at a time"
+    low = f"below {scaling.low_ratio(target):g} of it, one instance at a time"
     return _periods(metric, "above the target", low)
 
 
 def _periods(metric: str, high: str, low: str) -> str:
-    fast = rules.is_fast(metric)
+    fast = scaling.is_fast(metric)
     period_s = scaling.HIGH_RESOLUTION_PERIOD_S if fast else scaling.STANDARD_PERIOD_S
     return (
         f"Metrics come every {period_s:g} s without delay; scale-out after {scaling.HIGH_PERIODS} periods "
-        f"{high}, scale-in after {rules.low_periods(fast)} {low}."
+        f"{high}, scale-in after {scaling.low_periods(fast)} {low}."
     )
 
 

@@ -72,21 +72,21 @@ def from_spec(
         case Fixed():
             return base
         case Scheduled():
-            start_s, instances = _schedule(policy)
+            start_s, instances = scaling.schedule(policy)
             return base._replace(
                 policy=world.SCHEDULED, schedule_s=start_s, schedule_instances=instances
             )
         case Step():
-            rules = base._replace(policy=world.STEP, step=_step(policy, target))
+            rules = base._replace(policy=world.STEP, step=scaling.step_rule(policy, target))
             return _with_metric(rules, policy.metric, target)
         case TargetTracking():
             if metric_target is None:
                 raise ValueError("target tracking needs a target")
-            rule = _tracking(policy, target, metric_target, is_fast(policy.metric))
+            rule = scaling.tracking_rule(policy, target, metric_target)
             rules = base._replace(policy=world.TRACKING, tracking=rule)
             return _with_metric(rules, policy.metric, target)
         case QueueBacklog():
-            rule = _tracking(policy, target, policy.target, False)
+            rule = scaling.tracking_rule(policy, target, policy.target)
             return base._replace(policy=world.BACKLOG, tracking=rule)
         case _:
             assert_never(policy)
@@ -109,34 +109,13 @@ def startup_s(target: InstanceTarget, profile: Profile) -> float:
     return profile.startup_s if isinstance(target, Local) else target.startup_s
 
 
-def low_ratio(target: InstanceTarget) -> float:
-    """Return the low alarm's threshold over the target."""
-    ec2 = isinstance(target, Ec2Fleet)
-    return scaling.EC2_LOW_RATIO if ec2 else scaling.APPLICATION_LOW_RATIO
-
-
-def is_fast(metric: str) -> bool:
-    """Return whether the metric comes every 10 s instead of every minute."""
-    return metric == "concurrency"
-
-
-def low_periods(fast: bool) -> int:
-    """Return how many periods below the low threshold make a scale-in: 15 minutes of either length."""
-    return scaling.HIGH_RESOLUTION_LOW_PERIODS if fast else scaling.LOW_PERIODS
-
-
-def is_exclusive(target: InstanceTarget) -> bool:
-    """Return whether instances that start block every other change: SageMaker's endpoints do."""
-    return isinstance(target, SageMakerRealtime | SageMakerAsync)
-
-
 def initial_instances(target: InstanceTarget, policy: ScalingPolicy) -> int:
     """Return the instances in service at time 0: the target's, within the policy's bounds."""
     match policy:
         case Fixed():
             return target.instances
         case Scheduled():
-            return scaling.scheduled(0.0, *_schedule(policy))
+            return scaling.scheduled(0.0, *scaling.schedule(policy))
         case TargetTracking() | Step() | QueueBacklog():
             return min(max(target.instances, policy.min_instances), policy.max_instances)
         case _:
@@ -167,41 +146,4 @@ def _with_metric(rules: Rules, metric: str, target: InstanceTarget) -> Rules:
             f"scaling.metric {metric!r} cannot be simulated: nothing says how it follows the traffic",
             hint=f"simulate with one of {', '.join(METRICS)}",
         )
-    fast = is_fast(metric)
-    period_s = scaling.HIGH_RESOLUTION_PERIOD_S if fast else scaling.STANDARD_PERIOD_S
-    return rules._replace(metric=METRICS[metric], period_s=period_s)
-
-
-def _schedule(policy: Scheduled) -> tuple[np.ndarray, np.ndarray]:
-    starts = np.array([period.start_s for period in policy.periods], dtype=np.float64)
-    return starts, np.array([period.instances for period in policy.periods], dtype=np.int64)
-
-
-def _tracking(
-    policy: TargetTracking | QueueBacklog, target: InstanceTarget, metric_target: float, fast: bool
-) -> TrackingRule:
-    return TrackingRule(
-        target=float(metric_target),
-        low_ratio=low_ratio(target),
-        high_periods=scaling.HIGH_PERIODS,
-        low_periods=low_periods(fast),
-        out_cooldown_s=float(policy.scale_out_cooldown_s),
-        in_cooldown_s=float(policy.scale_in_cooldown_s),
-        min_instances=policy.min_instances,
-        max_instances=policy.max_instances,
-        exclusive=is_exclusive(target),
-    )
-
-
-def _step(policy: Step, target: InstanceTarget) -> StepRule:
-    return StepRule(
-        threshold=float(policy.threshold),
-        above=np.array(policy.edges, dtype=np.float64),
-        change=np.array([a.change for a in policy.adjustments], dtype=np.int64),
-        high_periods=scaling.HIGH_PERIODS,
-        low_periods=low_periods(is_fast(policy.metric)),
-        cooldown_s=float(policy.cooldown_s),
-        min_instances=policy.min_instances,
-        max_instances=policy.max_instances,
-        exclusive=is_exclusive(target),
-    )
+    return rules._replace(metric=METRICS[metric], period_s=scaling.period_s(metric))

@@ -39,15 +39,24 @@ LOG_DAYS = (1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1827,
 
 @dataclass(frozen=True)
 class Local:
-    """Server processes on this machine."""
+    """Server processes on this machine.
+
+    With ``balancer`` HAProxy listens on ``port`` and the servers behind it on the ports that follow; such a fleet
+    scales and rolls out as in the cloud. Scaling looks every ``period_s``; left out, as often as AWS does: every
+    60 s, 10 s for concurrency.
+    """
 
     kind: ClassVar[str] = "local"
     instances: int = 1
     port: int = 8080
+    balancer: bool = field(default=False, metadata=QUIET)
+    period_s: float | None = None
 
     def __post_init__(self) -> None:
         checks.between("target.instances", self.instances, 1, 64)
         checks.between("target.port", self.port, 1, 65535)
+        if self.period_s is not None:
+            checks.between("target.period_s", self.period_s, 0.5, 3600)
 
 
 @dataclass(frozen=True)

@@ -83,9 +83,9 @@ def test_another_target_is_named_plainly(target: Target) -> None:
 
 
 def test_scaling_and_rollouts_that_local_cannot_do_are_named_plainly() -> None:
-    with pytest.raises(NotSupported, match=r"scaling.kind 'target-tracking' is not there yet"):
+    with pytest.raises(NotSupported, match=r"scaling.kind 'target-tracking' needs target.balancer"):
         planner.local_target(DeploymentSpec("a", "b", Local(), scaling=TargetTracking()))
-    with pytest.raises(NotSupported, match=r"rollout.kind 'canary' is not there yet"):
+    with pytest.raises(NotSupported, match=r"rollout.kind 'canary' needs target.balancer"):
         planner.local_target(DeploymentSpec("a", "b", Local(), rollout=Canary()))
 
 

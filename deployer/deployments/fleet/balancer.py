@@ -1,0 +1,199 @@
+"""HAProxy before a fleet: its configuration, its process, its runtime socket.
+
+Nothing is sent twice (``retries 0``): what a client would lose behind an Application Load Balancer it loses here.
+Connections to servers are kept and used by all clients (``http-reuse always``), the hardest case for a drain.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+import shutil
+import signal
+import socket
+import time
+from collections.abc import Sequence
+
+from deployer.deployments import server as servers
+from deployer.deployments.state import Server, Store, write_whole
+from deployer.errors import DeployerError, EnvironmentProblem
+
+CHECK_S = 0.5
+"""How often each server is asked /ping; two failures in a row take it out, one success brings it in."""
+FULL_WEIGHT = 100
+UP = "UP"
+PLACES = ("/usr/sbin", "/usr/local/sbin")
+"""Where system programs lie, which PATH leaves out for users."""
+
+_CONFIG = "haproxy.cfg"
+_SOCKET = "haproxy.sock"
+_STATES = "servers.state"
+_READY_S = 10.0
+_POLL_S = 0.05
+_RELOAD_S = 1.0
+_TEXT = """\
+global
+    log stderr format raw daemon notice
+    stats socket unix@{socket} mode 600 level admin expose-fd listeners
+    stats timeout 10s
+    server-state-file {states}
+    hard-stop-after 30s
+
+defaults
+    mode http
+    retries 0
+    no option redispatch
+    option http-keep-alive
+    http-reuse always
+    timeout connect 5s
+    timeout client 60s
+    timeout server 65s
+    timeout http-keep-alive 60s
+    timeout queue 5s
+    timeout check 2s
+    load-server-state-from-file global
+
+frontend front
+    bind {host}:{port}
+    default_backend fleet
+
+backend fleet
+    balance random(2)
+    option httpchk GET /ping
+    http-check expect status 200
+    default-server inter {check_ms}ms fastinter {check_ms}ms downinter {check_ms}ms fall 2 rise 1 weight {weight}
+{servers}
+"""
+
+
+def find() -> str:
+    """Return the path of haproxy. Raises EnvironmentProblem telling how to get it."""
+    path = os.pathsep.join((os.environ.get("PATH", os.defpath), *PLACES))
+    found = shutil.which("haproxy", path=path)
+    if found is None:
+        raise EnvironmentProblem(
+            "haproxy is not installed, and target.balancer asks for it",
+            hint="`apt-get install haproxy` (Debian, Ubuntu), or leave out target.balancer",
+        )
+    return found
+
+
+def config(port: int, ports: Sequence[int]) -> str:
+    """Return the configuration of a balancer on ``port`` before servers that may come up on ``ports``."""
+    rows = (f"    server {_name(each)} {servers.HOST}:{each} check" for each in ports)
+    return _TEXT.format(
+        socket=_SOCKET,
+        states=_STATES,
+        host=servers.HOST,
+        port=port,
+        check_ms=round(CHECK_S * 1000),
+        weight=FULL_WEIGHT,
+        servers="\n".join(rows),
+    )
+
+
+class Balancer:
+    """The balancer of one deployment; its files lie in the deployment's folder."""
+
+    def __init__(self, store: Store, name: str) -> None:
+        self._folder = store.folder(name) / "fleet"
+        self.log = store.folder(name) / "logs" / "balancer.log"
+
+    def ensure(self, running: Server | None, port: int, ports: Sequence[int]) -> Server:
+        """Return a balancer that runs this configuration: the running one, reloaded where needed, or a new one.
+
+        Raises DeployerError with haproxy's own words when it does not start.
+        """
+        wanted, path = config(port, ports), self._folder / _CONFIG
+        alive = running is not None and servers.runs(running)
+        changed = not path.exists() or path.read_text(encoding="utf-8") != wanted
+        if alive and running is not None and not changed:
+            return running
+        if not alive:
+            write_whole(self._folder / _STATES, "1\n")  # the number of its format, and no server
+        write_whole(path, wanted)
+        if alive and running is not None and running.port == port:
+            write_whole(self._folder / _STATES, self.ask("show servers state"))
+            servers.ask_to_end(running, signal.SIGUSR2)  # haproxy's word for: read it again
+            return running
+        if alive and running is not None:
+            servers.stop(running, 1)
+        server = servers.launch(
+            [find(), "-W", "-db", "-f", _CONFIG],
+            port,
+            log=self.log,
+            digest="",
+            env=os.environ,
+            cwd=self._folder,
+        )
+        self._wait(server)
+        return server
+
+    def _wait(self, server: Server) -> None:
+        deadline = time.monotonic() + _READY_S
+        while time.monotonic() < deadline:
+            if not servers.runs(server):
+                break
+            try:
+                self.states()
+            except DeployerError:
+                time.sleep(_POLL_S)
+                continue
+            return
+        servers.stop(server, 0)
+        words = servers.last_line(self.log)
+        raise DeployerError(f"haproxy does not start: {words}", hint=f"its log is {self.log}")
+
+    def states(self) -> dict[int, str]:
+        """Return how the balancer finds each port: "UP", "DOWN", or words of its own between them."""
+        text = self.ask("show stat").removeprefix("# ")
+        rows = csv.DictReader(io.StringIO(text))
+        found = ((row["svname"], row["status"]) for row in rows if row["pxname"] == "fleet")
+        return {int(name[1:]): status for name, status in found if name[:1] == "s"}
+
+    def set_weight(self, port: int, weight: int) -> None:
+        """Send ``weight`` parts of the traffic to a port, where a server usually has FULL_WEIGHT."""
+        self.ask(f"set weight fleet/{_name(port)} {max(1, min(256, weight))}")
+
+    def wait_up(self, ports: Sequence[int], limit_s: float = _READY_S) -> None:
+        """Wait until requests go to every one of ``ports``. Raises EnvironmentProblem past the limit."""
+        deadline = time.monotonic() + limit_s
+        while True:
+            states = self.states()
+            missing = [port for port in ports if states.get(port, "").partition(" ")[0] != UP]
+            if not missing:
+                return
+            if time.monotonic() > deadline:
+                words = ", ".join(f"{port} is {states.get(port, 'unknown')!r}" for port in missing)
+                raise EnvironmentProblem(f"the balancer sends nothing to new servers: {words}")
+            time.sleep(_POLL_S)
+
+    def ask(self, command: str) -> str:
+        """Send one command to the runtime socket and return the answer. Raises EnvironmentProblem."""
+        deadline = time.monotonic() + _RELOAD_S
+        while True:
+            try:
+                return self._ask(command)
+            except OSError as error:
+                if time.monotonic() > deadline:
+                    raise EnvironmentProblem(
+                        f"haproxy does not answer: {error}", hint=f"its log is {self.log}"
+                    ) from error
+                time.sleep(_POLL_S)
+
+    def _ask(self, command: str) -> str:
+        # The name of a socket may have 107 bytes; the folder's own descriptor is a short way to it.
+        folder = os.open(self._folder, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as line:
+                line.settimeout(5)
+                line.connect(f"/proc/self/fd/{folder}/{_SOCKET}")
+                line.sendall(command.encode() + b"\n")
+                return b"".join(iter(lambda: line.recv(65536), b"")).decode()
+        finally:
+            os.close(folder)
+
+
+def _name(port: int) -> str:
+    return f"s{port}"
