@@ -18,9 +18,11 @@ from typing import Any
 import aws_cdk as cdk
 
 from deployer.errors import DeployerError, InputError
-from deployer.spec import resolved as documents
+from deployer.spec import fleet_resolved as documents
 from deployer.spec import serde
+from deployer.spec.fleet_resolved import ResolvedFleet
 from deployer.spec.resolved import Resolved
+from stacks.ec2 import Ec2FleetStack
 from stacks.sagemaker import SageMakerStack
 
 REFERENCES = ("${Token[", "#{Token[", "{{resolve:")
@@ -30,7 +32,7 @@ RESOLVED = "resolved.json"
 """The document's name beside deployment.toml."""
 
 
-def find(deployment: str | None, resolved: str | None) -> Resolved:
+def find(deployment: str | None, resolved: str | None) -> Resolved | ResolvedFleet:
     """Read the document that the context names. Raises InputError when it is missing or of another wish.
 
     ``deployment`` is a path of deployment.toml, ``resolved`` one of resolved.json; at most one is given.
@@ -51,13 +53,14 @@ def find(deployment: str | None, resolved: str | None) -> Resolved:
     return found
 
 
-def build(app: cdk.App, resolved: Resolved) -> SageMakerStack:
+def build(app: cdk.App, resolved: Resolved | ResolvedFleet) -> cdk.Stack:
     """Add the stack of ``resolved`` to ``app``.
 
     Raises InputError for a target without one and for a value with one of REFERENCES.
     """
     target = resolved.spec.target
-    if not target.kind.startswith("sagemaker-"):
+    fleet = isinstance(resolved, ResolvedFleet)
+    if not fleet and not target.kind.startswith("sagemaker-"):
         raise InputError(f"a {target.kind} target has no stack")
     for path, text in _texts(resolved.to_json()):
         for word in REFERENCES:
@@ -66,6 +69,8 @@ def build(app: cdk.App, resolved: Resolved) -> SageMakerStack:
                     f"{path} holds {word!r}: CloudFormation would put something else for it",
                     hint="a stack takes plain values; `deployer deploy` sends this one as it stands",
                 )
+    if isinstance(resolved, ResolvedFleet):
+        return Ec2FleetStack(app, resolved.stack, resolved=resolved)
     return SageMakerStack(app, f"deployer-{resolved.spec.name}", resolved=resolved)
 
 

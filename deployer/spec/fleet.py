@@ -21,6 +21,17 @@ POOL_STATES = ("stopped", "running")
 ZONES = 2
 """Availability zones of a new network: the fewest that a load balancer takes."""
 
+ENDPOINT_SERVICES = (
+    "autoscaling",
+    "cloudformation",
+    "ecr.api",
+    "ecr.dkr",
+    "logs",
+    "ssm",
+    "ssmmessages",
+)
+"""What instances call that must be reached without the internet; S3 has a gateway, which costs nothing."""
+
 KEEP_ALIVE_S = 75
 """How long the server keeps an idle connection; a load balancer must let go of it before."""
 
@@ -80,6 +91,17 @@ class FleetNetwork:
     def made(self) -> bool:
         """Whether the VPC is made."""
         return not self.vpc_id
+
+    @property
+    def blocks(self) -> tuple[str, ...]:
+        """The blocks of a new VPC's four subnets: two public, two private."""
+        whole = network_block("target.network.cidr", self.cidr)
+        return tuple(str(block) for block in whole.subnets(prefixlen_diff=2))
+
+
+def endpoint_services(queue: bool) -> tuple[str, ...]:
+    """Return the services that get an interface endpoint; a worker calls SQS too."""
+    return (*ENDPOINT_SERVICES, "sqs") if queue else ENDPOINT_SERVICES
 
 
 def network_block(key: str, value: str) -> ipaddress.IPv4Network:

@@ -120,8 +120,8 @@ class Refresh:
 class DrainBudget:
     """What one countdown from the wish to stop to the exit adds up to.
 
-    ``notice_s`` until nothing new is sent, ``delay_s`` for what the load balancer has under way, ``server_s``
-    what the server has from SIGTERM to its exit. ``limit_s`` is what AWS gives: 110 s with spot.
+    ``notice_s`` until the load balancer sees that /ping fails, ``delay_s`` for what it has under way, ``server_s``
+    what the server has for the rest. ``limit_s`` is what AWS gives: 110 s with spot.
     """
 
     notice_s: int
@@ -135,15 +135,20 @@ class DrainBudget:
         """Seconds in all."""
         return self.notice_s + self.delay_s + self.server_s
 
+    @property
+    def stop_s(self) -> int:
+        """Seconds from SIGTERM to the exit: a server told before the load balancer goes on taking requests."""
+        return self.notice_s + self.server_s
+
 
 @dataclass(frozen=True)
 class ResolvedFleet:
     """The whole specification and what planning determined.
 
-    ``group``, ``log_group`` and ``queue`` (empty behind a load balancer) are names. ``least`` and ``most``
-    bound the group, ``instances`` is what a new one starts with; all three are units of capacity where types
-    have weights. ``serve`` are the arguments of the container. ``rollback_alarms`` names all that stop a
-    rollout. ``expires`` is an ISO time or empty.
+    ``group``, ``log_group`` and ``queue`` (empty behind a load balancer) are names. ``least`` and ``most`` bound
+    the group, which starts with the least; both are units of capacity where types have weights. ``serve`` are
+    the arguments of the container. ``rollback_alarms`` names all that stop a rollout. ``expires`` is an ISO
+    time or empty.
     """
 
     spec: DeploymentSpec
@@ -157,7 +162,6 @@ class ResolvedFleet:
     tags: Mapping[str, str]
     least: int
     most: int
-    instances: int
     drain: DrainBudget
     refresh: Refresh
     serve: tuple[str, ...]

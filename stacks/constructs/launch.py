@@ -27,7 +27,7 @@ def render(resolved: ResolvedFleet) -> str:
         [
             "#!/bin/bash",
             *(f"{name}={shlex.quote(value)}" for name, value in settings(resolved).items()),
-            'ROOT=${DEPLOYER_ROOT:-/opt/deployer} UNITS=${DEPLOYER_UNITS:-/etc/systemd/system}',
+            "ROOT=${DEPLOYER_ROOT:-/opt/deployer} UNITS=${DEPLOYER_UNITS:-/etc/systemd/system}",
             'mkdir -p "$ROOT" "$UNITS"',
             *(_file("$ROOT", name, source(name)) for name in SCRIPTS),
             *(_file("$UNITS", name, unit(name, resolved)) for name in UNITS),
@@ -59,7 +59,7 @@ def settings(resolved: ResolvedFleet) -> dict[str, str]:
         "IMAGE": resolved.image.uri,
         "REGISTRY": host if ".dkr.ecr." in host else "",
         "SERVE": " ".join(resolved.serve),
-        "STOP_S": str(resolved.drain.server_s + MARGIN_S // 2),
+        "STOP_S": str(resolved.drain.stop_s + MARGIN_S // 2),
         "BOOT_TIMEOUT_S": str(resolved.target.health.boot_timeout_s),
         "QUEUE": resolved.queue,
         "ENVIRONMENT": "".join(f"{k}={v}\n" for k, v in environment(resolved).items()),
@@ -91,7 +91,7 @@ def source(name: str) -> str:
 
 def unit(name: str, resolved: ResolvedFleet) -> str:
     """Return a systemd unit with its times."""
-    stop = resolved.drain.server_s + MARGIN_S // 2
+    stop = resolved.drain.stop_s + MARGIN_S // 2
     times = {
         "@STOP_S@": stop,
         "@STOP_LIMIT_S@": stop + MARGIN_S,
@@ -109,4 +109,4 @@ def _says(line: str) -> bool:
 
 
 def _file(folder: str, name: str, text: str) -> str:
-    return f'cat > "{folder}/{name}" << \'{_END}\'\n{text}\n{_END}'
+    return f"cat > \"{folder}/{name}\" << '{_END}'\n{text}\n{_END}"

@@ -1,4 +1,4 @@
-"""The execution role: just the statements that planning wrote, inline, or a role that exists."""
+"""The role of an endpoint or of a fleet: just the statements that planning wrote, inline, or one that exists."""
 
 from __future__ import annotations
 
@@ -8,7 +8,11 @@ import aws_cdk as cdk
 from aws_cdk import aws_iam as iam
 from constructs import Construct
 
+from deployer.spec.fleet_resolved import ResolvedFleet
 from deployer.spec.resolved import Resolved, Statement
+
+SAGEMAKER = "sagemaker.amazonaws.com"
+EC2 = "ec2.amazonaws.com"
 
 WILDCARDS = {
     "ReadBundle": "every bundle of this deployment, under its own prefix: a rollback fetches an older one",
@@ -21,42 +25,47 @@ WILDCARDS = {
     "MakeInterface": "an interface has no name before it is made; subnets and groups are named",
     "UseInterface": "SageMaker names the interfaces that it makes",
     "FindNetwork": "AWS takes no resource for Describe of a network",
+    "AnswerHook": "the group's own ARN holds an id that is known only when it is made; its name is said",
+    "SignalStack": "the stack's own ARN ends in an id that is known only when it is made; its name is said",
+    "OpenSession": "AWS takes no resource for the Session Manager's channels",
+    "WriteResults": "senders name the results, under this deployment's own prefix",
 }
 """Why a statement of this ``Sid`` may hold a wildcard; one without a reason here is a finding of cdk-nag."""
 
 POLICY = "deployer"
 """The name of the role's one inline policy."""
 
+DESCRIPTIONS = {
+    SAGEMAKER: "Execution role of a SageMaker deployment, made by deployer",
+    EC2: "Role of the instances of a fleet, made by deployer",
+}
+
 
 class ExecutionRole(Construct):
-    """The role that SageMaker assumes. ``arn`` is a reference to it, so that what needs it is made after it.
+    """The role that ``service`` assumes. ``arn`` is a reference to it, so that what needs it is made after it.
 
     The permissions are part of the role itself: a model cannot be made between role and permission.
     """
 
-    def __init__(self, scope: Construct, id: str, *, resolved: Resolved) -> None:
+    def __init__(
+        self,
+        scope: Construct,
+        id: str,
+        *,
+        resolved: Resolved | ResolvedFleet,
+        service: str = SAGEMAKER,
+    ) -> None:
         super().__init__(scope, id)
         role = resolved.role
-        self.arn = role.arn
+        self.arn, self.name = role.arn, role.name
         if not role.made:
             return
         resource = iam.CfnRole(
             self,
             "Resource",
             role_name=role.name,
-            description="Execution role of a SageMaker deployment, made by deployer",
-            assume_role_policy_document=_document(
-                [
-                    {
-                        "Effect": "Allow",
-                        "Principal": {"Service": "sagemaker.amazonaws.com"},
-                        "Action": "sts:AssumeRole",
-                        "Condition": {
-                            "StringEquals": {"aws:SourceAccount": resolved.place.account}
-                        },
-                    }
-                ]
-            ),
+            description=DESCRIPTIONS[service],
+            assume_role_policy_document=_document([_trust(service, resolved.place.account)]),
             policies=[
                 iam.CfnRole.PolicyProperty(
                     policy_name=POLICY,
@@ -64,9 +73,20 @@ class ExecutionRole(Construct):
                 )
             ],
         )
-        self.arn = resource.attr_arn
+        self.arn, self.name = resource.attr_arn, resource.ref
         for statement in role.statements:
             _acknowledge(self, statement)
+
+
+def _trust(service: str, account: str) -> dict[str, Any]:
+    """Let the service assume the role; SageMaker says for whose account it does, EC2 does not."""
+    condition = {"Condition": {"StringEquals": {"aws:SourceAccount": account}}}
+    return {
+        "Effect": "Allow",
+        "Principal": {"Service": service},
+        "Action": "sts:AssumeRole",
+        **(condition if service == SAGEMAKER else {}),
+    }
 
 
 def _document(statements: list[dict[str, Any]]) -> dict[str, Any]:

@@ -87,7 +87,6 @@ def resolve(
         tags=_tags(spec, digest, asked.version, expires),
         least=least,
         most=most,
-        instances=min(max(target.instances, least), most),
         drain=drain,
         refresh=refresh(spec, target),
         serve=_arguments(target, drain),
@@ -97,7 +96,11 @@ def resolve(
         scaling=scaling.resolve(spec, target, group, queue, asked.derived_target),
         alarms=single,
         computed_alarms=computed,
-        rollback_alarms=(*(row.name for row in (*single, *computed)), *spec.rollout.alarms),
+        rollback_alarms=(
+            *(row.name for row in single),
+            *(row.name for row in computed),
+            *spec.rollout.alarms,
+        ),
         expires=expires,
     )
 
@@ -116,7 +119,8 @@ def _arguments(target: Ec2Fleet, drain: DrainBudget) -> tuple[str, ...]:
     verb = "serve" if target.queue is None else "worker"
     if verb == "worker":
         return (verb,)
-    return (verb, "--drain-s", str(drain.server_s), "--emf-s", "60")
+    times = {"--drain-s": drain.stop_s, "--lame-duck-s": drain.notice_s, "--emf-s": 60}
+    return (verb, *(word for key, value in times.items() for word in (key, str(value))))
 
 
 def budget(

@@ -30,8 +30,9 @@ finish() {
 trap finish EXIT
 
 write_settings() {
-  for name in REGION STACK GROUP LOG_GROUP BUCKET KEY DIGEST IMAGE REGISTRY SERVE STOP_S BOOT_TIMEOUT_S QUEUE; do
-    printf '%s=%q\n' "$name" "${!name}"
+  local setting
+  for setting in REGION STACK GROUP LOG_GROUP BUCKET KEY DIGEST IMAGE REGISTRY SERVE STOP_S BOOT_TIMEOUT_S QUEUE; do
+    printf '%s=%q\n' "$setting" "${!setting}"
   done > "$ROOT/settings"
   chmod 755 "$ROOT"/*.sh
   (umask 077 && printf '%s' "$ENVIRONMENT" > "$ROOT/container.env")
