@@ -12,6 +12,8 @@ from inference_code.grouping import best_group
 
 T = TypeVar("T")
 _urgency = attrgetter("urgency")
+#: No single batch counts for more than so many times what was expected of it.
+_OUTLIER = 4.0
 
 
 @dataclass(slots=True)
@@ -41,7 +43,9 @@ class ServiceTimes:
 
     def learn(self, size: int, took_s: float) -> None:
         """Learn from a batch of ``size`` that took ``took_s`` seconds."""
-        part, error_s = self._part(size), took_s - self.of(size)
+        part, known_s = self._part(size), self.of(size)
+        # One stall must not make all that comes after it seem too slow.
+        error_s = (min(took_s, _OUTLIER * known_s) if known_s else took_s) - known_s
         self.alone_s = max(0.0, self.alone_s + 0.1 * (1.0 - part) * error_s)
         self.full_s = max(self.alone_s, self.full_s + 0.1 * part * error_s)
 

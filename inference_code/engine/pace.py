@@ -8,6 +8,9 @@ from inference_code import policy
 from inference_code.contract import ServingConfig
 from inference_code.engine import frames
 
+#: No single batch counts for more than so many times the mean.
+_OUTLIER = 4.0
+
 
 @dataclass(frozen=True)
 class Refusal:
@@ -50,8 +53,10 @@ class Pace:
         if report.size >= self.max_batch or waiting or not self.batch_s:
             total_s = report.decode_s + report.predict_s + report.encode_s
             full_s = total_s * self.max_batch / report.size if waiting else total_s
-            weight = 0.2 if self.batch_s else 1.0
-            self.batch_s += weight * (full_s - self.batch_s)
+            if not self.batch_s:
+                self.batch_s = full_s
+            # One stall (a paused machine, a page fault) must not make all who come after it seem hopeless.
+            self.batch_s += 0.2 * (min(full_s, _OUTLIER * self.batch_s) - self.batch_s)
 
     def refusal(self, unanswered: int, limit_s: float) -> Refusal | None:
         """Return why a request is not taken that must be answered in ``limit_s`` seconds; None to take it."""

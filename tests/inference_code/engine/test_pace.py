@@ -50,3 +50,16 @@ def test_part_full_batches_of_an_idle_server_teach_nothing_new(pace: Pace) -> No
     pace.learn(batch(4, 0.2), waiting=0)
     pace.learn(batch(1, 0.1), waiting=0)
     assert pace.batch_s == pytest.approx(0.2)
+
+
+def test_one_stall_does_not_turn_away_all_who_come_after_it(pace: Pace) -> None:
+    pace.learn(batch(4, 0.1), waiting=0)
+    pace.learn(batch(1, 50.0), waiting=5)
+    assert pace.refusal(unanswered=16, limit_s=1.0) is None
+
+
+def test_a_model_that_has_become_slow_is_noticed_within_a_dozen_batches(pace: Pace) -> None:
+    pace.learn(batch(4, 0.01), waiting=0)
+    for _ in range(12):
+        pace.learn(batch(4, 1.0), waiting=0)
+    assert pace.batch_s > 0.5
