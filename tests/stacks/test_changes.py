@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -60,6 +61,12 @@ def test_every_key_of_a_specification_has_a_change(changes: Any) -> None:
     keys = list(changes.all_keys())
     assert len(keys) == len(set(keys)) > 120
     assert sorted(changes.CHANGES) == sorted(keys)
+
+
+def test_every_key_is_explained(changes: Any) -> None:
+    text = (EXAMPLES / "README.md").read_text()
+    words = {key.rpartition(":")[2].rpartition(".")[2] for key in changes.all_keys()}
+    assert {word for word in words if not re.search(rf"\b{word}\b", text)} == set()
 
 
 def test_a_key_changes_both_routes_alike(

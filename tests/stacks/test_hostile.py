@@ -52,13 +52,30 @@ WISHES: dict[str, Wish] = {
     "large-number": ("realtime-steps", {"scaling.threshold": 1e21}),
     "third": ("realtime", {"scaling.target": 1 / 3}),
     "no-errors": ("realtime", {"rollout.max_error_percent": 0.0}),
+    "valid-custom": (
+        "realtime",
+        {
+            "scaling": {
+                "kind": "target-tracking",
+                "metric": "custom",
+                "target": 3.0,
+                "custom": {"namespace": "Shop", "name": "Depth", "dimensions": {"Stage": "live"}},
+            }
+        },
+    ),
+    "valid-cpu": ("realtime", {"scaling.metric": "cpu", "scaling.target": 70.0}),
+    "valid-batch": (
+        "batch",
+        {"target.network": {"subnets": ["subnet-0a1b2c3d"], "security_groups": ["sg-0a1b2c3d"]}},
+    ),
+    "valid-rolling": ("realtime", {"rollout": {"kind": "rolling", "batch_percent": 50}}),
     "spaces": ("realtime", {"target.capture.s3_uri": "s3://bucket/a b/é$(x)"}),
     "full-environment": (
         "realtime",
         {"target.environment": {f"NAME_{i}": "v" * 1024 for i in range(100)}},
     ),
 }
-VALID = ("longest", "shortest", "name-of-digits", "capitals", "tags", "third", "full-environment")
+VALID = ("longest", "shortest", "name-", "capitals", "tags", "third", "full-", "valid-")
 """Wishes that AWS takes: no finding of cfn-lint. In the others a value looks like CloudFormation's own."""
 
 
@@ -101,7 +118,7 @@ def test_cfn_lint_finds_nothing_at_the_limits(made: Mapping[str, Document], tmp_
             (tmp_path / f"{name}.json").write_text(json.dumps(template))
     lint = str(Path(sys.executable).with_name("cfn-lint"))
     files = sorted(str(path) for path in tmp_path.glob("*.json"))
-    assert len(files) == 10
+    assert len(files) == 14
     found = subprocess.run([lint, "--", *files], capture_output=True, text=True, check=False)
     assert (found.returncode, found.stdout) == (0, "")
 
