@@ -28,6 +28,8 @@ from inference_code.errors import DeadlineExceeded, RequestError, StartupError
 _CHUNK = 1 << 20
 #: An idle worker that is asked whether it lives runs a sample when its last inference is this old.
 _PROOF_AGE_S = 5.0
+#: So many batches of more than one, in a row, make a crowd.
+_CROWD = 16
 
 
 class Channel:
@@ -73,6 +75,7 @@ class Worker:
         self._model = model
         self._proof_s = time.monotonic()
         self._decode_s = 0.0
+        self._manners = Manners()
         self._headers: dict[bytes, tuple[str, str, Mapping[str, str]]] = {}
         self._knows_length = model.overhead is not None
         serving = model.settings.serving
@@ -158,6 +161,7 @@ class Worker:
             encoded - predicted,
         )
         self._decode_s = 0.0
+        self._manners.saw(len(batch))
         self._channel.send(frames.pack_report(report), *answers)
 
     def _reply(self, request: frames.Request, reply: Reply) -> None:
@@ -183,14 +187,25 @@ class Worker:
         return known
 
 
-def _let_the_front_finish() -> None:
-    """Not interrupt the front, on a core that both share, each time it hands over a request.
+class Manners:
+    """Whether this process, when it wakes, waits until who runs on its core has finished.
 
-    It then hands over all that have come, and they make one batch: 5 to 10% more answers of a small model.
+    In a crowd the front then hands over all that have come, and they make one batch: 5 to 10% more answers of a
+    small model. A lone client would only pay for the time slices of whatever else runs on the core.
     """
-    # A sandbox may forbid it, and nothing depends on it.
-    with contextlib.suppress(OSError):
-        os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
+
+    def __init__(self) -> None:
+        self._run = 0
+
+    def saw(self, size: int) -> None:
+        """Take note of a batch's size: a crowd is when many in a row had company."""
+        before = self._run
+        self._run = min(before + 1, _CROWD) if size > 1 else 0
+        if before != self._run and _CROWD in (before, self._run):
+            policy = os.SCHED_BATCH if self._run else os.SCHED_OTHER
+            # A sandbox may forbid it, and nothing depends on it.
+            with contextlib.suppress(OSError):
+                os.sched_setscheduler(0, policy, os.sched_param(0))
 
 
 def main(arguments: dict[str, Any]) -> None:
@@ -198,7 +213,6 @@ def main(arguments: dict[str, Any]) -> None:
     # The terminal's and the container's signals are for the front, which then hangs up.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    _let_the_front_finish()
     channel = Channel(socket.socket(fileno=arguments["socket"]))
     try:
         settings = read_settings(Path(arguments["model_dir"]), arguments["serving"])
