@@ -42,6 +42,7 @@ if TYPE_CHECKING:
         simulate,
         status,
         transform,
+        upload,
     )
     from deployer.clients.base import Body
     from deployer.conformance import check
@@ -113,6 +114,7 @@ _HOMES = {
     "Step": ("deployer.spec.scaling", "Step"),
     "TargetTracking": ("deployer.spec.scaling", "TargetTracking"),
     "transform": ("deployer.api", "transform"),
+    "upload": ("deployer.api", "upload"),
 }
 
 __all__ = [
@@ -166,6 +168,7 @@ __all__ = [
     "simulate",
     "status",
     "transform",
+    "upload",
 ]
 
 

@@ -30,6 +30,7 @@ from deployer.api.experiments import (
 from deployer.api.models import export, optimize, package, profile
 from deployer.api.sagemaker import expired, reap, rollback, transform
 from deployer.api.twins import sagemaker_twin, serve_as_sagemaker
+from deployer.api.uploads import upload
 
 __all__ = [
     "compare",
@@ -60,4 +61,5 @@ __all__ = [
     "status",
     "to_toml",
     "transform",
+    "upload",
 ]

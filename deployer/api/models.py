@@ -59,19 +59,15 @@ def optimize(
     exported first, and checked) or ``module:function`` that returns a module. ``calibration``, ``evaluation``
     and ``training`` are .npz files or mappings from the model's input names to arrays; ``evaluation`` also
     holds ``label`` where the metric needs it. With ``training``, ``prune`` (the share of channels to take out)
-    and ``student`` (a module as ``model``, taught by it) add smaller models to the rungs; ``alternatives`` are
-    ONNX files for the same job. ``instance_type`` adds the cost gate, by its price in ``region``. Writes
-    ``out/best.onnx``, ``ladder.json``, with ``lineage`` (where the model came from, text by name) ``lineage.json``,
-    and, with the extra ``report``, ``ladder.html`` and ``ladder.md``.
+    and ``student`` (a module as ``model``, taught by it) add smaller models to the rungs; ``alternatives`` are ONNX
+    files for the same job. ``instance_type`` adds the cost gate, by its price in ``region``. Writes ``best.onnx``,
+    ``ladder.json``, ``lineage.json`` of ``lineage`` (where the model came from), and with the extra ``report`` a page.
 
     Raises ConditionFailed, with all written, when the best is not ``require_speedup`` times as fast as FP32.
     """
-    from deployer.api.training import write_lineage
     from deployer.optimization import data, ladder, output
 
     calibration, evaluation = data.arrays(calibration), data.arrays(evaluation)
-    if (prune is not None or student is not None) and training is None:
-        raise InputError("pruning and distillation need training rows", hint="add --train FILE.npz")
     price = _usd_per_thousand(instance_type, region, threads) if instance_type else None
     with output.workspace(out) as folder:
         fp32, smaller = _as_onnx(
@@ -91,9 +87,7 @@ def optimize(
             progress=say,
             **options,
         )
-    if lineage:
-        write_lineage(lineage, out)
-    _write_page(report, out, say)
+    _write_beside(report, lineage or {}, out, say)
     if require_speedup is not None:
         report.require_speedup(require_speedup)
     return report
@@ -113,6 +107,8 @@ def _as_onnx(
     """Return the ONNX file of the model and those of its smaller versions by name."""
     from deployer.optimization import data, sources
 
+    if (prune is not None or student is not None) and training is None:
+        raise InputError("pruning and distillation need training rows", hint="add --train FILE.npz")
     fp32 = sources.as_onnx(model, calibration, folder, seed=seed, say=say)
     if training is None:
         return fp32, {}
@@ -136,9 +132,12 @@ def _usd_per_thousand(instance_type: str, region: str, threads: int) -> Callable
     return usd_per_thousand_at(price, max(1, shape.vcpu // threads))
 
 
-def _write_page(report: LadderReport, out: Path, say: Say) -> None:
+def _write_beside(report: LadderReport, lineage: Mapping[str, str], out: Path, say: Say) -> None:
+    from deployer.api.training import write_lineage
     from deployer.report.write import write_ladder
 
+    if lineage:
+        write_lineage(lineage, out)
     if any(importlib.util.find_spec(name) is None for name in ("jinja2", "matplotlib")):
         say("no page of the ladder: it needs `pip install 'deployer[report]'`")
         return

@@ -85,7 +85,7 @@ def image_verb(
 @verb(
     "upload",
     "deployer upload resolved.json",
-    "deployer upload resolved.json && cdk deploy -c resolved=resolved.json",
+    "deployer upload resolved.json --quiet    # then: cdk deploy",
     "deployer upload resolved.json --json",
 )
 @click.argument("resolved", type=INPUT)
