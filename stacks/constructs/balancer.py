@@ -230,41 +230,37 @@ class AccessLogs(Construct):
         cdk.Validations.of(self.bucket).acknowledge(
             cdk.Acknowledgment(id="AwsSolutions-S1", reason="it holds the access logs itself")
         )
-        account = resolved.place.account
-        place = resolved.place
-        where = f"arn:{place.partition}:elasticloadbalancing:{place.region}:{account}"
-        balancers = f"{where}:loadbalancer/*"
-        own = cdk.Fn.join("/", [self.bucket.attr_arn, "AWSLogs", account, "*"])
         self.policy = s3.CfnBucketPolicy(
-            self,
-            "Policy",
-            bucket=self.bucket.ref,
-            policy_document={
-                "Version": "2012-10-17",
-                "Statement": [
-                    {
-                        "Sid": "DeliverLogs",
-                        "Effect": "Allow",
-                        "Principal": {"Service": "logdelivery.elasticloadbalancing.amazonaws.com"},
-                        "Action": "s3:PutObject",
-                        "Resource": own,
-                        "Condition": {"ArnLike": {"aws:SourceArn": balancers}},
-                    },
-                    {
-                        "Sid": "OnlyTls",
-                        "Effect": "Deny",
-                        "Principal": "*",
-                        "Action": "s3:*",
-                        "Resource": [
-                            self.bucket.attr_arn,
-                            cdk.Fn.join("", [self.bucket.attr_arn, "/*"]),
-                        ],
-                        "Condition": {"Bool": {"aws:SecureTransport": "false"}},
-                    },
-                ],
-            },
+            self, "Policy", bucket=self.bucket.ref, policy_document=self._document(resolved)
         )
         # cdk-nag reads the resource of such a statement only when it is joined; cfn-lint would have it substituted.
         self.policy.cfn_options.metadata = {"cfn-lint": {"config": {"ignore_checks": ["I1022"]}}}
         # Retained with the bucket: it must hold while the last logs arrive.
         self.policy.apply_removal_policy(cdk.RemovalPolicy.RETAIN)
+
+    def _document(self, resolved: ResolvedFleet) -> dict[str, Any]:
+        """Let the account's own load balancers write, and nobody come without TLS."""
+        place = resolved.place
+        where = f"arn:{place.partition}:elasticloadbalancing:{place.region}:{place.account}"
+        arn = self.bucket.attr_arn
+        return {
+            "Version": "2012-10-17",
+            "Statement": [
+                {
+                    "Sid": "DeliverLogs",
+                    "Effect": "Allow",
+                    "Principal": {"Service": "logdelivery.elasticloadbalancing.amazonaws.com"},
+                    "Action": "s3:PutObject",
+                    "Resource": cdk.Fn.join("/", [arn, "AWSLogs", place.account, "*"]),
+                    "Condition": {"ArnLike": {"aws:SourceArn": f"{where}:loadbalancer/*"}},
+                },
+                {
+                    "Sid": "OnlyTls",
+                    "Effect": "Deny",
+                    "Principal": "*",
+                    "Action": "s3:*",
+                    "Resource": [arn, cdk.Fn.join("", [arn, "/*"])],
+                    "Condition": {"Bool": {"aws:SecureTransport": "false"}},
+                },
+            ],
+        }
