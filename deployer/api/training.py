@@ -111,7 +111,8 @@ def _fetch_loose(aws: Aws, found: Trained, folder: Path) -> dict[str, str]:
     from deployer.bundle.members import LIMITS, Paths, path_problem
 
     folder.mkdir()
-    seen, rows, total = Paths(), [], 0
+    seen, total = Paths(), 0
+    rows: list[str] = []
     for path, size in listed(aws, found.uri):
         problem = path_problem(path) or seen.add(path)
         if problem is not None:

@@ -100,7 +100,7 @@ def _package(aws: Aws, arn: str) -> Trained:
     if status != "Completed" or approval == "Rejected":
         word = approval if approval == "Rejected" else status
         raise InputError(f"model package {arn!r} is {word}", hint="choose one that is approved")
-    containers = found.get("InferenceSpecification", {}).get("Containers") or ()
+    containers = list(found.get("InferenceSpecification", {}).get("Containers") or ())
     if len(containers) != 1:
         raise InputError(f"model package {arn!r} holds {len(containers)} models; one is taken")
     held = containers[0]

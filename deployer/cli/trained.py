@@ -30,7 +30,7 @@ def source(
     console: Console,
     model: str | None,
     training_job: str | None,
-    kind: click.ParamType,
+    kind: click.ParamType,  # type: ignore[type-arg]  # generic only from click 8.2
     choose: Callable[[TrainedModel], Path],
 ) -> Iterator[tuple[Any, Mapping[str, str] | None]]:
     """Yield what MODEL names, and its lineage, which is None where MODEL is on this machine.

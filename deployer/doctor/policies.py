@@ -104,24 +104,25 @@ def scope(
         raise InputError(f"{account!r} is no number of an account: it has 12 digits")
     if caller and "/" not in caller:
         caller = f"role/{caller}"
-    given = {key: value for key, value in (("account", account), ("caller", caller)) if value}
+    named = (("account", account), ("caller", caller))
+    given: dict[str, Any] = {key: value for key, value in named if value}
     if spec is None:
-        return Scope(**given, **({"region": region} if region else {}))
+        return Scope(region=region or Scope.region, **given)
     if not spec.target.kind.startswith("sagemaker-"):
         raise InputError(
             f"{spec.name!r} has the target {spec.target.kind}; the policies are for SageMaker's"
         )
     place = source.place if isinstance(source, Resolved) else None
-    named = place.region if place else str(getattr(spec.target, "region", ""))
-    if region and named and region != named:
-        raise InputError(f"{spec.name!r} is for {named}, not for {region}")
+    stated = place.region if place else str(getattr(spec.target, "region", ""))
+    if region and stated and region != stated:
+        raise InputError(f"{spec.name!r} is for {stated}, not for {region}")
     if place and account and account != place.account:
         raise InputError(f"{spec.name!r} is resolved for {place.account}, not for {account}")
     if place:
         given |= {"account": place.account, "partition": place.partition}
     return Scope(
         name=spec.name,
-        region=region or named or Scope.region,
+        region=region or stated or Scope.region,
         bucket=str(getattr(spec.target, "bucket", "")),
         image=str(getattr(spec.target, "image_uri", "")),
         role_arn=str(getattr(spec.target, "role_arn", "")),
@@ -261,11 +262,11 @@ def _storage(on: Scope) -> Iterator[Statement]:
     acts = ("CreateBucket", "DeleteBucket", "PutBucketPublicAccessBlock", "PutBucketTagging")
     yield Statement("OwnBucket", tuple(f"s3:{act}" for act in acts), (on.bucket_arn,))
     objects = f"{on.bucket_arn}/{resolve.prefix(on.name)}*"
-    acts = (
+    writes = (
         "AbortMultipartUpload", "DeleteObject", "GetObjectTagging", "ListMultipartUploadParts",
         "PutObject", "PutObjectTagging",
     )  # fmt: skip
-    yield Statement("WriteObjects", tuple(f"s3:{act}" for act in acts), (objects,))
+    yield Statement("WriteObjects", tuple(f"s3:{act}" for act in writes), (objects,))
     if on.kms_key_arn:
         use = ("kms:Decrypt", "kms:DescribeKey", "kms:GenerateDataKey")
         yield Statement("UseKey", use, (on.kms_key_arn,))
