@@ -65,8 +65,9 @@ def optimize(
 
     Raises ConditionFailed, with all written, when the best is not ``require_speedup`` times as fast as FP32.
     """
-    from deployer.optimization import data, ladder, output
+    from deployer.optimization import data, ladder, metrics, output
 
+    metrics.resolve(metric)  # a wrong name is told before the minutes of an export
     calibration, evaluation = data.arrays(calibration), data.arrays(evaluation)
     price = _usd_per_thousand(instance_type, region, threads) if instance_type else None
     with output.workspace(out) as folder:

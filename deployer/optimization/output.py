@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import glob
+import json
 import os
 import shutil
 import tempfile
@@ -62,9 +63,13 @@ def _sweep(out: Path) -> None:
 
 
 def publish(report: LadderReport, latencies: str, folder: Path, out: Path) -> LadderReport:
-    """Move every variant's file under ``out`` and write the report last; return the report with its new paths."""
+    """Move every variant's file under ``out`` and write the report last; return the report with its new paths.
+
+    Rungs of the climb before, by its report, are removed where this one has no file of that name.
+    """
     kept = out / RUNGS
     kept.mkdir(parents=True, exist_ok=True)
+    before = _rungs_before(out / REPORT)
     placed = {}
     for rung in report.rungs:
         if rung.variant is not None:
@@ -80,7 +85,21 @@ def publish(report: LadderReport, latencies: str, folder: Path, out: Path) -> La
         draft = folder / name
         draft.write_text(text, encoding="utf-8")
         os.replace(draft, out / name)
+    now = {part.name for variant in placed.values() for part in variant.files()}
+    for name in before:
+        for stale in {name, f"{name}.data"} - now:
+            (kept / stale).unlink(missing_ok=True)
     return moved
+
+
+def _rungs_before(report: Path) -> list[str]:
+    """Return the files that an earlier report names; none where there is no report that can be read."""
+    try:
+        rungs = json.loads(report.read_text(encoding="utf-8"))["rungs"]
+        found = [Path(rung["variant"]["file"]).name for rung in rungs if rung["variant"]]
+    except (OSError, ValueError, KeyError, TypeError):
+        return []
+    return [name for name in found if name.endswith(".onnx")]
 
 
 def _move(variant: Variant, folder: Path) -> Variant:

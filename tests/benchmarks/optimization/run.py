@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 import deployer
@@ -86,15 +87,30 @@ def minilm(out: Path, options: Mapping[str, Any]) -> deployer.LadderReport:
     )
 
 
+def small_network() -> torch.nn.Module:
+    """Return an untrained network with a tenth of the digits CNN's weights."""
+    nn = torch.nn
+    torch.manual_seed(0)
+    return nn.Sequential(
+        *(nn.Conv2d(1, 32, 3, padding=1), nn.ReLU()),
+        *(nn.Conv2d(32, 64, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2)),
+        *(nn.Conv2d(64, 64, 3, padding=1), nn.ReLU(), nn.AdaptiveAvgPool2d(1)),
+        *(nn.Flatten(), nn.Linear(64, 10)),
+    )
+
+
 def digits(out: Path, options: Mapping[str, Any]) -> deployer.LadderReport:
-    """Climb from the quickstart's trained module."""
+    """Climb from the quickstart's trained module, and from it pruned by half, and from a student of half its width."""
     data = quickstart.load_digits(0)
+    smaller = {"prune": 0.5, "student": small_network()} if options["rungs"] is None else {}
     return deployer.optimize(
         quickstart.train(data, 0),
         calibration={"image": data.train[:256]},
         evaluation={"image": data.held_out, "label": data.held_out_label},
+        training={"image": data.train, "label": data.train_label},
         metric="accuracy",
         out=out,
+        **smaller,
         say=say,
         **options,
     )

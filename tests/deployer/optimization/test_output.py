@@ -5,9 +5,11 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from deployer.optimization import ladder
 from deployer.optimization.output import workspace
 
 pytestmark = pytest.mark.optimize
@@ -47,3 +49,16 @@ def test_folders_of_other_names_are_left_alone(tmp_path: Path) -> None:
     with workspace(tmp_path / "out"):
         pass
     assert (mine / "notes").read_text() == "keep"
+
+
+def test_rungs_of_the_climb_before_are_replaced_and_other_files_stay(
+    classifier: Path, calibration: Any, evaluation: Any, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    for rung in ("int8-dynamic", "int8-weights"):
+        ladder.climb(
+            classifier, calibration=calibration, evaluation=evaluation, rungs=[rung], out=out
+        )
+        (out / "rungs/mine.onnx").write_text("keep")
+    found = {path.name for path in (out / "rungs").iterdir()}
+    assert found == {"fp32.onnx", "int8-weights.onnx", "mine.onnx"}
