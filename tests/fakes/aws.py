@@ -28,13 +28,20 @@ import threading
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from functools import partial
+from socketserver import BaseServer
 from typing import Any
 from urllib.parse import parse_qs
 
 import botocore.session
 from botocore.validate import ParamValidator
+from moto.applicationautoscaling.models import applicationautoscaling_backends
+from moto.cloudwatch.models import cloudwatch_backends
 from moto.core.models import DEFAULT_ACCOUNT_ID
+from moto.iam.models import iam_backends
+from moto.logs.models import logs_backends
 from moto.moto_api._internal import moto_api_backend
+from moto.s3.models import s3_backends
 from moto.sagemaker.models import sagemaker_backends
 from moto.server import DomainDispatcherApplication, create_backend_app
 from werkzeug.serving import make_server
@@ -84,8 +91,8 @@ class FakeAws:
         logging.getLogger("werkzeug").setLevel(logging.ERROR)
         self._server = make_server("127.0.0.1", 0, self._app, threaded=True)
         self.port = int(self._server.server_port)
-        self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
-        self._thread.start()
+        self._answers = False
+        self.resume()
 
     @property
     def url(self) -> str:
@@ -103,10 +110,60 @@ class FakeAws:
             "AWS_MAX_ATTEMPTS": "1",
         }
 
+    def pause(self) -> None:
+        """Answer nobody; the port stays, and who asks waits."""
+        if self._answers:
+            self._server.shutdown()
+            self._thread.join()
+            self._answers = False
+
+    def resume(self) -> None:
+        """Answer, in a thread of this process."""
+        if self._answers:
+            return
+        self._answers = True
+        # Not werkzeug's own loop, which closes the socket at its end.
+        loop = partial(BaseServer.serve_forever, self._server, 0.05)
+        self._thread = threading.Thread(target=loop, daemon=True)
+        self._thread.start()
+
     def stop(self) -> None:
         """End the server."""
-        self._server.shutdown()
-        self._thread.join()
+        self.pause()
+        self._server.server_close()
+
+    def state(self) -> dict[str, Any]:
+        """Everything that exists in the account but images, without times: equal states are equal."""
+        sagemaker = sagemaker_backends[ACCOUNT][REGION]
+        scaling = applicationautoscaling_backends[ACCOUNT][REGION]
+        iam = iam_backends[ACCOUNT]["aws"]
+        alarms = cloudwatch_backends[ACCOUNT][REGION].alarms
+        found: dict[str, Any] = {
+            f"endpoint {name}": (item.endpoint_config_name, item.endpoint_status, _tags(item.tags))
+            for name, item in sagemaker.endpoints.items()
+        }
+        for kind, items in (
+            ("config", sagemaker.endpoint_configs),
+            ("model", sagemaker._models),
+        ):
+            found |= {f"{kind} {name}": _tags(item.tags) for name, item in items.items()}
+        found |= {
+            f"job {name}": item.transform_job_status
+            for name, item in sagemaker.transform_jobs.items()
+        }
+        found |= {f"alarm {name}": (a.threshold, a.alarm_actions) for name, a in alarms.items()}
+        for targets in scaling.targets.values():
+            found |= {f"target {k}": (t.min_capacity, t.max_capacity) for k, t in targets.items()}
+        found |= {f"policy {p.policy_name}": p.policy_type for p in scaling.policies.values()}
+        found |= {f"schedule {s.scheduled_action_name}": 1 for s in scaling.scheduled_actions}
+        found |= {f"role {role.name}": dict(role.policies) for role in iam.roles.values()}
+        for name, bucket in s3_backends[ACCOUNT]["aws"].buckets.items():
+            found |= {
+                f"bucket {name}": sorted(bucket.keys),
+                f"parts {name}": len(bucket.multiparts),
+            }
+        groups = logs_backends[ACCOUNT][REGION].groups
+        return found | {f"log {name}": 1 for name in groups}
 
     def reset(self) -> None:
         """Forget everything."""
@@ -164,6 +221,8 @@ class FakeAws:
             if hit and fault is not None and fault.kind not in (LOST, SLOW):
                 if fault.kind == KILLED:
                     os.kill(fault.pid, signal.SIGKILL)
+                    while _lives(fault.pid):
+                        time.sleep(0.001)
                 if fault.kind in (CUT, KILLED):
                     return _hang_up(environ)
                 return _refuse(environ, start, CODES[fault.kind])
@@ -190,6 +249,10 @@ class FakeAws:
             self.requests.append((call, None))
         if call.startswith("AnyScaleFrontendService."):
             return self._scaling(environ, body)
+        if b'"NextToken": "more"' in body:  # of our empty page: moto begins at its first
+            plain = {k: v for k, v in json.loads(body).items() if k != "NextToken"}
+            environ["wsgi.input"] = io.BytesIO(json.dumps(plain).encode())
+            environ["CONTENT_LENGTH"] = str(len(json.dumps(plain)))
         status, headers, content = self._forward(environ)
         if call.startswith("SageMaker.") and status.startswith("200"):
             content = self._after(call.partition(".")[2], json.loads(body or b"{}"), content)
@@ -397,6 +460,10 @@ def _reads(call: str) -> bool:
     return operation.startswith(READS) or operation.startswith(("GET ", "HEAD "))
 
 
+def _tags(rows: Any) -> dict[str, str]:
+    return {row["Key"]: row["Value"] for row in rows or ()}
+
+
 def _invalid(message: str) -> tuple[int, Any]:
     return 400, {"__type": "ValidationException", "message": message}
 
@@ -443,6 +510,15 @@ def _refuse(environ: Environ, start: Start, code: str) -> Iterable[bytes]:
 def _cbor(text: str) -> bytes:
     data = text.encode()
     return (bytes([0x60 + len(data)]) if len(data) < 24 else bytes([0x78, len(data)])) + data
+
+
+def _lives(pid: int) -> bool:
+    """Whether a process still runs; one that is dead and not yet waited for does not."""
+    try:
+        with open(f"/proc/{pid}/stat", encoding="ascii", errors="replace") as file:
+            return file.read().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
 
 
 def _hang_up(environ: Environ) -> Iterable[bytes]:

@@ -147,7 +147,11 @@ class _Remover:
         prefix = resolve.prefix(self._name)
         count = storage.remove(prefix)
         self._note(count > 0, f"{count} objects under s3://{bucket}/{prefix}")
-        if storage.bucket_tags().get(SHARED_TAG) == "true" and next(storage.keys(""), None) is None:
+        tags = storage.bucket_tags()
+        # A run that was cut off between making the bucket and its tag leaves it under our own name.
+        cut_off = not tags and bucket == resolve.bucket_name(observe.place_of(self._aws))
+        ours = cut_off or tags.get(SHARED_TAG) == "true"
+        if ours and next(storage.keys(""), None) is None:
             self._note(storage.remove_bucket(), f"bucket {bucket}, which was empty")
 
     def _note(self, did: bool, what: str) -> None:
