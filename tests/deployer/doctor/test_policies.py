@@ -141,6 +141,28 @@ def test_a_specification_fills_in_what_it_knows() -> None:
     assert "role/mine" in text
 
 
+def test_what_pushing_an_image_asks_for_is_in_the_policy_of_deploy() -> None:
+    """The calls of `image push`, and those that AWS lists for the tools' own: on the deployment's repository alone."""
+    spec = DeploymentSpec("digits", "d.tar.gz", SageMakerRealtime("ml.c5.large"))
+    scope = policies.scope(spec, account=ACCOUNT)
+    rows = [row for p in PURPOSES for row in policies.document(p, scope)["Statement"]]  # type: ignore[arg-type]
+    repository = f"arn:aws:ecr:us-east-1:{ACCOUNT}:repository/deployer/digits"
+    granted = {
+        action for row in rows if row["Resource"] == [repository] for action in row["Action"]
+    }
+    ours = {"CreateRepository", "TagResource", "DescribeRepositories", "BatchGetImage"}
+    tools = {
+        "BatchCheckLayerAvailability",
+        "InitiateLayerUpload",
+        "UploadLayerPart",
+        "CompleteLayerUpload",
+        "PutImage",
+    }
+    assert granted >= {f"ecr:{name}" for name in ours | tools}
+    login = [row for row in rows if "ecr:GetAuthorizationToken" in row["Action"]]
+    assert [row["Resource"] for row in login] == [["*"]]
+
+
 def test_what_does_not_hold_together_is_refused() -> None:
     spec = DeploymentSpec("digits", "d.tar.gz", SageMakerRealtime("ml.c5.large"))
     for changes, words in (
