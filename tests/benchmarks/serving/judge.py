@@ -51,7 +51,7 @@ class Judge:
         return distance <= self.limit or self._nearest(index, found, distance)
 
     def _nearest(self, index: int, found: np.ndarray, distance: float) -> bool:
-        """Return whether, within a limit that was asked for, no other body's answer is half as near."""
+        """Return whether, within a limit that was asked for, every other answer is more than twice as far."""
         if not self._dependent or distance > 2 * self.limit:
             return False
         others = (_distance(found, other) for at, other in enumerate(self._vectors) if at != index)
