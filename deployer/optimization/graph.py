@@ -14,6 +14,10 @@ from deployer.optimization.session import Array
 QUANTIZABLE = ("MatMul", "Gemm", "Conv")
 
 
+class Unfit(ValueError):
+    """The model has nothing of the kind that a rung changes."""
+
+
 @dataclass(frozen=True)
 class Layer:
     """A matrix product with constant weights: ``activation`` (..., k) times ``weight`` (k, n)."""

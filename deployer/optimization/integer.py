@@ -39,13 +39,13 @@ def build(
 ) -> None:
     """Write equalised int8 of ``source`` to ``target``; layers named in ``exclude`` stay FP32.
 
-    ``table_bits`` is 8 or 4. Raises ValueError when the model has nothing to quantize this way.
+    ``table_bits`` is 8 or 4. Raises graph.Unfit when the model has nothing to quantize this way.
     """
     model = onnx.load(str(source))
     graph.gemm_to_matmul(model)
     layers = graph.layers(model)
     if not layers:
-        raise ValueError("the model has no matrix products with constant weights")
+        raise graph.Unfit("the model has no matrix products with constant weights")
     found = ranges(model, calibration, {layer.activation for layer in layers})
     few = {name: value[:SEARCH_ROWS] for name, value in calibration.items()}
     reference = Session(source).outputs_for(few, SEARCH_ROWS)

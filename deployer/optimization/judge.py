@@ -9,6 +9,7 @@ from pathlib import Path
 
 from deployer.errors import DeployerError, InputError
 from deployer.optimization.gate import Verdict, accuracy_gate, cost_gate, latency_gate
+from deployer.optimization.graph import Unfit
 from deployer.optimization.metrics import Metric
 from deployer.optimization.openvino import OpenVinoSession
 from deployer.optimization.quantize import Rung
@@ -61,7 +62,8 @@ class Judge:
             rung.build(self.prepared, self.calibration, path, exclude)
         except Exception as error:  # a quantizer's failure concerns its rung alone
             path.unlink(missing_ok=True)
-            return replace(blank, reason=f"could not be built: {_line(error)}")
+            why = str(error) if isinstance(error, Unfit) else f"could not be built: {_line(error)}"
+            return replace(blank, reason=why)
         variant = describe(path, name, rung.precision, self.fp32.sha256, rung.engine)
         try:
             outputs = _open(variant).outputs_for(self.evaluation, self.batch)

@@ -181,7 +181,8 @@ def _climb(
     say(f"timing {right} rungs against fp32, in turn")
     results = judge.time(scored)
     for result in results:
-        say(f"  {result.name}: {result.status}, {result.reason}")
+        if result.speedup:
+            say(f"  {result.name}: {result.status}, {result.reason}")
     if judge.can_tell() and not any(_is_quantized(r) and r.status == "kept" for r in results):
         results += _fall_back(judge, chosen, results, say)
     return results
@@ -274,7 +275,7 @@ def _conclusion(best: RungResult | None, nearest: RungResult | None, fp32: Varia
         speed = f"{best.speedup.median:.2f}x FP32's speed at {size:.2f} of its size"
         return f"{best.name}: {speed}; {best.accuracy.reason}"
     if nearest is None:
-        return "FP32 stays: no rung passes the accuracy gate"
+        return "FP32 stays: no quantized rung passes the accuracy gate"
     return f"FP32 stays: no rung passes all gates; the nearest, {nearest.name}: {nearest.reason}"
 
 

@@ -89,7 +89,7 @@ def _as_it_is(source: Path, calibration: Arrays, target: Path, exclude: frozense
 
 def _int8(source: Path, calibration: Arrays, target: Path, exclude: frozenset[str]) -> None:
     if external_files(source):
-        raise ValueError("NNCF holds a model in one message: at most 2 GB")
+        raise graph.Unfit("NNCF holds a model in one message: at most 2 GB")
     model = onnx.load(str(source))
     fixed = Session(source).fixed_batch
     rows = list(batches(calibration, fixed or 1, fixed=fixed is not None))

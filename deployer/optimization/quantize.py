@@ -125,20 +125,20 @@ def rungs(*, reduce_range: bool) -> tuple[Rung, ...]:
 
 def _optimized(source: Path, calibration: Arrays, target: Path, exclude: frozenset[str]) -> None:
     if external_files(source):
-        raise ValueError("the graph of a model with external data is left as it is")
+        raise graph.Unfit("the graph of a model with external data is left as it is")
     shutil.copyfile(source, target)
 
 
 def _fused(source: Path, calibration: Arrays, target: Path, exclude: frozenset[str]) -> None:
     """Whole attention blocks as one operator each, by ONNX Runtime's optimizer for transformers."""
     if external_files(source):
-        raise ValueError("the graph of a model with external data is left as it is")
+        raise graph.Unfit("the graph of a model with external data is left as it is")
     with quiet():
         from onnxruntime.transformers.optimizer import optimize_model
 
         made = optimize_model(str(source), model_type="bert", opt_level=0)
     if all("Attention" not in node.op_type for node in made.model.graph.node):
-        raise ValueError("ONNX Runtime's optimizer finds no attention to fuse")
+        raise graph.Unfit("ONNX Runtime's optimizer finds no attention to fuse")
     save(made.model, target)
 
 
@@ -152,7 +152,7 @@ def _int4_tables(reduce_range: bool) -> Build:
     def build(source: Path, calibration: Arrays, target: Path, exclude: frozenset[str]) -> None:
         nodes = onnx.load(str(source), load_external_data=False).graph.node
         if all(node.op_type != "Gather" for node in nodes):
-            raise ValueError("the model has no look-up tables")
+            raise graph.Unfit("the model has no look-up tables")
         integer.build(
             source,
             calibration,
@@ -242,7 +242,7 @@ def _weights(bits: int) -> Build:
         model = onnx.load(str(source))
         graph.gemm_to_matmul(model)
         if not graph.layers(model):
-            raise ValueError("the model has no matrix products with constant weights")
+            raise graph.Unfit("the model has no matrix products with constant weights")
         with quiet():
             # Importing this module configures the process's root logger, which quiet undoes.
             from onnxruntime.quantization.matmul_nbits_quantizer import MatMulNBitsQuantizer
