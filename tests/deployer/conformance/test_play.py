@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from deployer import conformance
+from deployer import api, conformance
+from deployer.bundle.bundle import open_bundle
 from deployer.errors import ConditionFailed, InputError
+from inference_code.contract import ServingConfig
 
 pytestmark = pytest.mark.serve
 
@@ -85,3 +87,21 @@ def test_a_damaged_bundle_is_refused_before_anything_runs(
     (tmp_path / "b.tar.gz").write_bytes(data)
     with pytest.raises(InputError):
         conformance.check(tmp_path / "b.tar.gz")
+
+
+def test_a_bundle_that_is_exact_and_keeps_an_objective_is_sealed_and_served(tmp_path: Path) -> None:
+    (tmp_path / "samples").mkdir()
+    (tmp_path / "samples" / "one.json").write_text('{"x": 1}')
+    (tmp_path / "weights.txt").write_text("1")
+    (tmp_path / "handler.py").write_text(handler())
+    wanted = ServingConfig(exact=True, objective_ms=50.0)
+    bundle = api.package(
+        tmp_path / "weights.txt",
+        tmp_path / "dist",
+        name="exact",
+        handler=tmp_path / "handler.py",
+        samples=tmp_path / "samples",
+        serving=wanted,
+    )
+    assert open_bundle(bundle.path).manifest.serving == wanted
+    assert conformance.check(bundle.path, startup_s=20).ok
