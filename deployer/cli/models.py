@@ -196,6 +196,7 @@ def package_verb(
     "deployer check dist/digits-3f9a1c2b77d0.tar.gz",
     "deployer check dist/digits-3f9a1c2b77d0.tar.gz --startup 180s    # as serverless demands",
     "deployer check dist/digits-3f9a1c2b77d0.tar.gz --image digits:1.0",
+    "deployer check dist/digits-3f9a1c2b77d0.tar.gz --both    # and equal answers on SageMaker and EC2",
     "deployer check dist/digits-3f9a1c2b77d0.tar.gz --json > conformance.json",
 )
 @click.argument("bundle", type=INPUT)
@@ -203,9 +204,15 @@ def package_verb(
 @click.option("--tool", type=TOOL, help="Runs the image; default: the first of these that works.")
 @click.option("--startup", "startup_s", type=DURATION, default="480s", show_default=True,
               help="Limit to the first healthy /ping.")  # fmt: skip
+@click.option("--both", is_flag=True, help="Start it as EC2 does, too, and compare the answers.")
 @click.pass_obj
 def check_verb(
-    console: Console, bundle: Path, image: str | None, tool: str | None, startup_s: float
+    console: Console,
+    bundle: Path,
+    image: str | None,
+    tool: str | None,
+    startup_s: float,
+    both: bool,
 ) -> None:
     """Play SageMaker's container rules against a bundle's server.
 
@@ -213,7 +220,7 @@ def check_verb(
     a container, the bundle read-only at /opt/ml/model. Exit 1 when a rule is broken.
     """
     report = conformance.check(
-        bundle, image=image, tool=tool, startup_s=startup_s, say=console.progress
+        bundle, image=image, tool=tool, startup_s=startup_s, both=both, say=console.progress
     )
     console.result(report.to_json(), text.conformance(report, ascii_only=console.ascii_only))
     report.require()

@@ -11,6 +11,7 @@ from pathlib import Path
 from deployer.bundle import archive
 from deployer.clients.base import Body
 from deployer.clients.http import HttpInvoker
+from deployer.conformance.both import compare
 from deployer.conformance.models import MultiModel
 from deployer.conformance.report import ConformanceReport, Outcome, RuleResult
 from deployer.conformance.site import Process, Site
@@ -45,19 +46,25 @@ def check(
     tool: str | None = None,
     startup_s: float = servers.STARTUP_S,
     site: Site | None = None,
+    both: bool = False,
     say: Callable[[str], None] = lambda line: None,
 ) -> ConformanceReport:
     """Verify a bundle, start its server as SageMaker would, and play every rule against it.
 
     ``startup_s`` is the platform's limit to the first healthy /ping: 480 for real-time endpoints, 180 for
     serverless. With ``image`` a container of it serves the bundle, run by ``tool`` (docker, finch, podman or
-    buildah; the first that works unless named); ``site`` is any other place to play on. Raises the bundle's own
+    buildah; the first that works unless named); ``site`` is any other place to play on. ``both`` also starts it as an
+    EC2 instance does, and compares the answers. Raises the bundle's own
     error when the archive cannot be trusted, InputError when there is no such image, EnvironmentProblem
     without a working tool.
     """
     if tool is not None and image is None:
         raise InputError(
             f"{tool!r} would run an image, and none is named", hint="add --image IMAGE"
+        )
+    if both and image is not None:
+        raise InputError(
+            "both starts are compared on the bundle's process", hint="leave out --image"
         )
     if site is None:
         site = Process() if image is None else Container(image, tools.pick(tool))
@@ -73,6 +80,12 @@ def check(
             results = play.run()
             if site.multi_model and play.started:
                 results += play.run_models(Path(folder) / "models")
+            if both:
+                samples = _samples(model_dir)
+                compared = compare(model_dir, manifest, samples, Path(folder), startup_s)
+                for rule in compared:
+                    say(f"{rule.outcome}: {rule.rule} ({rule.seen})")
+                results += compared
             return ConformanceReport(manifest.name, manifest.digest, results)
         finally:
             _set_writable(model_dir, True)
