@@ -48,6 +48,7 @@ def request(
     where = {"DataSource": {"S3DataSource": {"S3DataType": "S3Prefix", "S3Uri": source}}}
     content = {"ContentType": target.content_type} if target.content_type else {}
     accept = {"Accept": target.accept} if target.accept else {}
+    key = {"KmsKeyId": target.kms_key_arn} if target.kms_key_arn else {}
     return {
         "TransformJobName": name,
         "ModelName": model,
@@ -58,6 +59,7 @@ def request(
         "TransformOutput": {
             "S3OutputPath": sink,
             **accept,
+            **key,
             "AssembleWith": _WORDS[target.assemble],
         },
         "TransformResources": {

@@ -88,6 +88,14 @@ def test_a_key_changes_both_routes_alike(
         assert before != after
 
 
+def test_the_answers_of_a_job_are_encrypted_with_the_key(
+    bases: Mapping[str, Document], changes: Any
+) -> None:
+    change = changes.CHANGES["target:sagemaker-batch.kms_key_arn"]
+    wanted = job(serde.from_dict(change.apply(bases)))["TransformOutput"]
+    assert wanted["KmsKeyId"] == change.keys["target.kms_key_arn"]
+
+
 def job(spec: DeploymentSpec) -> Document:
     """Return the transform job of a specification."""
     assert isinstance(spec.target, SageMakerBatch)
