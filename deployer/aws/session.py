@@ -106,8 +106,9 @@ def connect(stated: tuple[str, str] | None = None) -> Aws:
     """Return the clients of the one region that all sources agree on.
 
     ``stated`` is a region and where it stands (the specification, an option). Raises EnvironmentProblem
-    when no source names one and when two disagree.
+    when no source names one and when two disagree, be it on the region or on the profile.
     """
+    resolve_profile(os.environ)
     session = _session()
     region, source = resolve_region(stated, os.environ, session.region_name)
     return Aws(region, region_source=source, session=session)

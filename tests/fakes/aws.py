@@ -9,6 +9,7 @@ THE SHIM (all of it is here, and no more):
 - ``ListServiceQuotas`` of SageMaker, ``SimulatePrincipalPolicy`` and ``StopTransformJob``, which moto has not.
 - Scaling of provisioned concurrency, a dimension that moto does not know, is kept under another one.
 - A request for a bucket of another account is refused.
+- A transform job that has an answer on order writes it to its output.
 - Deleting an endpoint is refused while it is busy, as AWS does.
 
 FAULTS: the n-th call from now on is throttled, refused, left without an answer in time, cut before it is carried
@@ -78,6 +79,8 @@ class Behaviour:
     quotas: dict[str, float] = field(default_factory=lambda: dict(QUOTAS))
     denied: tuple[str, ...] = ()
     slow_s: float = 0.6
+    job_answer: bytes | None = None
+    expired: bool = False
 
 
 class FakeAws:
@@ -195,6 +198,16 @@ class FakeAws:
             self.fault = Fault(at, kind, pid)
             return self.fault
 
+    @staticmethod
+    def is_change(call: str) -> bool:
+        """Whether a call changes something."""
+        return not _reads(call)
+
+    @staticmethod
+    def job(name: str, status: str) -> None:
+        """Let a transform job have this status."""
+        sagemaker_backends[ACCOUNT][REGION].transform_jobs[name].transform_job_status = status
+
     @property
     def changing(self) -> list[str]:
         """The calls so far that changed something."""
@@ -218,6 +231,8 @@ class FakeAws:
             if hit and fault is not None:
                 fault.done = True
                 self.faults += 1
+            if self.behaviour.expired:
+                return _refuse(environ, start, "ExpiredToken")
             if hit and fault is not None and fault.kind not in (LOST, SLOW):
                 if fault.kind == KILLED:
                     os.kill(fault.pid, signal.SIGKILL)
@@ -243,6 +258,8 @@ class FakeAws:
                 return _json(*shimmed)
         elif call == "Query.SimulatePrincipalPolicy":
             return self._simulate(parse_qs(body.decode()))
+        elif call.startswith("AnyScaleFrontendService."):
+            self.requests.append((call, json.loads(body)))
         elif environ.get("HTTP_X_AMZ_EXPECTED_BUCKET_OWNER", ACCOUNT) != ACCOUNT:
             return _not_yours()
         else:
@@ -389,6 +406,11 @@ class FakeAws:
                 "config": request["EndpointConfigName"],
                 "new": True,
             }
+        if operation == "CreateTransformJob" and self.behaviour.job_answer is not None:
+            uri = request["TransformOutput"]["S3OutputPath"].removeprefix("s3://")
+            bucket, _, key = uri.partition("/")
+            objects = s3_backends[ACCOUNT]["aws"]
+            objects.put_object(bucket, f"{key}/body.out", self.behaviour.job_answer)
         forgotten = {
             "DescribeModel": "CreateModel",
             "DescribeEndpointConfig": "CreateEndpointConfig",

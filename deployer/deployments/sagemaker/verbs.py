@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -247,7 +247,7 @@ def _spent(
     except UnknownPrice as error:
         return None, error.message
     where = {"EndpointName": found.name, "VariantName": VARIANT}
-    now = datetime.now(UTC)
+    now = max(datetime.now(UTC), found.created + timedelta(minutes=1))  # AWS takes no empty span
     minutes = CloudWatch(aws).total(
         "/aws/sagemaker/Endpoints",
         "CPUUtilization",

@@ -119,6 +119,24 @@ class Cloud:
         found = reap.expired(aws, datetime.now(UTC))
         return reap.reap(aws, found, patience=patience(), say=self.said.append)
 
+    @staticmethod
+    def alarm(name: str) -> None:
+        """Make an alarm of the user's own."""
+        boto3.client("cloudwatch").put_metric_alarm(
+            AlarmName=name,
+            Namespace="Mine",
+            MetricName="Errors",
+            Statistic="Sum",
+            Period=60,
+            EvaluationPeriods=1,
+            Threshold=1,
+            ComparisonOperator="GreaterThanThreshold",
+        )
+
+    def changes(self, call: str) -> bool:
+        """Whether a call to SageMaker or Application Auto Scaling changes something."""
+        return self.fake.is_change(call) and call.startswith(("SageMaker.", "AnyScale"))
+
     def log(self, line: str) -> None:
         """Let a container of the deployment have said something."""
         logs = boto3.client("logs")
