@@ -64,7 +64,7 @@ echo "aws $*" >> "$STAGE/calls"
 case "$1 $2" in
   "autoscaling complete-lifecycle-action"|"cloudformation signal-resource") exit 0 ;;
 esac
-exec "$STAGE_AWS" "$@"
+exec "$STAGE_AWS" ${STAGE_ENDPOINT:+--endpoint-url "$STAGE_ENDPOINT"} "$@"
 """
 
 
