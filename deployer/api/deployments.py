@@ -7,15 +7,18 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from deployer.api import sagemaker
+from deployer.api import fleet, sagemaker
 from deployer.api.sources import Say, silent, spec_of
 from deployer.errors import InputError
 from deployer.spec import serde
 from deployer.spec.deployment import DeploymentSpec
+from deployer.spec.fleet_resolved import ResolvedFleet
 from deployer.spec.resolved import Resolved
 
 if TYPE_CHECKING:
     from deployer.clients.base import Answer, Body
+    from deployer.deployments.ec2.plan import FleetPlan
+    from deployer.deployments.ec2.verbs import FleetDeployment, FleetStatus
     from deployer.deployments.local import DeploymentStatus
     from deployer.deployments.plan import DeployPlan
     from deployer.deployments.sagemaker.plan import SageMakerPlan
@@ -59,7 +62,7 @@ def plan(
     profile: Profile | Path | None = None,
     ttl_s: float | None = None,
     say: Say = silent,
-) -> DeployPlan | SageMakerPlan:
+) -> DeployPlan | SageMakerPlan | FleetPlan:
     """Work out what deploying would change; touches nothing.
 
     For SageMaker: ``profile`` derives the scaling target from the objective, ``ttl_s`` marks everything as
@@ -70,17 +73,19 @@ def plan(
     wanted = spec_of(spec)
     if sagemaker.is_sagemaker(wanted):
         return sagemaker.plan(wanted, profile=profile, ttl_s=ttl_s, say=say)
+    if fleet.is_fleet(wanted):
+        return fleet.plan(wanted, profile=profile, ttl_s=ttl_s, say=say)
     _only_sagemaker(wanted.target.kind, profile, ttl_s)
     return planner.plan(wanted)
 
 
 def deploy(
-    source: DeploymentSpec | Path | Resolved,
+    source: DeploymentSpec | Path | Resolved | ResolvedFleet,
     *,
     profile: Profile | Path | None = None,
     ttl_s: float | None = None,
     say: Say = silent,
-) -> Deployment | SageMakerDeployment:
+) -> Deployment | SageMakerDeployment | FleetDeployment:
     """Make what runs equal to the specification (deployment.toml), or run a saved plan word for word.
 
     A saved plan is plan.json, or resolved.json for SageMaker. ``profile`` and ``ttl_s`` as in ``plan``. Running
@@ -89,6 +94,11 @@ def deploy(
     from deployer.deployments import local, planner
 
     saved = isinstance(source, Path) and source.name.endswith(".json")
+    whole = fleet.resolved_in(source) if saved and isinstance(source, Path) else None
+    if isinstance(source, ResolvedFleet):
+        return fleet.deploy(source, profile=profile, ttl_s=ttl_s, say=say)
+    if whole is not None:
+        return fleet.deploy(whole, profile=profile, ttl_s=ttl_s, say=say)
     found = sagemaker.resolved_in(source) if saved and isinstance(source, Path) else None
     if found is not None or isinstance(source, Resolved):
         return sagemaker.deploy(found or source, profile=profile, ttl_s=ttl_s, say=say)
@@ -98,14 +108,18 @@ def deploy(
     wanted = spec_of(source)
     if sagemaker.is_sagemaker(wanted):
         return sagemaker.deploy(wanted, profile=profile, ttl_s=ttl_s, say=say)
+    if fleet.is_fleet(wanted):
+        return fleet.deploy(wanted, profile=profile, ttl_s=ttl_s, say=say)
     _only_sagemaker(wanted.target.kind, profile, ttl_s)
     return local.apply(planner.plan(wanted), say=say)
 
 
-def status(name: str, *, region: str = "") -> DeploymentStatus | SageMakerStatus:
+def status(name: str, *, region: str = "") -> DeploymentStatus | SageMakerStatus | FleetStatus:
     """Ask the servers of a deployment, or AWS, how it is. ``region`` looks in AWS, wherever it was deployed."""
     from deployer.deployments import local
 
+    if (there := fleet.home(name, region)) is not None:
+        return fleet.status(there, name)
     aws = sagemaker.home(name, region)
     return local.status(name) if aws is None else sagemaker.status(aws, name)
 
@@ -126,6 +140,8 @@ def invoke(
     """
     from deployer.deployments import local
 
+    if (there := fleet.home(name, region)) is not None:
+        return fleet.invoke(there, name, body, accept=accept, timeout_s=timeout_s)
     aws = sagemaker.home(name, region)
     if aws is None:
         return local.invoke(name, body, accept=accept, timeout_s=timeout_s or 60.0)
@@ -139,6 +155,8 @@ def destroy(name: str, *, region: str = "", say: Say = silent) -> tuple[str, ...
     """
     from deployer.deployments import local
 
+    if (there := fleet.home(name, region)) is not None:
+        return fleet.destroy(there, name, say=say)
     aws = sagemaker.home(name, region)
     if aws is None:
         return local.destroy(name, say=say)
@@ -149,6 +167,8 @@ def logs(name: str, *, lines: int = 100, region: str = "") -> tuple[ServerLog, .
     """Return the last lines of each server's log."""
     from deployer.deployments import local
 
+    if (there := fleet.home(name, region)) is not None:
+        return fleet.logs(there, name, lines)
     aws = sagemaker.home(name, region)
     return local.logs(name, lines=lines) if aws is None else sagemaker.logs(aws, name, lines)
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from deployer.api.sources import Say, profile_of, silent, spec_of
-from deployer.errors import InputError
+from deployer.errors import InputError, NotSupported
 from deployer.spec import resolved as documents
 from deployer.spec.deployment import DeploymentSpec
 from deployer.spec.resolved import Resolved
@@ -62,7 +62,7 @@ def plan(
 
     spec = spec_of(source)
     region = str(getattr(spec.target, "region", ""))
-    aws = _connect(region, "target.region", say)
+    aws = connect(region, "target.region", say)
     measured = None if profile is None else profile_of(profile)
     found = verbs.plan(
         aws,
@@ -91,11 +91,11 @@ def deploy(
     if isinstance(source, Resolved):
         if profile is not None or ttl_s is not None:
             raise InputError("a resolved document is taken verbatim: give profile and ttl to plan")
-        aws = _connect(source.place.region, "the resolved document", say)
+        aws = connect(source.place.region, "the resolved document", say)
         wanted = verbs.replan(aws, source, snapshot.load())
     else:
         wanted = plan(source, profile=profile, ttl_s=ttl_s, say=say)
-        aws = _connect(wanted.resolved.place.region, "the plan", silent)
+        aws = connect(wanted.resolved.place.region, "the plan", silent)
     say(wanted.summary)
     return verbs.apply(aws, wanted, say=say)
 
@@ -120,7 +120,7 @@ def home(name: str, region: str = "") -> Aws | None:
             hint=f"add --region {note.region} for the second; destroy one of them",
         )
     where = (region, "--region") if region else (note.region if note else "", "its deployment")
-    aws = _connect(where[0], where[1], silent)
+    aws = connect(where[0], where[1], silent)
     if note is not None and not region and aws.identity[0] != note.account:
         raise InputError(
             f"{name!r} was deployed to account {note.account}; these credentials are of "
@@ -177,7 +177,7 @@ def transform(
     from deployer.deployments.sagemaker import jobs
 
     document = resolved if isinstance(resolved, Resolved) else _resolved(name, resolved)
-    aws = _connect(region or document.place.region, "the resolved document", say)
+    aws = connect(region or document.place.region, "the resolved document", say)
     return jobs.run(
         aws,
         document,
@@ -190,8 +190,15 @@ def transform(
 
 def rollback(name: str, *, region: str = "", say: Say = silent) -> SageMakerStatusChange:
     """Return an endpoint to the config that it ran before, and verify that it does."""
-    from deployer.deployments.sagemaker import verbs
+    from deployer.deployments.sagemaker import record, verbs
+    from deployer.deployments.state import Store
 
+    note = record.recall(name, Store())
+    if note is not None and note.kind == "ec2-fleet":
+        raise NotSupported(
+            f"rollback: {name!r} is an EC2 fleet, whose rollout rolls back by itself when an alarm fires",
+            hint="deploy the resolved.json or the bundle that you want instead",
+        )
     aws = home(name, region)
     if aws is None:
         raise InputError(
@@ -236,7 +243,7 @@ def expired(*, region: str = "") -> tuple[Expired, ...]:
     """Return the deployments of the account and region whose ``--ttl`` is over; changes nothing."""
     from deployer.deployments.sagemaker import reap
 
-    return reap.expired(_connect(region, "--region", silent), datetime.now(UTC))
+    return reap.expired(connect(region, "--region", silent), datetime.now(UTC))
 
 
 def reap(*, region: str = "", say: Say = silent) -> tuple[Reaped, ...]:
@@ -247,12 +254,13 @@ def reap(*, region: str = "", say: Say = silent) -> tuple[Reaped, ...]:
     from deployer.deployments.sagemaker import reap as reaping
     from deployer.deployments.sagemaker.waiting import Patience
 
-    aws = _connect(region, "--region", say)
+    aws = connect(region, "--region", say)
     found = reaping.expired(aws, datetime.now(UTC))
     return reaping.reap(aws, found, patience=Patience(), say=say)
 
 
-def _connect(region: str, source: str, say: Say) -> Aws:
+def connect(region: str, source: str, say: Say) -> Aws:
+    """Return the account of the environment in a region, and say which; ``source`` is where the region stands."""
     from deployer.aws import session
 
     aws = session.connect((region, source) if region else None)
@@ -266,7 +274,7 @@ def _anywhere(name: str, store: Any) -> Aws:
     from deployer.errors import EnvironmentProblem
 
     try:
-        return _connect("", "", silent)
+        return connect("", "", silent)
     except EnvironmentProblem as error:
         try:
             store.get(name)
@@ -283,20 +291,20 @@ def _asked(spec: DeploymentSpec, profile: Profile | None, ttl_s: float | None) -
 
     derived = None
     if profile is not None:
-        derived = _derived(spec, profile)
+        derived = derived_target(spec, profile)
     return Asked(derived_target=derived, ttl_s=ttl_s, version=version("deployer"))
 
 
-def _derived(spec: DeploymentSpec, profile: Profile) -> float | None:
+def derived_target(spec: DeploymentSpec, profile: Profile) -> float | None:
     """Return the scaling target that profile and objective give; None where nothing is to derive."""
     from deployer.simulation import capacity, simulation
     from deployer.spec.scaling import TargetTracking
-    from deployer.spec.target import SageMakerAsync, SageMakerRealtime
+    from deployer.spec.target import Ec2Fleet, SageMakerAsync, SageMakerRealtime
 
     policy, target = spec.scaling, spec.target
     if not isinstance(policy, TargetTracking) or policy.target is not None:
         return None
-    if not isinstance(target, SageMakerRealtime | SageMakerAsync):
+    if not isinstance(target, SageMakerRealtime | SageMakerAsync | Ec2Fleet):
         return None
     room = capacity.headroom(profile, simulation.serving_of(profile, spec, target), spec.slo)
     if not room.is_met:

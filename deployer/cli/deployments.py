@@ -6,13 +6,13 @@ import sys
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import click
 
 from deployer import api
-from deployer.api import sagemaker
-from deployer.cli import cloud, text
+from deployer.api import fleet, sagemaker
+from deployer.cli import cloud, fleets, text
 from deployer.cli.console import Console
 from deployer.cli.options import (
     DURATION,
@@ -29,6 +29,11 @@ from deployer.deployments.local import DeploymentStatus
 from deployer.deployments.plan import DeployPlan
 from deployer.deployments.state import Deployment
 from deployer.errors import ConditionFailed, DeployerError, InputError
+
+if TYPE_CHECKING:
+    from deployer.deployments.sagemaker.plan import SageMakerPlan
+    from deployer.deployments.sagemaker.record import SageMakerDeployment
+    from deployer.deployments.sagemaker.verbs import SageMakerStatus
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 _PROFILE = click.option(
@@ -104,13 +109,17 @@ def plan_verb(
     plan = api.plan(spec, profile=profile, ttl_s=ttl_s, say=console.say)
     if isinstance(plan, DeployPlan):
         if resolved is not None:
-            raise InputError("--resolved is for SageMaker targets")
+            raise InputError("--resolved is for targets in AWS")
         words = text.plan(plan, output or spec)
     else:
         document = resolved or spec.with_name("resolved.json")
         write(document, text.json_text(plan.resolved.to_json()))
         console.say(f"wrote {document}")
-        words = cloud.plan(plan, f"deployer deploy {document}", console.ascii_only)
+        next_command = f"deployer deploy {document}"
+        if fleets.is_plan(plan):
+            words = fleets.plan(plan, next_command, console.ascii_only)
+        else:
+            words = cloud.plan(cast("SageMakerPlan", plan), next_command, console.ascii_only)
     write(output, text.json_text(plan.to_json()))
     console.result(plan.to_json(), words)
     if check and plan.changes:
@@ -142,7 +151,11 @@ def deploy_verb(console: Console, source: Path, profile: Path | None, ttl_s: flo
         return
     for warning in deployment.warnings:
         console.warn(warning)
-    console.result(deployment.to_json(), cloud.deployment(deployment))
+    if fleets.is_deployment(deployment):
+        words = fleets.deployment(deployment)
+    else:
+        words = cloud.deployment(cast("SageMakerDeployment", deployment))
+    console.result(deployment.to_json(), words)
 
 
 @verb(
@@ -165,7 +178,11 @@ def status_verb(console: Console, name: str, region: str) -> None:
     if isinstance(status, DeploymentStatus):
         console.result(text.status_document(status), text.status(status, console.ascii_only))
         words = f"{status.serving} of {status.deployment.instances} servers of {name} answer"
+    elif fleets.is_status(status):
+        console.result(fleets.status_document(status), fleets.status(status, console.ascii_only))
+        words = f"{name} is {status.status}; {status.serving} of {status.desired} instances serve"
     else:
+        status = cast("SageMakerStatus", status)
         console.result(cloud.status_document(status), cloud.status(status, console.ascii_only))
         words = f"{name} is {status.status}, or lacks instances, or an alarm fires"
     if not status.healthy:
@@ -291,14 +308,15 @@ def destroy_verb(console: Console, name: str, yes: bool, region: str) -> None:
     Lists what it will remove and asks, where somebody can answer. Verifies that nothing is left; exit 3
     with a list when something is.
     """
-    aws = sagemaker.home(name, region)
+    group = fleet.home(name, region)
+    aws = group or sagemaker.home(name, region)
     if aws is None:
         status = api.status(name)
         if isinstance(status, DeploymentStatus):
             console.say(text.status(status, console.ascii_only))
         question = f"Stop these servers and remove {name}?"
     else:
-        there = sagemaker.remaining(aws, name)
+        there = (fleet if group is not None else sagemaker).remaining(aws, name)
         for item in there:
             console.say(f"  {item}")
         console.say(aws.whereabouts)

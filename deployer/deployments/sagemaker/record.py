@@ -13,6 +13,7 @@ from typing import Any
 
 from deployer.deployments.state import Store, write_whole
 from deployer.spec import resolved as documents
+from deployer.spec.fleet_resolved import ResolvedFleet
 from deployer.spec.resolved import Resolved
 
 
@@ -55,7 +56,7 @@ class Note:
     bucket: str
 
 
-def remember(resolved: Resolved, store: Store) -> None:
+def remember(resolved: Resolved | ResolvedFleet, store: Store) -> None:
     """Note where a deployment is, before anything of it is made."""
     place = resolved.place
     note = Note(resolved.spec.target.kind, place.account, place.region, resolved.artifact.bucket)

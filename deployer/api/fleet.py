@@ -1,0 +1,186 @@
+"""The verbs on an EC2 fleet; ``deployments`` sends here what is one."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from deployer.api import sagemaker
+from deployer.api.sources import Say, profile_of, silent, spec_of
+from deployer.errors import AwsRefusal, EnvironmentProblem, InputError, NotSupported
+from deployer.spec import fleet_resolved as documents
+from deployer.spec.deployment import DeploymentSpec
+from deployer.spec.fleet_resolved import ResolvedFleet
+from deployer.spec.target import Ec2Fleet
+
+if TYPE_CHECKING:
+    from deployer.aws.session import Aws
+    from deployer.clients.base import Answer, Body
+    from deployer.deployments.ec2.plan import FleetPlan
+    from deployer.deployments.ec2.resolve import Asked
+    from deployer.deployments.ec2.verbs import FleetDeployment, FleetStatus
+    from deployer.deployments.state import ServerLog
+    from deployer.profiles import Profile, ServiceTime
+
+
+def is_fleet(spec: DeploymentSpec) -> bool:
+    """Whether a specification's target is an EC2 fleet."""
+    return isinstance(spec.target, Ec2Fleet)
+
+
+def resolved_in(path: Path) -> ResolvedFleet | None:
+    """Return the fleet that a JSON file resolves, or a plan that holds it; None for other files."""
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None  # whoever reads it as something else says what is wrong
+    if isinstance(data, dict) and "resolved" in data:
+        data = data["resolved"]
+    return documents.from_json(data) if documents.is_fleet(data) else None
+
+
+def plan(
+    source: DeploymentSpec | Path,
+    *,
+    profile: Profile | Path | None = None,
+    ttl_s: float | None = None,
+    say: Say = silent,
+) -> FleetPlan:
+    """Work out what deploying a specification would change; no call to AWS changes anything.
+
+    ``profile`` derives the scaling target from the objective, and the deregistration delay.
+    """
+    from deployer.deployments.ec2 import verbs
+    from deployer.pricing import snapshot
+
+    spec = spec_of(source)
+    assert isinstance(spec.target, Ec2Fleet)
+    if ttl_s is not None:
+        raise NotSupported(
+            "--ttl: `deployer reap` does not know EC2 fleets yet",
+            hint="leave it out, and destroy it",
+        )
+    aws = sagemaker.connect(spec.target.region, "target.region", say)
+    measured = None if profile is None else profile_of(profile)
+    return verbs.plan(aws, spec, snapshot.load(), asked=_asked(spec, measured))
+
+
+def deploy(
+    source: DeploymentSpec | Path | ResolvedFleet,
+    *,
+    profile: Profile | Path | None = None,
+    ttl_s: float | None = None,
+    say: Say = silent,
+) -> FleetDeployment:
+    """Make the account equal to a specification, or to a resolved document, which is taken verbatim."""
+    from deployer.deployments.ec2 import verbs
+    from deployer.deployments.sagemaker import record
+    from deployer.deployments.state import Store
+    from deployer.pricing import snapshot
+
+    if isinstance(source, ResolvedFleet):
+        if profile is not None or ttl_s is not None:
+            raise InputError("a resolved document is taken verbatim: give profile and ttl to plan")
+        aws = sagemaker.connect(source.place.region, "the resolved document", say)
+        wanted = verbs.replan(aws, source, snapshot.load())
+    else:
+        wanted = plan(source, profile=profile, ttl_s=ttl_s, say=say)
+        aws = sagemaker.connect(wanted.resolved.place.region, "the plan", silent)
+    say(wanted.summary)
+    store = Store()
+    with store.lock(wanted.spec.name):
+        record.remember(wanted.resolved, store)
+        return verbs.apply(aws, wanted, say=say)
+
+
+def home(name: str, region: str = "") -> Aws | None:
+    """Return the account that a fleet is in; None for what is no fleet.
+
+    This machine's note decides; without one, AWS is asked for the stack where a region is named.
+    """
+    from deployer.deployments.ec2 import destroy
+    from deployer.deployments.sagemaker import record
+    from deployer.deployments.state import Store
+
+    store = Store()
+    note = record.recall(name, store)
+    if note is not None and (not region or region == note.region):
+        return sagemaker.home(name, region) if note.kind == Ec2Fleet.kind else None
+    if not region and store.find(name) is not None:
+        return None
+    try:
+        aws = sagemaker.connect(region, "--region", silent)
+        return aws if destroy.is_ours(aws, name) else None
+    except (AwsRefusal, EnvironmentProblem):
+        return None  # who looks for another kind of deployment says what is wrong
+
+
+def status(aws: Aws, name: str) -> FleetStatus:
+    """Ask AWS how a fleet is."""
+    from deployer.deployments.ec2 import verbs
+
+    return verbs.status(aws, name)
+
+
+def invoke(
+    aws: Aws, name: str, body: Body, *, accept: str | None, timeout_s: float | None
+) -> Answer:
+    """Send one body to the load balancer and return the answer."""
+    from deployer.clients.http import HttpInvoker
+
+    found = status(aws, name)
+    if not found.url:
+        raise InputError(f"{name!r} has no load balancer to send to")
+    url = f"{found.url}/invocations"
+    return HttpInvoker(url, timeout_s=timeout_s or 60.0).invoke(body, accept=accept)
+
+
+def logs(aws: Aws, name: str, lines: int) -> tuple[ServerLog, ...]:
+    """Return the last lines that servers and starting instances wrote."""
+    from deployer.deployments.ec2 import verbs
+
+    return verbs.logs(aws, name, lines=lines)
+
+
+def remaining(aws: Aws, name: str) -> tuple[str, ...]:
+    """Return everything of a fleet that exists in the account."""
+    from deployer.deployments.ec2 import destroy
+
+    return destroy.remaining(aws, name)
+
+
+def destroy(aws: Aws, name: str, *, say: Say = silent) -> tuple[str, ...]:
+    """Remove everything of a fleet, verify it, and forget where it was."""
+    from deployer.deployments.ec2 import destroy as removal
+    from deployer.deployments.sagemaker import record
+    from deployer.deployments.sagemaker.waiting import Patience
+    from deployer.deployments.state import Store
+
+    store = Store()
+    note = record.recall(name, store)
+    with store.lock(name):
+        here = note is not None and note.region == aws.region
+        bucket = note.bucket if note is not None and here else ""
+        removed = removal.destroy(aws, name, bucket=bucket, patience=Patience(), say=say)
+        if here:
+            record.forget(name, store)
+    return removed
+
+
+def _asked(spec: DeploymentSpec, profile: Profile | None) -> Asked:
+    from importlib.metadata import version
+
+    from deployer.deployments.ec2.resolve import Asked
+
+    derived = p99_s = None
+    if profile is not None:
+        derived = sagemaker.derived_target(spec, profile)
+        laws = profile.service_time_ms.values()
+        p99_s = max(_p99_ms(law) for law in laws) / 1000
+    return Asked(derived, p99_s, version=version("deployer"))
+
+
+def _p99_ms(law: ServiceTime) -> float:
+    """The first measured quantile that is not below 99%; the mean of a law without quantiles."""
+    return next((ms for share, ms in law.quantiles if share >= 0.99), law.mean)

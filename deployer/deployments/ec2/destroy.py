@@ -1,0 +1,133 @@
+"""Remove everything of a fleet, in order, and look again whether anything is left."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from deployer.aws import fleets
+from deployer.aws.metrics import Logs
+from deployer.aws.roles import Roles
+from deployer.aws.session import Aws
+from deployer.aws.storage import Storage
+from deployer.deployments.ec2 import permissions
+from deployer.deployments.sagemaker import observe
+from deployer.deployments.sagemaker.observe import SHARED_TAG
+from deployer.deployments.sagemaker.resolve import bucket_name, prefix
+from deployer.deployments.sagemaker.waiting import Patience, Say
+from deployer.errors import DeployerError, PartialFailure
+from deployer.spec.resolved import NAME_TAG
+
+FAILED = "DELETE_FAILED"
+
+
+def destroy(
+    aws: Aws, name: str, *, bucket: str = "", patience: Patience, say: Say
+) -> tuple[str, ...]:
+    """Remove what is ours under ``name`` and return it. ``bucket`` is where its bundles are thought to lie.
+
+    Raises DeployerError when the stack of that name is not ours, PartialFailure listing what is left.
+    """
+    removed: list[str] = []
+
+    def note(what: str) -> None:
+        say(f"removed {what}")
+        removed.append(what)
+
+    if _delete_stack(aws, name, patience, say):
+        note(f"stack {stack_name(name)}")
+    for found in _log_buckets(aws, name):
+        storage = Storage(aws, found)
+        count = storage.remove("")
+        if storage.remove_bucket():
+            note(f"bucket {found} with {count} access logs")
+    where = bucket or _bucket(aws)
+    storage = Storage(aws, where)
+    if storage.exists():
+        count = storage.remove(prefix(name))
+        if count:
+            note(f"{count} objects under s3://{where}/{prefix(name)}")
+        shared = storage.bucket_tags().get(SHARED_TAG) == "true"
+        if shared and next(storage.keys(""), None) is None and storage.remove_bucket():
+            note(f"bucket {where}, which was empty")
+    left = remaining(aws, name, bucket=where)
+    if left:
+        raise PartialFailure(
+            f"{name!r} is not wholly removed",
+            remaining=left,
+            hint=f"run `deployer destroy {name}` again",
+        )
+    return tuple(removed)
+
+
+def remaining(aws: Aws, name: str, *, bucket: str = "") -> tuple[str, ...]:
+    """Return everything that exists of a fleet, one line each; reads only."""
+    return tuple(_remaining(aws, name, bucket or _bucket(aws)))
+
+
+def _remaining(aws: Aws, name: str, bucket: str) -> Iterator[str]:
+    stack = fleets.Stacks(aws).find(stack_name(name))
+    if stack is not None:
+        yield f"stack {stack_name(name)} ({stack['StackStatus']})"
+    if fleets.group(aws, stack_name(name)) is not None:
+        yield f"group {stack_name(name)}"
+    group = permissions.log_group(name)
+    if Logs(aws).group_exists(group):
+        yield f"log group {group}"
+    role = f"deployer-{name}-{aws.region}"
+    roles = Roles(aws)
+    if roles.role(role) is not None and roles.tags(role).get(NAME_TAG) == name:
+        yield f"role {role}"
+    yield from (f"bucket {found}" for found in _log_buckets(aws, name))
+    storage = Storage(aws, bucket)
+    yield from (f"s3://{bucket}/{key}" for key in storage.keys(prefix(name)))
+    yield from (f"unfinished upload s3://{bucket}/{k}" for k, _ in storage.uploads(prefix(name)))
+
+
+def is_ours(aws: Aws, name: str) -> bool:
+    """Whether a stack of this name is a fleet of ours."""
+    stack = fleets.Stacks(aws).find(stack_name(name))
+    return stack is not None and "GroupName" in fleets.outputs(stack)
+
+
+def stack_name(name: str) -> str:
+    """Return the name of a deployment's stack, which is its group's too."""
+    return f"deployer-{name}"
+
+
+def _delete_stack(aws: Aws, name: str, patience: Patience, say: Say) -> bool:
+    """Delete the stack and wait until it is gone; False when there was none."""
+    stacks, stack = fleets.Stacks(aws), stack_name(name)
+    found = stacks.find(stack)
+    if found is None:
+        return False
+    if fleets.tags(found).get(NAME_TAG) != name:
+        raise DeployerError(
+            f"stack {stack!r} exists and does not say that it is {name!r}: it lacks the tag {NAME_TAG}",
+            hint="look at it in CloudFormation",
+        )
+    stacks.delete(stack)
+    began, said = patience.clock(), ""
+    while (found := stacks.find(stack)) is not None:
+        status = str(found["StackStatus"])
+        if status != said:
+            said = status
+            say(f"stack {stack}: {status}")
+        if status == FAILED or patience.clock() - began > patience.limit_s:
+            reasons = "; ".join(stacks.failures(stack)) or status
+            raise PartialFailure(
+                f"stack {stack!r} cannot be removed: {reasons}",
+                remaining=[f"stack {stack} ({status})"],
+                hint=f"remove what holds it, then run `deployer destroy {name}` again",
+            )
+        patience.sleep(patience.poll_s)
+    return True
+
+
+def _log_buckets(aws: Aws, name: str) -> tuple[str, ...]:
+    """Return the buckets of access logs, which outlive the stack: those with our tag that are there."""
+    tagged = fleets.buckets(aws, NAME_TAG, name)
+    return tuple(found for found in tagged if Storage(aws, found).exists())
+
+
+def _bucket(aws: Aws) -> str:
+    return bucket_name(observe.place_of(aws))

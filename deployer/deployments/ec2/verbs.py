@@ -1,0 +1,255 @@
+"""The verbs on a fleet: plan, apply, status. ``destroy`` has its own module."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from deployer.aws import fleets
+from deployer.aws.metrics import Logs
+from deployer.aws.session import Aws
+from deployer.aws.storage import Storage, object_options
+from deployer.aws.upload import upload
+from deployer.bundle import bundle as bundles
+from deployer.deployments.ec2 import cdk, checks, cost
+from deployer.deployments.ec2.plan import FleetPlan, FleetStep
+from deployer.deployments.ec2.resolve import Asked, resolve
+from deployer.deployments.sagemaker import observe
+from deployer.deployments.sagemaker.waiting import Say
+from deployer.deployments.state import ServerLog
+from deployer.errors import ConditionFailed, InputError, NotSupported
+from deployer.pricing.book import PriceBook
+from deployer.spec.deployment import DeploymentSpec
+from deployer.spec.fleet_resolved import ResolvedFleet
+from deployer.spec.resolved import EXPIRES_TAG, Image
+
+STABLE = ("CREATE_COMPLETE", "UPDATE_COMPLETE")
+SERVES = "healthy"
+
+
+def plan(aws: Aws, spec: DeploymentSpec, book: PriceBook, *, asked: Asked) -> FleetPlan:
+    """Work out what deploying ``spec`` would change; no call changes anything.
+
+    Raises SpecError, InputError, NotSupported, EnvironmentProblem or DeployerError for what would fail later.
+    """
+    target = checks.check_spec(spec, book)
+    if target.queue is not None:
+        raise NotSupported(
+            "target.queue: deploying a fleet that works from a queue is not there yet: its worker is not",
+            hint="the stack can be synthesized; use target.listener, or sagemaker-async",
+        )
+    spec = replace(spec, bundle=str(Path(spec.bundle).resolve()))
+    bundle = bundles.open_bundle(Path(spec.bundle))
+    if Path(spec.bundle).is_dir():
+        raise InputError(
+            f"{spec.bundle!r} is a folder; deploying to EC2 takes the archive",
+            hint="name the .tar.gz that `deployer package` wrote",
+        )
+    place, now, serving = observe.place_of(aws), datetime.now(UTC), bundle.manifest.serving
+    # The pure checks come first, on stand-ins for what AWS is asked: they need nobody's answer.
+    draft = resolve(
+        spec, place, Image("to-be-found"), bundle.digest, serving, "", asked=asked, now=now
+    )
+    predicted = cost.predict(draft, book)
+    image = checks.find_image(aws, spec, target)
+    ami = checks.find_ami(aws, target)
+    resolved = resolve(spec, place, image, bundle.digest, serving, ami, asked=asked, now=now)
+    found = checks.check_facts(aws, resolved)
+    return FleetPlan(resolved, steps(aws, resolved), found, predicted)
+
+
+def replan(aws: Aws, resolved: ResolvedFleet, book: PriceBook) -> FleetPlan:
+    """Return the steps from what exists to a document resolved earlier, which is taken verbatim.
+
+    Raises InputError when the credentials or the region are others than the document's.
+    """
+    place, stated = observe.place_of(aws), resolved.place
+    if (place.account, place.region) != (stated.account, stated.region):
+        raise InputError(
+            f"resolved for account {stated.account} in {stated.region}; these credentials are of "
+            f"{place.account} in {place.region}",
+            hint="use the other credentials, or plan again",
+        )
+    found = checks.check_facts(aws, resolved)
+    return FleetPlan(resolved, steps(aws, resolved), found, cost.predict(resolved, book))
+
+
+def steps(aws: Aws, resolved: ResolvedFleet) -> tuple[FleetStep, ...]:
+    """Return what is to be done: the bucket, the bundle in it, and the stack of just this document."""
+    artifact = resolved.artifact
+    storage = Storage(aws, artifact.bucket)
+    bucket = storage.exists()
+    there = bucket and storage.metadata(artifact.key) is not None
+    stack = fleets.Stacks(aws).find(resolved.stack)
+    digest = fleets.outputs(stack).get("DocumentDigest") if stack else None
+    if stack is None:
+        last = FleetStep("create", "stack", resolved.stack)
+    elif digest == resolved.digest and stack["StackStatus"] in STABLE:
+        last = FleetStep("keep", "stack", resolved.stack)
+    else:
+        last = FleetStep("update", "stack", resolved.stack, f"it is {stack['StackStatus']}")
+    return (
+        FleetStep("keep" if bucket else "create", "bucket", artifact.bucket),
+        FleetStep("keep" if there else "create", "bundle", artifact.digest[:12]),
+        last,
+    )
+
+
+@dataclass(frozen=True)
+class FleetDeployment:
+    """What runs now. ``url`` is where requests go."""
+
+    name: str
+    kind: str
+    region: str
+    account: str
+    group: str
+    url: str
+    bundle_digest: str
+    seconds: float
+    changed: int
+    warnings: tuple[str, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as a JSON document."""
+        return {**asdict(self), "warnings": list(self.warnings)}
+
+
+class BootLogs:
+    """Says what instances write while they start, each line once."""
+
+    def __init__(self, aws: Aws, group: str, say: Say) -> None:
+        self._logs, self._group, self._say = Logs(aws), group, say
+        self._seen: dict[str, int] = {}
+
+    def tell(self) -> None:
+        """Look once."""
+        for stream in self._logs.streams(self._group, prefix="boot/"):
+            lines = self._logs.tail(self._group, stream, 500)
+            for line in lines[self._seen.get(stream, 0) :]:
+                self._say(f"{stream.removeprefix('boot/')}: {line}")
+            self._seen[stream] = len(lines)
+
+
+def apply(aws: Aws, plan: FleetPlan, *, say: Say) -> FleetDeployment:
+    """Make the account equal to the plan's document and return what runs.
+
+    Running it twice changes nothing. Raises ConditionFailed when too few instances serve afterwards, DeployerError
+    when CloudFormation rolled the stack back.
+    """
+    resolved, began = plan.resolved, datetime.now(UTC)
+    for number, step in enumerate(plan.changes, 1):
+        say(f"[{number}/{len(plan.changes)}] {step.action} {step.kind} {step.name}")
+        if step.kind == "bucket":
+            Storage(aws, resolved.artifact.bucket).make({observe.SHARED_TAG: "true"})
+        elif step.kind == "bundle":
+            _upload(aws, resolved, say)
+        else:
+            boot = BootLogs(aws, resolved.log_group, say)
+            cdk.deploy(resolved, say, beside=boot.tell)
+    found = status(aws, resolved.spec.name)
+    if found.serving < resolved.least and not resolved.target.types:
+        raise ConditionFailed(
+            f"{found.serving} of {resolved.least} instances serve: {found.words}",
+            hint=f"`deployer status {resolved.spec.name}` shows whether it is only late",
+        )
+    return FleetDeployment(
+        name=resolved.spec.name,
+        kind=resolved.spec.target.kind,
+        region=resolved.place.region,
+        account=resolved.place.account,
+        group=resolved.group,
+        url=f"{found.url}/invocations" if found.url else "",
+        bundle_digest=resolved.artifact.digest,
+        seconds=round((datetime.now(UTC) - began).total_seconds(), 1),
+        changed=len(plan.changes),
+    )
+
+
+def _upload(aws: Aws, resolved: ResolvedFleet, say: Say) -> None:
+    """Upload the bundle, whole, verified against the digest that is resolved."""
+    artifact = resolved.artifact
+    path = Path(artifact.source)
+    bundles.open_bundle(path, digest=artifact.digest)
+    ours = {key: value for key, value in resolved.tags.items() if key.startswith("deployer:")}
+    options = object_options({"digest": artifact.digest}, ours, resolved.target.kms_key_arn)
+    upload(Storage(aws, artifact.bucket), path, artifact.key, options, say=say)
+
+
+@dataclass(frozen=True)
+class FleetStatus:
+    """How a fleet is. ``instances`` are (id, state in the group, state at the load balancer)."""
+
+    name: str
+    region: str
+    stack: str
+    status: str
+    bundle_digest: str
+    url: str
+    bounds: tuple[int, int]
+    desired: int
+    instances: tuple[tuple[str, str, str], ...]
+    alarms: tuple[tuple[str, str], ...]
+    expires: str
+
+    @property
+    def serving(self) -> int:
+        """How many instances serve: in service, and healthy at the load balancer where there is one."""
+        return sum(
+            state == "InService" and health in (SERVES, "") for _, state, health in self.instances
+        )
+
+    @property
+    def healthy(self) -> bool:
+        """Whether the stack is at rest, all that is wanted serves, and no alarm fires."""
+        calm = all(state != "ALARM" for _, state in self.alarms)
+        return self.status in STABLE and self.serving >= self.desired and calm
+
+    @property
+    def words(self) -> str:
+        """The instances in one line."""
+        rows = [f"{name} {state} {health}".strip() for name, state, health in self.instances]
+        return ", ".join(rows) or "there is none"
+
+
+def status(aws: Aws, name: str) -> FleetStatus:
+    """Ask AWS how a fleet is. Raises InputError when there is none of ours under that name."""
+    stack = fleets.Stacks(aws).find(f"deployer-{name}")
+    if stack is None or "GroupName" not in fleets.outputs(stack):
+        raise InputError(
+            f"there is no fleet {name!r} in {aws.region} (from {aws.region_source})",
+            hint="give the region it is in with --region",
+        )
+    said = fleets.outputs(stack)
+    group: Any = fleets.group(aws, said["GroupName"]) or {}
+    arn = said.get("TargetGroupArn", "")
+    health = fleets.health(aws, arn) if arn else {}
+    unknown = "not registered" if arn else ""
+    alarms = observe.our_alarms(aws, name)
+    return FleetStatus(
+        name=name,
+        region=aws.region,
+        stack=str(stack["StackName"]),
+        status=str(stack["StackStatus"]),
+        bundle_digest=said.get("BundleDigest", ""),
+        url=said.get("Url", ""),
+        bounds=(int(group.get("MinSize", 0)), int(group.get("MaxSize", 0))),
+        desired=int(group.get("DesiredCapacity", 0)),
+        instances=tuple(
+            (row["InstanceId"], row["LifecycleState"], health.get(row["InstanceId"], unknown))
+            for row in group.get("Instances", ())
+        ),
+        alarms=tuple((key, str(row.get("StateValue", ""))) for key, row in sorted(alarms.items())),
+        expires=fleets.tags(stack).get(EXPIRES_TAG, ""),
+    )
+
+
+def logs(aws: Aws, name: str, *, lines: int) -> tuple[ServerLog, ...]:
+    """Return the last lines of the servers and of the starts that spoke last."""
+    group, client = f"/deployer/{name}", Logs(aws)
+    return tuple(
+        ServerLog(8080, f"{group}/{stream}", client.tail(group, stream, lines))
+        for stream in client.streams(group)
+    )

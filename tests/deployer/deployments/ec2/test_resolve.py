@@ -1,0 +1,212 @@
+"""From a wish to the document: what is worked out, and what cannot hold together."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from deployer.deployments.ec2 import cost
+from deployer.deployments.ec2.resolve import Asked, resolve
+from deployer.errors import SpecError
+from deployer.pricing import snapshot
+from deployer.spec import serde
+from deployer.spec.fleet_resolved import ResolvedFleet
+from deployer.spec.resolved import Image, Place
+from inference_code.contract import ServingConfig
+
+ROOT = Path(__file__).parents[4]
+NOW = datetime(2026, 11, 21, tzinfo=UTC)
+CERTIFICATE = "arn:aws:acm:us-east-1:123456789012:certificate/1"
+
+
+def wish(rest: dict[str, Any] | None = None, **target: Any) -> dict[str, Any]:
+    base = {"kind": "ec2-fleet", "instance_type": "c7i.large", "listener": {"protocol": "http"}}
+    return {"name": "digits", "bundle": "d.tar.gz", "target": base | target, **(rest or {})}
+
+
+def resolved(
+    data: dict[str, Any], serving: ServingConfig | None = None, **asked: Any
+) -> ResolvedFleet:
+    spec = serde.from_dict(data)
+    place = Place("123456789012", data["target"].get("region", "us-east-1"), "target.region")
+    image = Image("example.com/digits@sha256:" + "7b" * 32, "7b" * 32)
+    used = serving or ServingConfig()
+    return resolve(spec, place, image, "3f" * 32, used, "ami-1", asked=Asked(**asked), now=NOW)
+
+
+def example(name: str) -> ResolvedFleet:
+    spec = serde.load(ROOT / "examples" / "deploy_ec2" / f"{name}.toml")
+    return resolved(serde.to_dict(spec))
+
+
+def refused(data: dict[str, Any], **asked: Any) -> str:
+    with pytest.raises(SpecError) as caught:
+        resolved(data, **asked)
+    return caught.value.key
+
+
+def test_the_drain_adds_up() -> None:
+    found = resolved(wish()).drain
+    assert (found.notice_s, found.delay_s, found.server_s, found.total_s) == (20, 60, 20, 100)
+    assert "no p99 is known" in found.basis
+    found = resolved(wish({"slo": {"p99_ms": 2000.0}})).drain
+    assert (found.delay_s, "objective" in found.basis) == (8, True)
+    found = resolved(wish({"slo": {"p99_ms": 2000.0}}), p99_s=3.0).drain
+    assert (found.delay_s, "measured" in found.basis) == (12, True)
+    found = resolved(wish(), p99_s=1000.0).drain
+    assert found.delay_s == 60, "never more than the server's own limit of a request"
+
+
+def test_a_server_told_early_goes_on_until_the_load_balancer_has_seen_it() -> None:
+    found = resolved(wish())
+    words = dict(zip(found.serve[1::2], found.serve[2::2], strict=True))
+    assert words == {"--drain-s": "40", "--lame-duck-s": "20", "--emf-s": "60"}
+
+
+def test_spot_without_time_to_drain_is_refused() -> None:
+    slow = ServingConfig(drain_s=40.0)
+    with pytest.raises(SpecError, match=r"20 \+ 60 \+ 40 = 120 s .* AWS gives 110 s") as caught:
+        resolved(wish(spot={}), slow)
+    assert caught.value.key == "target.spot"
+    assert resolved(wish(), slow).drain.total_s == 120, "on demand there is time"
+
+
+@pytest.mark.parametrize(
+    ("rollout", "expected"),
+    [
+        ({"kind": "all-at-once"}, (100, 200, ())),
+        ({"kind": "rolling", "batch_percent": 25}, (100, 125, ())),
+        ({"kind": "canary", "percent": 25}, (100, 125, (25, 100))),
+        ({"kind": "linear", "percent": 40}, (100, 140, (40, 80, 100))),
+    ],
+)
+def test_every_rollout_is_an_instance_refresh_that_adds_before_it_removes(
+    rollout: dict[str, Any], expected: tuple[Any, ...]
+) -> None:
+    found = resolved(wish({"rollout": rollout}, instances=4)).refresh
+    assert (found.least_percent, found.most_percent, found.checkpoints) == expected
+
+
+def test_a_canary_of_no_instance_is_refused() -> None:
+    rollout = {"rollout": {"kind": "canary", "percent": 10}}
+    assert refused(wish(rollout, instances=4)) == "rollout.percent"
+    assert resolved(wish(rollout, instances=10)).refresh.checkpoints == (10, 100)
+
+
+def test_a_fleet_without_a_way_in_is_refused() -> None:
+    data = wish()
+    del data["target"]["listener"]
+    assert refused(data) == "target.listener"
+
+
+@pytest.mark.parametrize(
+    ("scaling", "key"),
+    [
+        ({"kind": "target-tracking"}, "scaling.target"),
+        (
+            {"kind": "target-tracking", "target": 1.0, "scale_in_cooldown_s": 60.0},
+            "scaling.scale_in_cooldown_s",
+        ),
+    ],
+)
+def test_scaling_that_ec2_has_not_is_refused(scaling: dict[str, Any], key: str) -> None:
+    assert refused(wish({"scaling": scaling})) == key
+
+
+def test_a_queue_has_no_requests_to_track() -> None:
+    data = wish({"scaling": {"kind": "target-tracking", "target": 1.0}}, queue={})
+    del data["target"]["listener"]
+    assert refused(data) == "scaling.metric"
+
+
+def test_a_target_follows_from_a_profile() -> None:
+    found = resolved(wish({"scaling": {"kind": "target-tracking"}}), derived_target=412.345)
+    assert found.scaling is not None
+    assert found.scaling.tracking[0].target == 412.3
+    assert "derived" in found.scaling.basis
+
+
+def test_steps_stand_at_the_edges_where_they_begin_to_hold() -> None:
+    scaling = example("warm-pool").scaling
+    assert scaling is not None
+    out, back = scaling.stepping
+    assert out.computed is not None
+    assert back.computed is not None
+    assert (out.computed.threshold, back.computed.threshold) == (4.0, 2.0)
+    assert [(row.lower, row.upper, row.change) for row in out.ranges] == [
+        (0.0, 8.0, 1),
+        (8.0, None, 3),
+    ]
+    assert [(row.lower, row.upper, row.change) for row in back.ranges] == [(None, 0.0, -1)]
+
+
+def test_the_digest_is_of_what_is_deployed_not_of_where_it_was_planned() -> None:
+    from dataclasses import replace
+
+    found = resolved(wish())
+    moved = replace(found, place=replace(found.place, region_source="AWS_REGION"))
+    assert moved.digest == found.digest
+    assert replace(found, ami_id="ami-2").digest != found.digest
+
+
+def lines(found: ResolvedFleet) -> dict[str, cost.Line]:
+    return {line.item: line for line in cost.predict(found, snapshot.load()).lines}
+
+
+def test_every_part_is_priced_by_hand() -> None:
+    """minimal: one c7i.large, 20 GB, a load balancer with two addresses and one of the instance's."""
+    found = lines(example("minimal"))
+    assert found["load balancer"].usd_least == Decimal("0.0225") * 730
+    assert found["public IPv4 addresses"].usd_least == Decimal("0.005") * 730 * 3
+    assert found["EBS gp3 storage"].usd_least == Decimal("0.08") * 20
+    instances = found["c7i.large, on demand"]
+    assert (instances.least, instances.most) == (730, 730)
+    assert instances.usd == snapshot.load().lookup("ec2", "us-east-1", "c7i.large").usd
+
+
+def test_nat_and_endpoints_are_priced() -> None:
+    nat = lines(example("spot"))
+    assert nat["NAT gateways"].usd_least == Decimal("0.045") * 730
+    assert nat["public IPv4 addresses"].least == 730 * 3, "two of the load balancer, one of NAT"
+    endpoints = lines(example("graviton"))
+    assert "public IPv4 addresses" not in endpoints, "an internal load balancer has none"
+    (row,) = [line for item, line in endpoints.items() if item.startswith("VPC endpoints")]
+    assert row.usd_least == Decimal("0.01") * 730 * 7 * 2
+
+
+def test_unknown_is_never_nothing() -> None:
+    predicted = cost.predict(example("spot"), snapshot.load())
+    rows = {line.item: line for line in predicted.lines}
+    spot = next(line for item, line in rows.items() if item.endswith(", spot"))
+    assert spot.usd is None
+    assert spot.usd_most is None
+    assert "at most the on-demand price" in spot.unknown
+    units = rows["load balancer capacity units"]
+    assert (units.least, units.usd_least, units.usd) == (None, None, Decimal("0.008"))
+    assert {spot.item, units.item, "logs"} <= set(predicted.unknown)
+    document = predicted.to_json()
+    assert [
+        row for row in document["lines"] if row["usd_least"] is None and not row["unknown_reason"]
+    ] == []
+
+
+def test_a_region_without_prices_says_so() -> None:
+    predicted = cost.predict(resolved(wish(region="us-west-2")), snapshot.load())
+    balancer = next(line for line in predicted.lines if line.item == "load balancer")
+    assert balancer.usd is None
+    assert "us-east-1 only" in balancer.unknown
+    assert "load balancer" in predicted.unknown
+
+
+def test_a_type_without_a_price_is_refused_by_its_key() -> None:
+    with pytest.raises(SpecError) as caught:
+        cost.predict(resolved(wish(instance_type="c99i.large")), snapshot.load())
+    assert caught.value.key == "target.instance_type"
+    types = [{"instance_type": "c7i.large"}, {"instance_type": "c99i.large"}]
+    with pytest.raises(SpecError) as caught:
+        cost.predict(resolved(wish(types=types)), snapshot.load())
+    assert caught.value.key == "target.types[1].instance_type"
