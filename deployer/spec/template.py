@@ -34,9 +34,8 @@ port = 8080     # the first of `instances` ports
 # instances = 1
 # volume_gb = 20
 # startup_s = 120.0  # an assumption
-# [target.listener]  # deploying needs it; examples/deploy_ec2 shows network, spot, types, warm pool
-# certificate_arn = "arn:aws:acm:us-east-1:123456789012:certificate/..."
-# allow_cidrs = ["203.0.113.0/24"]  # closed to everybody else
+# listener = {{ certificate_arn = "arn:aws:acm:us-east-1:123456789012:certificate/1", allow_cidrs = ["10.0.0.0/8"] }}
+#   # deploying needs it; closed to all but allow_cidrs. examples/deploy_ec2 shows network, spot, types, warm pool
 
 # [scaling]  # left out: always target.instances
 # kind = "target-tracking"
