@@ -16,6 +16,7 @@ from click.testing import CliRunner, Result
 import deployer
 from deployer.cli.main import cli
 from deployer.spec import serde
+from deployer.spec.scaling import TargetTracking
 
 
 def run(*words: str) -> Result:
@@ -93,3 +94,41 @@ def test_a_deployment_killed_by_sigkill_is_gone_on_with(cloud: Any, toml: Path) 
     assert boto3.client("sagemaker").list_models()["Models"], "it was in the middle"
     assert run("deploy", str(toml)).exit_code == 0
     assert run("plan", str(toml), "--check").exit_code == 0
+
+
+PROFILE = {
+    "schema_version": 1,
+    "name": "echo",
+    "bundle_digest": "0" * 64,
+    "precision": "fp32",
+    "hardware": {"cpu": "made up"},
+    "workers": 1,
+    "threads": 1,
+    "max_batch": 1,
+    "max_wait_ms": 0.0,
+    "queue_limit": 64,
+    "service_time_ms": {"1": {"law": "deterministic", "mean": 10.0}},
+    "request_bytes": 100.0,
+    "response_bytes": 100.0,
+    "memory_mb": 100.0,
+    "startup_s": 1.0,
+    "date": "2026-11-21",
+}
+
+
+def test_the_scaling_target_follows_from_profile_and_objective(
+    cloud: Any, toml: Path, tmp_path: Path
+) -> None:
+    toml.write_text(serde.to_toml(cloud.spec(scaling=TargetTracking(min_instances=2))))
+    profile = tmp_path / "profile.json"
+    profile.write_text(json.dumps(PROFILE))
+    plan: Any = deployer.plan(toml, profile=profile)
+    target = plan.resolved.scaling.tracking[0].target
+    # One request of 10 ms at a time: below 100 a second, of which half is aimed at, times 60 s.
+    assert 1500 < target < 3000
+    assert "derived" in plan.resolved.scaling.basis
+    assert plan.cost.per_thousand is not None
+    assert plan.checks[-1].seen.startswith("measured of bundle 000000000000, not of the one")
+    toml.write_text(toml.read_text().replace("p99_ms = 100.0", "p99_ms = 1.0"))
+    with pytest.raises(deployer.DeployerError, match="no rate of requests meets the objective"):
+        deployer.plan(toml, profile=profile)
