@@ -25,7 +25,7 @@ def test_a_capped_batch_leaves_half_of_the_objective_to_the_one_before(
 ):
     cap = policy.batch_cap(objective_s, alone_s, alone_s + more_s, max_batch)
     assert 1 <= cap <= max_batch
-    if cap > 1 and alone_s <= objective_s:
+    if cap > 1 and alone_s <= objective_s and alone_s + more_s > alone_s:
         took_s = alone_s + more_s * (cap - 1) / max(1, max_batch - 1)
         assert took_s <= 0.5 * objective_s * (1 + 1e-9)
     if alone_s > objective_s:

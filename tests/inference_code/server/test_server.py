@@ -1,7 +1,6 @@
 """What the server answers, over real HTTP to a real process."""
 
 import json
-import os
 import re
 import socket
 import struct
@@ -201,12 +200,6 @@ def test_what_waits_together_is_one_batch(moody):
         batches = [r.json()["batch"] for r in threads.map(server.invoke, [{}] * 4)]
     assert blocker().json()["batch"] == 1
     assert batches == [4, 4, 4, 4]
-
-
-def test_a_worker_lets_the_front_hand_over_all_that_has_come(doubler):
-    (worker,) = doubler.ask("GET", "/stats").json()["workers"]
-    assert os.sched_getscheduler(worker["pid"]) == os.SCHED_BATCH
-    assert os.sched_getscheduler(doubler.process.pid) == os.SCHED_OTHER
 
 
 def test_a_full_queue_sheds_with_retry_after(moody):
