@@ -1,4 +1,4 @@
-"""``python -m inference_code serve | check | bench | tune``; the container's entry point, too."""
+"""``python -m inference_code serve | worker | check | bench | tune``; the container's entry point, too."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from inference_code.contract import DEFAULT_PORT, MODEL_DIR, OPTIONS_ENV, PORT_E
 from inference_code.engine.settings import CacheLimits, Settings, read_settings, serves_many
 from inference_code.errors import StartupError
 
+QUEUE_ENV, RESULTS_ENV = "DEPLOYER_QUEUE", "DEPLOYER_RESULTS"
 _SERVING = ("workers", "threads", "max_batch", "max_wait_ms", "queue_limit", "max_body_bytes",
             "request_timeout_s", "drain_s", "exact", "objective_ms")  # fmt: skip
 
@@ -55,6 +56,23 @@ def _serve(settings: Settings, options: argparse.Namespace) -> int:
     port = options.port if options.port is not None else _port_from_environment()
     sight = Sight(options.access_log, options.emf_s)
     return serve(settings, options.host, port, sight, options.client_limit, options.lame_duck_s)
+
+
+def _worker(settings: Settings, options: argparse.Namespace) -> int:
+    try:
+        from inference_code.worker.start import start
+    except ImportError as error:
+        raise StartupError(
+            f"a queue's worker needs boto3 ({error}): add boto3 to the bundle's requirements"
+        ) from error
+
+    # With both named on different levels, what was typed goes before what the environment says.
+    results = (
+        ""
+        if options.replies and options.results == os.environ.get(RESULTS_ENV)
+        else options.results
+    )
+    return start(settings, options.queue, results, options.replies)
 
 
 def _check(settings: Settings, options: argparse.Namespace) -> int:
@@ -99,7 +117,24 @@ def _parser() -> argparse.ArgumentParser:
         default=None,
         help="no batches in which an answer depends on the other requests",
     )
-    serve = commands.add_parser("serve", parents=[shared], help="serve over HTTP until SIGTERM")
+    _add_serve(commands.add_parser("serve", parents=[shared], help="serve over HTTP until SIGTERM"))
+    _add_worker(commands.add_parser("worker", parents=[shared], help="serve a queue until SIGTERM"))
+    check = commands.add_parser("check", parents=[shared], help="run the samples, print JSON")
+    check.set_defaults(run=_check)
+    bench = commands.add_parser("bench", parents=[shared], help="time batch sizes, print JSON")
+    bench.add_argument("--batch-sizes", type=_sizes, default=(1, 2, 4, 8), metavar="1,2,4")
+    bench.add_argument("--seconds", type=float, default=2.0, metavar="S", help="per batch size")
+    bench.set_defaults(run=_bench)
+    tune = commands.add_parser(
+        "tune", parents=[shared], help="measure workers x threads, print JSON"
+    )
+    tune.add_argument("--seconds", type=float, default=2.0, metavar="S", help="per split")
+    tune.add_argument("--cores", type=int, metavar="N", help="default: those this process may use")
+    tune.set_defaults(run=_tune)
+    return parser
+
+
+def _add_serve(serve: argparse.ArgumentParser) -> None:
     serve.add_argument("--host", default="0.0.0.0")  # noqa: S104 - a container's port must be reachable
     serve.add_argument("--port", type=int, help=f"default: {PORT_ENV} or {DEFAULT_PORT}")
     serve.add_argument("--workers", type=int, metavar="N", help="processes with a model each")
@@ -133,19 +168,25 @@ def _parser() -> argparse.ArgumentParser:
         "--emf-s", type=float, default=0.0, metavar="S", help="CloudWatch metrics every S seconds"
     )
     serve.set_defaults(run=_serve)
-    check = commands.add_parser("check", parents=[shared], help="run the samples, print JSON")
-    check.set_defaults(run=_check)
-    bench = commands.add_parser("bench", parents=[shared], help="time batch sizes, print JSON")
-    bench.add_argument("--batch-sizes", type=_sizes, default=(1, 2, 4, 8), metavar="1,2,4")
-    bench.add_argument("--seconds", type=float, default=2.0, metavar="S", help="per batch size")
-    bench.set_defaults(run=_bench)
-    tune = commands.add_parser(
-        "tune", parents=[shared], help="measure workers x threads, print JSON"
+
+
+def _add_worker(worker: argparse.ArgumentParser) -> None:
+    environ = os.environ.get
+    worker.add_argument(
+        "--queue", default=environ(QUEUE_ENV, ""), help=f"name or URL; default: {QUEUE_ENV}"
     )
-    tune.add_argument("--seconds", type=float, default=2.0, metavar="S", help="per split")
-    tune.add_argument("--cores", type=int, metavar="N", help="default: those this process may use")
-    tune.set_defaults(run=_tune)
-    return parser
+    worker.add_argument(
+        "--results",
+        default=environ(RESULTS_ENV, ""),
+        metavar="S3_URI",
+        help=f"s3://bucket/prefix for answers; default: {RESULTS_ENV}",
+    )
+    worker.add_argument("--replies", default="", metavar="QUEUE", help="for answers, instead")
+    worker.add_argument("--workers", type=int, metavar="N", help="processes with a model each")
+    worker.add_argument("--max-wait-ms", type=float, metavar="MS", help="longest wait for a batch")
+    worker.add_argument("--request-timeout-s", type=float, metavar="S")
+    worker.add_argument("--drain-s", type=float, metavar="S", help="time from SIGTERM to exit")
+    worker.set_defaults(run=_worker)
 
 
 def _sizes(text: str) -> tuple[int, ...]:

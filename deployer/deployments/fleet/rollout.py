@@ -116,8 +116,7 @@ class _Roll:
                 self._remove_all()
                 raise DeployerError(f"{error.message}; nothing is left", hint=error.hint) from error
             raise
-        for server in new[wanted:]:
-            self._drain((server,))
+        self._drain(tuple(new[wanted:]))
         record.save_spec(self._store, spec)
         path = str(Path(spec.bundle).resolve())
         supervisor = record.ensure_supervisor(self._store, spec.name, self.record.supervisor)

@@ -174,7 +174,7 @@ def play(duration_s: float, drain_s: float, folder: Path, port: int) -> dict[str
 
 
 def _canary(wish: DeploymentSpec) -> str:
-    wish = replace(wish, rollout=Canary(percent=10, bake_s=20), slo=Slo(p99_ms=150))
+    wish = replace(wish, rollout=Canary(percent=10, bake_s=40), slo=Slo(p99_ms=150))
     try:
         api.deploy(wish)
     except ConditionFailed as error:

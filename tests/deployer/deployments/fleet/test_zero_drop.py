@@ -59,7 +59,7 @@ def package(folder: Path, drain_s: float) -> Path:
     ).path
 
 
-@pytest.mark.parametrize(("drain_s", "lossless"), [(8.0, True), (0.0, False)])
+@pytest.mark.parametrize(("drain_s", "lossless"), [(20.0, True), (0.0, False)])
 def test_scale_in_and_sigterm_lose_nothing_and_only_with_the_drain(
     tmp_path: Path,
     traffic: Callable[[int], AbstractContextManager[dict[str, Any]]],
