@@ -99,7 +99,6 @@ def home(name: str, region: str = "") -> Aws | None:
 
     This machine's note decides; without one, AWS is asked for the stack where a region is named.
     """
-    from deployer.deployments.ec2 import destroy
     from deployer.deployments.sagemaker import record
     from deployer.deployments.state import Store
 
@@ -110,6 +109,8 @@ def home(name: str, region: str = "") -> Aws | None:
     if not region and store.find(name) is not None:
         return None
     try:
+        from deployer.deployments.ec2 import destroy  # without boto3 there is no fleet to look for
+
         aws = sagemaker.connect(region, "--region", silent)
         return aws if destroy.is_ours(aws, name) else None
     except (AwsRefusal, EnvironmentProblem):
