@@ -74,7 +74,7 @@ def environment(resolved: ResolvedFleet) -> dict[str, str]:
     if not resolved.queue:
         return dict(resolved.environment)
     ours = {
-        "AWS_REGION": resolved.place.region,
+        "AWS_DEFAULT_REGION": resolved.place.region,
         "DEPLOYER_QUEUE": resolved.queue,
         "DEPLOYER_RESULTS": resolved.results_s3_uri,
     }

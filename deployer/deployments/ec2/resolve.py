@@ -118,7 +118,7 @@ def _arguments(target: Ec2Fleet, drain: DrainBudget) -> tuple[str, ...]:
     """Return what the container is started with; its metrics go into its log once a minute."""
     verb = "serve" if target.queue is None else "worker"
     if verb == "worker":
-        return (verb,)
+        return (verb, "--drain-s", str(drain.stop_s))
     times = {"--drain-s": drain.stop_s, "--lame-duck-s": drain.notice_s, "--emf-s": 60}
     return (verb, *(word for key, value in times.items() for word in (key, str(value))))
 
