@@ -97,18 +97,21 @@ class Roles:
         self, caller: str, actions: Sequence[str], resource: str, context: Mapping[str, str]
     ) -> tuple[str, ...] | None:
         """Return the actions that the caller may not do; None when it cannot be asked."""
-        try:
-            answer = self._client.simulate_principal_policy(
-                PolicySourceArn=caller,
-                ActionNames=list(actions),
-                ResourceArns=[resource],
-                ContextEntries=[
-                    {"ContextKeyName": k, "ContextKeyValues": [v], "ContextKeyType": "string"}
-                    for k, v in sorted(context.items())
-                ],
-            )
-        except ClientError:  # roots, federated users and callers without iam:Simulate* cannot ask
-            return None
+        with translated("asking what the caller may do"):
+            try:
+                answer = self._client.simulate_principal_policy(
+                    PolicySourceArn=caller,
+                    ActionNames=list(actions),
+                    ResourceArns=[resource],
+                    ContextEntries=[
+                        {"ContextKeyName": k, "ContextKeyValues": [v], "ContextKeyType": "string"}
+                        for k, v in sorted(context.items())
+                    ],
+                )
+            except (
+                ClientError
+            ):  # roots, federated users and callers without iam:Simulate* cannot ask
+                return None
         return tuple(
             str(row["EvalActionName"])
             for row in answer["EvaluationResults"]
