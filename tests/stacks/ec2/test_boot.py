@@ -220,7 +220,8 @@ def test_a_server_that_never_answers_is_given_up(machine: Any, document: Resolve
 def test_the_watcher_drains_the_server_and_answers_the_hook(
     machine: Any, document: ResolvedFleet, item: str, value: str, why: str
 ) -> None:
-    assert machine.boot(launch.render(document)).returncode == 0
+    quick = replace(document, serve=("serve", "--drain-s", "5", "--lame-duck-s", "1"))
+    assert machine.boot(launch.render(quick)).returncode == 0
     machine.wait_for(HOOK, "CONTINUE")
     watcher = subprocess.Popen(
         [str(machine.root / "drain.sh")], env=machine.variables, stdout=subprocess.PIPE, text=True
