@@ -68,7 +68,8 @@ def find(aws: Aws, uri: str) -> FoundImage | None:
     bare = uri.partition("@")[0]
     head, _, last = bare.rpartition("/")
     pinned = f"{head}/{last.partition(':')[0]}@sha256:{digest}"
-    kinds = _architectures(client, match, json.loads(image["imageManifest"]))
+    with translated(f"reading the configuration of image {uri}"):
+        kinds = _architectures(client, match, json.loads(image["imageManifest"]))
     return FoundImage(pinned, digest, kinds)
 
 

@@ -108,9 +108,7 @@ class Roles:
                         for k, v in sorted(context.items())
                     ],
                 )
-            except (
-                ClientError
-            ):  # roots, federated users and callers without iam:Simulate* cannot ask
+            except ClientError:  # roots, federated users, callers without iam:Simulate*
                 return None
         return tuple(
             str(row["EvalActionName"])
