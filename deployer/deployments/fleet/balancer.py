@@ -1,7 +1,8 @@
 """HAProxy before a fleet: its configuration, its process, its runtime socket.
 
 Nothing is sent twice (``retries 0``): what a client would lose behind an Application Load Balancer it loses here.
-Connections to servers are kept and used by all clients (``http-reuse always``), the hardest case for a drain.
+Connections to servers are kept and used by all clients (``http-reuse always``), the hardest case for a drain. The
+log holds a line for each request that failed, with its server and how it ended, and none for the others.
 """
 
 from __future__ import annotations
@@ -42,6 +43,10 @@ global
 
 defaults
     mode http
+    log global
+    option httplog
+    option dontlog-normal
+    option log-separate-errors
     retries 0
     no option redispatch
     option http-keep-alive

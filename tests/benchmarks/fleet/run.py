@@ -16,6 +16,7 @@ import argparse
 import json
 import multiprocessing
 import os
+import re
 import signal
 import sys
 import tempfile
@@ -31,6 +32,7 @@ from deployer import api, machine
 from deployer.clients.base import Body
 from deployer.deployments import local
 from deployer.deployments import server as servers
+from deployer.deployments.fleet.balancer import Balancer
 from deployer.deployments.state import Store
 from deployer.errors import ConditionFailed
 from deployer.load import loadtest
@@ -45,6 +47,7 @@ NAME = "zero-drop"
 SLEEP_S, MAX_BATCH = 0.02, 4
 CAPACITY_RPS = MAX_BATCH / SLEEP_S
 LOAD = 0.7
+_FAILURE = re.compile(r" fleet/(\S+) \S+ (\d+) \d+ \S+ \S+ (\S{2})")
 HANDLER = """
 import time
 
@@ -165,12 +168,25 @@ def play(duration_s: float, drain_s: float, folder: Path, port: int) -> dict[str
     _settle(4)
     load.mark("steady again")
     print(f"{load.left_s:.0f} s of load are left", file=sys.stderr)
-    counted = {**load.end(), "rolled_back": rolled_back}
+    counted = {**load.end(), "rolled_back": rolled_back, "balancer_says": failures()}
     killed = Load(url, rate, 15, 2, folder)
     time.sleep(6)
     killed.mark("SIGKILL")
     _end_one(signal.SIGKILL)
     return {"planned": counted, "killed": killed.end(), "rate": rate}
+
+
+def failures() -> dict[str, int]:
+    """Return how often each server failed a request, in HAProxy's words: status and how the session ended.
+
+    503 with -- is the server's own (it was full), 503 with SC a server that took no connection.
+    """
+    found: dict[str, int] = {}
+    text = Balancer(Store(), NAME).log.read_text(encoding="utf-8", errors="replace")
+    for server, status, ended in _FAILURE.findall(text):
+        words = f"{server} {status} {ended}"
+        found[words] = found.get(words, 0) + 1
+    return found
 
 
 def _canary(wish: DeploymentSpec) -> str:
