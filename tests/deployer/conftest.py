@@ -129,6 +129,7 @@ class Handler(Base):
 def echo_bundle(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
     """Return a function that packages a bundle whose answers tell its version; each is made once."""
     from deployer import api
+    from inference_code.contract import ServingConfig
 
     made: dict[tuple[str, str], Path] = {}
 
@@ -145,6 +146,7 @@ def echo_bundle(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]
                 name="echo",
                 handler=folder / "handler.py",
                 samples=folder / "samples",
+                serving=ServingConfig(drain_s=2.0),  # a short drain: stops are many
             ).path
         return made[version, handler]
 
