@@ -107,6 +107,7 @@ def test_a_fleet_starts_behind_its_balancer_and_leaves_nothing(
         socket.create_connection(("127.0.0.1", port))
 
 
+@pytest.mark.skipif("DEPLOYER_ALL_FLEETS" not in os.environ, reason="long (DEPLOYER_ALL_FLEETS=1)")
 def test_a_slow_canary_is_rolled_back_and_a_good_version_is_not(
     store: Store, echo_bundle: Callable[..., Path], ports: Callable[[int], int], traffic: Traffic
 ) -> None:

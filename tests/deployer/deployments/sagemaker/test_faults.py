@@ -187,7 +187,7 @@ def test_a_deployment_converges_after_any_fault(account: Any, capfd: Any) -> Non
     run = deploying(account, "1")
     end = undisturbed(account, run)
     assert any(key.startswith("endpoint") for key in end.state)
-    tell(capfd, "a deployment", sweep(account, run, run, end, KINDS, 8))
+    tell(capfd, "a deployment", sweep(account, run, run, end, KINDS, 6))
 
 
 def test_a_deployment_given_up_after_a_fault_leaves_nothing(account: Any, capfd: Any) -> None:
@@ -201,7 +201,7 @@ def test_a_deployment_given_up_after_a_fault_leaves_nothing(account: Any, capfd:
 def test_an_update_converges_after_any_fault(account: Any, capfd: Any) -> None:
     account.deploy(account.spec("1"))
     run = deploying(account, "2")
-    tell(capfd, "an update", sweep(account, run, run, undisturbed(account, run), KINDS, 8))
+    tell(capfd, "an update", sweep(account, run, run, undisturbed(account, run), KINDS, 6))
 
 
 def test_a_removal_leaves_nothing_after_any_fault(account: Any, capfd: Any) -> None:
@@ -209,7 +209,7 @@ def test_a_removal_leaves_nothing_after_any_fault(account: Any, capfd: Any) -> N
     account.deploy(account.spec("1"))
     end = undisturbed(account, account.destroy)
     assert end.state == nothing
-    count = sweep(account, account.destroy, account.destroy, end, KINDS, 8)
+    count = sweep(account, account.destroy, account.destroy, end, KINDS, 6)
     tell(capfd, "a removal", count)
 
 
