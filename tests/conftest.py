@@ -24,7 +24,7 @@ FOLDERS = {
     "optimize": ("deployer/optimization", "deployer/test_quickstart.py"),
     "serve": ("inference_code",),
     "report": ("deployer/report",),
-    "aws": ("deployer/aws", "deployer/deployments/sagemaker"),
+    "aws": ("deployer/aws", "deployer/deployments/sagemaker", "inference_code/worker"),
     "cdk": ("stacks",),
     "openvino": (),
 }

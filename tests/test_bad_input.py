@@ -196,7 +196,9 @@ SPECS = [
     Case("price of an unknown region", "prices --region mars-1", "no price"),
 ]  # fmt: skip
 DEPLOYMENTS = [
-    Case("target that is not there yet", "plan spec.json", "'ec2-fleet' is not there yet",
+    Case("target that is not there yet", "plan spec.json", "target.shadow: a shadow test is not there yet",
+         spec(target={"kind": "sagemaker-realtime", "instance_type": "ml.c5.large", "shadow": 1})),
+    Case("planning for AWS without credentials", "plan spec.json", "Unable to locate credentials",
          spec(target={"kind": "ec2-fleet", "instance_type": "c5.large"})),
     Case("deploying to AWS without credentials", "deploy spec.toml", "Unable to locate credentials",
          (("spec.toml", 'name = "a"\nbundle = "b"\n[target]\nkind = "sagemaker-realtime"\n'
