@@ -156,17 +156,11 @@ def destroy(aws: Aws, name: str, *, say: Say = silent) -> tuple[str, ...]:
     from deployer.deployments.ec2 import destroy as removal
     from deployer.deployments.sagemaker import record
     from deployer.deployments.sagemaker.waiting import Patience
-    from deployer.deployments.state import Store
 
-    store = Store()
-    note = record.recall(name, store)
-    with store.lock(name):
-        here = note is not None and note.region == aws.region
-        bucket = note.bucket if note is not None and here else ""
-        removed = removal.destroy(aws, name, bucket=bucket, patience=Patience(), say=say)
-        if here:
-            record.forget(name, store)
-    return removed
+    def remove(bucket: str) -> tuple[str, ...]:
+        return removal.destroy(aws, name, bucket=bucket, patience=Patience(), say=say)
+
+    return record.removed(name, aws.region, remove)
 
 
 def _asked(spec: DeploymentSpec, profile: Profile | None) -> Asked:

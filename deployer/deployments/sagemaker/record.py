@@ -7,7 +7,7 @@ it only spares naming that file to a batch job: AWS's tags are the record.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -90,3 +90,18 @@ def forget(name: str, store: Store) -> None:
         folder.rmdir()
     except OSError:
         return  # not there, or it holds something else
+
+
+def removed(name: str, region: str, remove: Callable[[str], tuple[str, ...]]) -> tuple[str, ...]:
+    """Return what ``remove`` removed, given the noted bucket, and forget the note.
+
+    A note of another region is neither used (the bucket is empty text then) nor forgotten.
+    """
+    store = Store()
+    note = recall(name, store)
+    with store.lock(name):
+        if note is None or note.region != region:
+            return remove("")
+        found = remove(note.bucket)
+        forget(name, store)
+    return found
