@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Any
 
+from deployer.deployments import steps
 from deployer.deployments.ec2.cost import FleetCost
 from deployer.deployments.sagemaker.checks import Check
-from deployer.deployments.sagemaker.plan import MARKS, Action
+from deployer.deployments.steps import Step
 from deployer.spec.deployment import DeploymentSpec
 from deployer.spec.fleet import ENDPOINTS, NAT
 from deployer.spec.fleet_resolved import ResolvedFleet
@@ -16,26 +17,11 @@ SCHEMA_VERSION = 1
 
 
 @dataclass(frozen=True)
-class FleetStep:
-    """One thing and what happens to it; ``note`` says what people should see."""
-
-    action: Action
-    kind: Literal["bucket", "bundle", "stack"]
-    name: str
-    note: str = ""
-
-    @property
-    def mark(self) -> str:
-        """The sign in front of its line."""
-        return MARKS[self.action]
-
-
-@dataclass(frozen=True)
 class FleetPlan:
     """Steps, in order, that make the account equal to ``resolved``; with checks and cost."""
 
     resolved: ResolvedFleet
-    steps: tuple[FleetStep, ...]
+    steps: tuple[Step, ...]
     checks: tuple[Check, ...]
     cost: FleetCost
 
@@ -50,17 +36,14 @@ class FleetPlan:
         return parts(self.resolved)
 
     @property
-    def changes(self) -> tuple[FleetStep, ...]:
+    def changes(self) -> tuple[Step, ...]:
         """The steps that change something."""
-        return tuple(step for step in self.steps if step.action != "keep")
+        return steps.changes(self.steps)
 
     @property
     def summary(self) -> str:
         """The last line of a plan."""
-        if not self.changes:
-            return f"No changes. {self.spec.name} is as specified."
-        count = [step.action for step in self.steps].count
-        return f"Plan: {count('create')} to add, {count('update')} to change, {count('keep')} unchanged."
+        return steps.summary(self.spec.name, self.steps)
 
     def to_json(self) -> dict[str, Any]:
         """Return the plan as a JSON document."""

@@ -14,11 +14,12 @@ from deployer.aws.storage import Storage, object_options
 from deployer.aws.upload import upload
 from deployer.bundle import bundle as bundles
 from deployer.deployments.ec2 import cdk, checks, cost
-from deployer.deployments.ec2.plan import FleetPlan, FleetStep
+from deployer.deployments.ec2.plan import FleetPlan
 from deployer.deployments.ec2.resolve import Asked, resolve
 from deployer.deployments.sagemaker import observe
 from deployer.deployments.sagemaker.waiting import Say
 from deployer.deployments.state import ServerLog
+from deployer.deployments.steps import Step
 from deployer.errors import ConditionFailed, InputError, NotSupported
 from deployer.pricing.book import PriceBook
 from deployer.spec.deployment import DeploymentSpec
@@ -76,7 +77,7 @@ def replan(aws: Aws, resolved: ResolvedFleet, book: PriceBook) -> FleetPlan:
     return FleetPlan(resolved, steps(aws, resolved), found, cost.predict(resolved, book))
 
 
-def steps(aws: Aws, resolved: ResolvedFleet) -> tuple[FleetStep, ...]:
+def steps(aws: Aws, resolved: ResolvedFleet) -> tuple[Step, ...]:
     """Return what is to be done: the bucket, the bundle in it, and the stack of just this document."""
     artifact = resolved.artifact
     storage = Storage(aws, artifact.bucket)
@@ -85,14 +86,14 @@ def steps(aws: Aws, resolved: ResolvedFleet) -> tuple[FleetStep, ...]:
     stack = fleets.Stacks(aws).find(resolved.stack)
     digest = fleets.outputs(stack).get("DocumentDigest") if stack else None
     if stack is None:
-        last = FleetStep("create", "stack", resolved.stack)
+        last = Step("create", "stack", resolved.stack)
     elif digest == resolved.digest and stack["StackStatus"] in STABLE:
-        last = FleetStep("keep", "stack", resolved.stack)
+        last = Step("keep", "stack", resolved.stack)
     else:
-        last = FleetStep("update", "stack", resolved.stack, f"it is {stack['StackStatus']}")
+        last = Step("update", "stack", resolved.stack, f"it is {stack['StackStatus']}")
     return (
-        FleetStep("keep" if bucket else "create", "bucket", artifact.bucket),
-        FleetStep("keep" if there else "create", "bundle", artifact.digest[:12]),
+        Step("keep" if bucket else "create", "bucket", artifact.bucket),
+        Step("keep" if there else "create", "bundle", artifact.digest[:12]),
         last,
     )
 

@@ -23,13 +23,16 @@ from deployer.deployments.sagemaker import (
 )
 from deployer.deployments.sagemaker.actions import Actions
 from deployer.deployments.sagemaker.observe import PREVIOUS_TAG, Endpoint
-from deployer.deployments.sagemaker.plan import SageMakerPlan, Step
+from deployer.deployments.sagemaker.plan import SageMakerPlan
 from deployer.deployments.sagemaker.record import SageMakerDeployment
 from deployer.deployments.sagemaker.waiting import Patience, Say, Watch, eventually
-from deployer.errors import ConditionFailed, DeployerError, PartialFailure
+from deployer.deployments.steps import Step
+from deployer.errors import AwsRefusal, ConditionFailed, DeployerError, PartialFailure
 from deployer.spec.resolved import VARIANT
 
 LOG_LINES = 50
+COLLECTED = ("endpoint config", "model", "bundle")
+"""What is removed only when a look at its time says again that nothing uses it."""
 
 
 class Executor:
@@ -49,6 +52,7 @@ class Executor:
         self._actions = Actions(aws, plan.resolved, patience, say, part_bytes=part_bytes)
         self._sagemaker = SageMaker(aws)
         self._warnings: list[str] = []
+        self._found_unused: frozenset[tuple[str, str]] | None = None
 
     def run(self) -> SageMakerDeployment:
         """Run every step that changes something and return what runs then."""
@@ -57,6 +61,7 @@ class Executor:
         for number, step in enumerate(changes, 1):
             self._say(f"[{number}/{len(changes)}] {step.action} {step.kind} {step.name}")
             self._do(step)
+        self._look_again()
         resolved = self._resolved
         return SageMakerDeployment(
             name=resolved.spec.name,
@@ -72,8 +77,35 @@ class Executor:
             warnings=tuple(self._warnings),
         )
 
+    def _look_again(self) -> None:
+        """Make sure of an endpoint that the plan leaves alone: what it was made from may have been stale."""
+        kept = [s for s in self._plan.steps if s.kind == "endpoint" and s.action == "keep"]
+        if not kept:
+            return
+        found = observe.surely(self._aws, kept[0].name, sleep=self._patience.sleep)
+        if (
+            found is None
+            or found.config != self._resolved.config_name
+            or found.status != "InService"
+        ):
+            words = f"it runs {found.config}, {found.status}" if found is not None else "it is gone"
+            self._say(f"endpoint {kept[0].name} is not as it was planned with: {words}")
+            self._endpoint()
+
+    def _unused(self) -> frozenset[tuple[str, str]]:
+        """Return kind and name of what nothing uses as it is now, whatever the plan was made from."""
+        if self._found_unused is None:
+            seen = observe.observe(self._aws, self._resolved, sleep=self._patience.sleep)
+            kept = planner.kept_configs(self._resolved, seen)
+            steps = planner.collect(seen, kept, self._resolved)
+            self._found_unused = frozenset((step.kind, step.name) for step in steps)
+        return self._found_unused
+
     def _do(self, step: Step) -> None:
         if step.action == "delete":
+            if step.kind in COLLECTED and (step.kind, step.name) not in self._unused():
+                self._say(f"{step.kind} {step.name} stays: it is in use, or gone already")
+                return
             self._actions.remove(step.kind, step.name)
             return
         actions: dict[str, Callable[[], None]] = {
@@ -110,9 +142,7 @@ class Executor:
     def _create(self) -> None:
         watch = self._watch()
         request = requests.create_endpoint(self._resolved)
-        eventually(
-            lambda: self._sagemaker.create_endpoint(request), ("could not find",), self._patience
-        )
+        self._asked(lambda: self._sagemaker.create_endpoint(request))
         found = watch.created()
         if found is None:
             raise DeployerError(
@@ -150,9 +180,7 @@ class Executor:
         began = datetime.now(UTC)
         watch = self._watch()
         request = requests.update_endpoint(self._resolved)
-        started = eventually(
-            lambda: self._sagemaker.update_endpoint(request), ("could not find",), self._patience
-        )
+        started = self._asked(lambda: self._sagemaker.update_endpoint(request))
         if not started:
             self._say(f"endpoint {before.name} is busy already: waiting for it")
         found = watch.updated(before, wanted)
@@ -169,6 +197,20 @@ class Executor:
         self._say(f"endpoint {found.name} runs {wanted} (verified)")
         self._tell_traffic(began)
 
+    def _asked(self, call: Callable[[], bool]) -> bool:
+        """Ask for an endpoint with the new config. A model or config that the plan took for there is made."""
+
+        def attempt() -> bool:
+            try:
+                return call()
+            except AwsRefusal as error:
+                if "could not find" in error.message.lower():
+                    self._actions.model()
+                    self._actions.config()
+                raise
+
+        return eventually(attempt, ("could not find",), self._patience)
+
     def _rolled_back(self, before: Endpoint, found: Endpoint) -> None:
         """Put the way back as it was, remove the version that did not hold, and say why."""
         if before.previous:
@@ -181,7 +223,7 @@ class Executor:
         words, hint = diagnose.cause(found.reason, self._last_lines())
         if firing:
             words, hint = f"alarm {', '.join(firing)} fired", "look at the alarm's metric"
-        seen = observe.observe(self._aws, self._resolved)
+        seen = observe.observe(self._aws, self._resolved, sleep=self._patience.sleep)
         kept = frozenset({found.config, before.previous})
         for step in planner.collect(seen, kept, None):
             self._actions.remove(step.kind, step.name)

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 
 from deployer.deployments.sagemaker import requests
 from deployer.deployments.sagemaker.observe import Observed, digest_of, holds
-from deployer.deployments.sagemaker.plan import Action, Kind, Step
+from deployer.deployments.steps import Action, Kind, Step
 from deployer.spec.resolved import EXPIRES_TAG, Alarm, Resolved
 from deployer.spec.rollout import AllAtOnce
 from deployer.spec.target import SageMakerServerless
@@ -158,14 +158,21 @@ def kept_configs(resolved: Resolved, seen: Observed) -> frozenset[str]:
 
 
 def collect(seen: Observed, kept: frozenset[str], resolved: Resolved | None) -> tuple[Step, ...]:
-    """Return the removal of configs that are not kept, and of models and bundles that nothing uses."""
+    """Return the removal of configs that are not kept, and of models and bundles that nothing uses.
+
+    When a list does not show what is kept, it does not tell what that uses: then only configs go, this time.
+    """
+    made = {resolved.config_name, resolved.model_name} if resolved is not None else set()
     models = {model for config, model in seen.configs.items() if config in kept} | seen.busy
     digests = {digest_of(data) for model, data in seen.models.items() if model in models}
     if resolved is not None:
         models.add(resolved.model_name)
         digests.add(resolved.artifact.digest)
+    configs = tuple(_gone("endpoint config", seen.configs.keys() - kept))
+    if (kept - {""} - made) - seen.configs.keys() or (models - made) - seen.models.keys():
+        return configs
     return (
-        *_gone("endpoint config", seen.configs.keys() - kept),
+        *configs,
         *_gone("model", seen.models.keys() - models),
         *_gone("bundle", seen.bundles - digests),
     )

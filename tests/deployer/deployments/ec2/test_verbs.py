@@ -71,7 +71,7 @@ def test_a_plan_asks_changes_nothing_and_prices_every_part(
     assert found.cost.month_least > 0
     assert boto3.client("s3").list_buckets()["Buckets"] == []
     document = json.loads(json.dumps(found.to_json()))
-    assert document["summary"] == "Plan: 3 to add, 0 to change, 0 unchanged."
+    assert document["summary"] == "Plan: 3 to add, 0 to change, 0 to remove, 0 unchanged."
     notes = [check.seen for check in found.checks if check.outcome == "note"]
     assert any("plain HTTP" in note for note in notes)
     assert any("none is left when it or its zone fails" in note for note in notes)
