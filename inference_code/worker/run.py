@@ -49,6 +49,8 @@ class Worker:
         self._engine, self._queue, self._results = engine, queue, results
         # Enough for all workers' batches and as much again to take over; never what the engine would refuse.
         self._limit = max(1, min(2 * serving.workers * serving.max_batch, serving.queue_limit))
+        # Each call to SQS is paid for: none is made for a message or two while half of that is still to do.
+        self._worthwhile = min(BATCH, (self._limit + 1) // 2)
         self._drain_s = serving.drain_s
         self._threads = ThreadPoolExecutor(THREADS)
         self._held: dict[str, Held] = {}
@@ -108,7 +110,7 @@ class Worker:
         failures = 0
         while not self._stopping:
             room = self._limit - len(self._held)
-            if room < 1 or not self._engine.ready_workers:
+            if room < self._worthwhile or not self._engine.ready_workers:
                 await asyncio.sleep(_TICK_S / 5)
                 continue
             asked_s = time.monotonic()
@@ -133,12 +135,15 @@ class Worker:
 
     async def _keep(self) -> None:
         """Delete what is done, keep hidden what is not, tell the counts."""
-        told_s = time.monotonic()
+        told_s = flushed_s = time.monotonic()
+        third = self._queue.visibility_s / 3
         while True:
             await asyncio.sleep(_TICK_S)
-            await self._flush()
             now = time.monotonic()
-            third = self._queue.visibility_s / 3
+            # Deleted ten at a time, as calls are paid for; what is answered stays hidden two thirds at least.
+            if len(self._done) >= BATCH or now - flushed_s >= min(1.0, third / 2):
+                await self._flush()
+                flushed_s = now = time.monotonic()
             late = [held for held in self._held.values() if held.hidden_until_s - now < 2 * third]
             if late:
                 rows = [held.message for held in late]
