@@ -28,6 +28,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from socketserver import BaseServer
@@ -545,5 +546,6 @@ def _lives(pid: int) -> bool:
 
 def _hang_up(environ: Environ) -> Iterable[bytes]:
     """Close the connection without an answer."""
-    environ["werkzeug.socket"].shutdown(socket.SHUT_RDWR)
+    with suppress(OSError):  # one whose other end was killed is closed already
+        environ["werkzeug.socket"].shutdown(socket.SHUT_RDWR)
     raise ConnectionResetError("hung up on order")

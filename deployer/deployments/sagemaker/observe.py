@@ -6,7 +6,8 @@ Names find, tags decide: a resource is ours when its tag ``deployer:name`` is th
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -32,6 +33,12 @@ BUCKET_TAG = "deployer:bucket"
 
 RUNNING = ("InProgress", "Stopping")
 
+LOOKS = 20
+"""So many looks at an endpoint may contradict one another before it is an error."""
+
+AGAIN_S = 1.0
+"""Seconds between two looks that contradict one another."""
+
 POLICY = "deployer"
 """The name of the role's one inline policy."""
 
@@ -54,6 +61,13 @@ class Endpoint:
     def previous(self) -> str:
         """The config before, from the tag."""
         return self.tags.get(PREVIOUS_TAG, "")
+
+    def agrees(self, other: Endpoint | None) -> bool:
+        """Whether another look saw the same; how many instances there are does not matter."""
+        return other is not None and (
+            (self.arn, self.status, self.config, self.modified, self.tags)
+            == (other.arn, other.status, other.config, other.modified, other.tags)
+        )
 
 
 @dataclass(frozen=True)
@@ -78,7 +92,9 @@ class Observed:
     busy: frozenset[str] = frozenset()
 
 
-def observe(aws: Aws, resolved: Resolved) -> Observed:
+def observe(
+    aws: Aws, resolved: Resolved, *, sleep: Callable[[float], None] = time.sleep
+) -> Observed:
     """Look at everything that deploying ``resolved`` may touch. Raises DeployerError for what is not ours."""
     name = resolved.spec.name
     storage = Storage(aws, resolved.artifact.bucket)
@@ -86,7 +102,7 @@ def observe(aws: Aws, resolved: Resolved) -> Observed:
     role, policy = _role(aws, resolved)
     scaling = scaling_of(aws, resolved)
     return Observed(
-        endpoint=endpoint(aws, name) if resolved.endpoint_name else None,
+        endpoint=surely(aws, name, sleep=sleep) if resolved.endpoint_name else None,
         configs=configs(aws, name),
         models=models(aws, name),
         bucket_exists=bucket,
@@ -133,6 +149,27 @@ def endpoint(aws: Aws, name: str) -> Endpoint | None:
             hint="choose another name; nothing was touched",
         )
     return read_endpoint(found, tags)
+
+
+def surely(aws: Aws, name: str, *, sleep: Callable[[float], None] = time.sleep) -> Endpoint | None:
+    """Describe the endpoint as two looks in a row see it: one answer alone may be stale.
+
+    What it runs, and what its tag says that it ran before, decide what is left alone and what is removed.
+    Raises DeployerError when the looks go on to contradict one another.
+    """
+    before = endpoint(aws, name)
+    for _ in range(LOOKS):
+        found = endpoint(aws, name)
+        if found is None and before is None:
+            return None
+        if found is not None and found.agrees(before):
+            return found
+        before = found
+        sleep(AGAIN_S)
+    raise DeployerError(
+        f"AWS's answers about endpoint {name!r} go on to contradict one another",
+        hint="something else changes it: run the same command again when that is over",
+    )
 
 
 def read_endpoint(found: Mapping[str, Any], tags: Mapping[str, str]) -> Endpoint:

@@ -17,7 +17,7 @@ from deployer.bundle import bundle as bundles
 from deployer.deployments.sagemaker import checks, cost, facts, observe, planner, record, requests
 from deployer.deployments.sagemaker.executor import Executor
 from deployer.deployments.sagemaker.observe import PREVIOUS_TAG, Endpoint
-from deployer.deployments.sagemaker.plan import SageMakerPlan
+from deployer.deployments.sagemaker.plan import SageMakerPlan, Step
 from deployer.deployments.sagemaker.record import SageMakerDeployment
 from deployer.deployments.sagemaker.resolve import SHORT, Asked, resolve
 from deployer.deployments.sagemaker.waiting import Patience, Say, Watch
@@ -40,6 +40,7 @@ def plan(
     *,
     asked: Asked = Asked(),  # noqa: B008  # frozen
     busy_ms: float | None = None,
+    patience: Patience = Patience(),  # noqa: B008  # frozen
 ) -> SageMakerPlan:
     """Work out what deploying ``spec`` would change; no call changes anything.
 
@@ -70,11 +71,26 @@ def plan(
     image, architectures = facts.find_image(aws, spec)
     resolved = resolve(spec, place, image, bundle.digest, **common)
     found = checks.check_facts(resolved, facts.gather(aws, resolved, architectures))
-    steps = planner.decide(resolved, observe.observe(aws, resolved))
-    return SageMakerPlan(resolved, steps, found, predicted)
+    return SageMakerPlan(resolved, _decided(aws, resolved, patience), found, predicted)
 
 
-def replan(aws: Aws, resolved: Resolved, book: PriceBook) -> SageMakerPlan:
+def _decided(aws: Aws, resolved: Resolved, patience: Patience) -> tuple[Step, ...]:
+    """Return the steps. That there is nothing to do is believed when a second look says the same."""
+    said: tuple[Step, ...] | None = None
+    while True:
+        steps = planner.decide(resolved, observe.observe(aws, resolved, sleep=patience.sleep))
+        if steps == said or any(step.action != "keep" for step in steps):
+            return steps
+        said = steps
+
+
+def replan(
+    aws: Aws,
+    resolved: Resolved,
+    book: PriceBook,
+    *,
+    patience: Patience = Patience(),  # noqa: B008  # frozen
+) -> SageMakerPlan:
     """Return the steps from what exists to a document resolved earlier, which is taken verbatim.
 
     Raises InputError when the credentials or the region are others than the document's.
@@ -89,7 +105,7 @@ def replan(aws: Aws, resolved: Resolved, book: PriceBook) -> SageMakerPlan:
         )
     checks.check_spec(resolved, 0)
     found = checks.check_facts(resolved, facts.gather(aws, resolved, ()))
-    steps = planner.decide(resolved, observe.observe(aws, resolved))
+    steps = _decided(aws, resolved, patience)
     return SageMakerPlan(resolved, steps, found, cost.predict(resolved, book))
 
 

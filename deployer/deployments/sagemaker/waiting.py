@@ -47,8 +47,12 @@ class Watch:
         return self._patience.clock() - self._began
 
     def settled(self) -> Endpoint | None:
-        """Return the endpoint once nothing is under way; None when there is none."""
-        return self._until(lambda found: found is None or found.status not in BUSY)
+        """Return the endpoint once two looks agree that nothing is under way; None when there is none."""
+        while True:
+            self._until(lambda found: found is None or found.status not in BUSY)
+            found = observe.surely(self._aws, self._name, sleep=self._patience.sleep)
+            if found is None or found.status not in BUSY:
+                return found
 
     def created(self) -> Endpoint | None:
         """Return the endpoint once it is made, or has failed; None when it never appeared."""

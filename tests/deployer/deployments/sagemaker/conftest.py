@@ -108,8 +108,9 @@ class Cloud:
 
     def deploy(self, spec: DeploymentSpec) -> SageMakerDeployment:
         aws = self.aws()
-        plan = verbs.plan(aws, spec, snapshot.load(), asked=Asked(version="1.0"))
-        return verbs.apply(aws, plan, patience=patience(), say=self.said.append)
+        calm, asked = patience(), Asked(version="1.0")
+        plan = verbs.plan(aws, spec, snapshot.load(), asked=asked, patience=calm)
+        return verbs.apply(aws, plan, patience=calm, say=self.said.append)
 
     def rollback(self) -> Any:
         return verbs.rollback(self.aws(), "digits", patience=patience(), say=self.said.append)

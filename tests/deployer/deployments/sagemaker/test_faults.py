@@ -1,5 +1,7 @@
 """Faults at every call of a deployment, an update and a removal: the next run converges, and nothing is left.
 
+``DEPLOYER_FAULTS_AT=38,39`` plays the calls of these numbers alone, to look into one that failed.
+
 A scenario is two processes forked from one that holds the account in memory: a client, which meets the fault (or
 is killed by SIGKILL), and the account, which then runs the same command again without a fault. What exists after it
 must equal what an undisturbed run leaves. Here a sample is played; ``DEPLOYER_ALL_FAULTS=1`` plays all of them
@@ -27,6 +29,9 @@ KINDS = ("throttled", "denied", "cut", "lost", "slow", "killed")
 """``cut``: not carried out and no answer; ``lost``: carried out, its answer lost; ``slow``: answered too late."""
 
 ALL = bool(os.environ.get("DEPLOYER_ALL_FAULTS"))
+ONLY = {int(at) for at in os.environ.get("DEPLOYER_FAULTS_AT", "").split(",") if at}
+"""To play again what failed: the numbers of these calls alone."""
+
 SLOW_S = 5.0
 
 
@@ -135,16 +140,17 @@ def sweep(
     stride = 1 if ALL else max(1, len(pairs) // some)
     while math.gcd(stride, len(kinds)) > 1:
         stride += 1  # so that the kinds take turns
+    chosen = [pair for pair in pairs if pair[0] in ONLY] if ONLY else pairs[::stride]
     cloud.fake.pause()
     injected, bad = 0, []
-    for at, kind in pairs[::stride]:
+    for at, kind in chosen:
         outcome = play(cloud, at, kind, act, again, end.state)
         injected += outcome.injected
         if outcome.problem:
             bad.append(f"call {at} {outcome.call} {kind}: {outcome.problem}")
     cloud.fake.resume()
     assert not bad, f"{len(bad)} of {injected}:\n" + "\n".join(bad)
-    assert injected >= 0.8 * len(pairs[::stride]), "few of the calls were reached"
+    assert injected >= 0.8 * len(chosen), "few of the calls were reached"
     return injected
 
 
@@ -204,6 +210,17 @@ def test_an_update_converges_after_any_fault(account: Any, capfd: Any) -> None:
     tell(capfd, "an update", sweep(account, run, run, undisturbed(account, run), KINDS, 6))
 
 
+def test_an_update_that_removes_the_oldest_version_converges_after_any_fault(
+    account: Any, capfd: Any
+) -> None:
+    for version in "12":
+        account.deploy(account.spec(version))
+    run = deploying(account, "3")
+    kinds = ("lost", "killed", "stale+lost", "stale+killed")
+    count = sweep(account, run, run, undisturbed(account, run), kinds, 3)
+    tell(capfd, "an update that removes the oldest version", count)
+
+
 def test_a_removal_leaves_nothing_after_any_fault(account: Any, capfd: Any) -> None:
     nothing = account.fake.state()
     account.deploy(account.spec("1"))
@@ -213,13 +230,16 @@ def test_a_removal_leaves_nothing_after_any_fault(account: Any, capfd: Any) -> N
     tell(capfd, "a removal", count)
 
 
-@pytest.mark.parametrize("verb", ["deploy", "update", "destroy"])
+@pytest.mark.parametrize("verb", ["deploy", "given up", "update", "destroy"])
 def test_stale_answers_and_empty_pages_do_not_mislead(account: Any, capfd: Any, verb: str) -> None:
-    if verb != "deploy":
+    if verb in ("update", "destroy"):
         account.deploy(account.spec("1"))
     act = account.destroy if verb == "destroy" else deploying(account, "12"[verb == "update"])
     end = undisturbed(account, act)
-    count = sweep(account, act, act, end, ("stale+lost", "stale+killed"), 2)
+    again = act
+    if verb == "given up":
+        again, end = account.destroy, replace(end, state={})
+    count = sweep(account, act, again, end, ("stale+lost", "stale+killed"), 2)
     tell(capfd, f"{verb} with stale answers", count)
 
 

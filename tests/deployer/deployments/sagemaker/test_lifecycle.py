@@ -277,10 +277,32 @@ def test_a_bucket_of_the_same_name_in_another_account_is_refused(cloud: Any) -> 
         verbs.plan(other, spec, snapshot.load())
 
 
+def test_nothing_to_do_is_not_believed_of_a_stale_answer(cloud: Any) -> None:
+    cloud.deploy(cloud.spec("1"))
+    plan = cloud.plan(cloud.spec("1"))
+    assert plan.changes == ()
+    second = cloud.deploy(cloud.spec("2"))  # after the plan: what it says is stale now
+    done = cloud.apply(plan)
+    assert endpoint()["EndpointConfigName"] == done.config != second.config
+    assert any("is not as it was planned with: it runs" in line for line in cloud.said)
+
+
+def test_what_is_in_use_by_now_is_not_removed_for_an_old_plan(cloud: Any) -> None:
+    cloud.deploy(cloud.spec("1"))
+    second = cloud.deploy(cloud.spec("2"))
+    plan = cloud.plan(cloud.spec("3"))
+    cloud.rollback()  # the first version, which that plan removes, runs again
+    done = cloud.apply(plan)
+    assert tags()["deployer:previous"] != second.config
+    assert endpoint()["EndpointConfigName"] == done.config
+    assert cloud.rollback().left == done.config
+
+
 def test_an_interrupted_wait_is_gone_on_with(cloud: Any) -> None:
     cloud.fake.behaviour.looks = 10**6
+    calm = replace(cloud.patience(), limit_s=100.0)
     with pytest.raises(PartialFailure, match="still Creating after") as seen:
-        cloud.deploy(cloud.spec())
+        verbs.apply(cloud.aws(), cloud.plan(cloud.spec()), patience=calm)
     assert seen.value.remaining == ("endpoint digits (Creating)",)
     cloud.fake.behaviour.looks = 1
     cloud.fake.hurry()
