@@ -1,5 +1,8 @@
 """HAProxy before a fleet: its configuration, its process, its runtime socket.
 
+Servers are added and removed by the runtime socket, never by a reload: a process that is replaced closes connections
+that clients keep, and a client that sends on one just then loses its request.
+
 Nothing is sent twice (``retries 0``): what a client would lose behind an Application Load Balancer it loses here.
 Connections to servers are kept and used by all clients (``http-reuse always``), the hardest case for a drain. The
 log holds a line for each request that failed, with its server and how it ended, and none for the others.
@@ -11,7 +14,6 @@ import csv
 import io
 import os
 import shutil
-import signal
 import socket
 import time
 from collections.abc import Sequence
@@ -22,6 +24,8 @@ from deployer.errors import DeployerError, EnvironmentProblem
 
 CHECK_S = 0.5
 """How often each server is asked /ping; two failures in a row take it out, one success brings it in."""
+NOTICE_S = 4 * CHECK_S
+"""How long a server that ends still takes requests: twice what the balancer needs to notice."""
 FULL_WEIGHT = 100
 UP = "UP"
 PLACES = ("/usr/sbin", "/usr/local/sbin")
@@ -29,17 +33,14 @@ PLACES = ("/usr/sbin", "/usr/local/sbin")
 
 _CONFIG = "haproxy.cfg"
 _SOCKET = "haproxy.sock"
-_STATES = "servers.state"
 _READY_S = 10.0
 _POLL_S = 0.05
-_RELOAD_S = 1.0
+_ANSWER_S = 1.0
 _TEXT = """\
 global
     log stderr format raw daemon notice
-    stats socket unix@{socket} mode 600 level admin expose-fd listeners
+    stats socket unix@{socket} mode 600 level admin
     stats timeout 10s
-    server-state-file {states}
-    hard-stop-after 30s
 
 defaults
     mode http
@@ -57,7 +58,6 @@ defaults
     timeout http-keep-alive 60s
     timeout queue 5s
     timeout check 2s
-    load-server-state-from-file global
 
 frontend front
     bind {host}:{port}
@@ -67,9 +67,17 @@ backend fleet
     balance random(2)
     option httpchk GET /ping
     http-check expect status 200
-    default-server inter {check_ms}ms fastinter {check_ms}ms downinter {check_ms}ms fall 2 rise 1 weight {weight}
-{servers}
 """
+_ADD = (
+    "add server fleet/{name} {host}:{port} weight 0 check fall 2 rise 1"
+    " inter {check_ms}ms fastinter {check_ms}ms downinter {check_ms}ms",
+    "enable health fleet/{name}",
+    "enable server fleet/{name}",
+    # HAProxy takes a new server to be well until a check says otherwise; this one is not, until a check says so.
+    "set server fleet/{name} health down",
+    "set weight fleet/{name} {weight}",
+)
+_ADDED = "New server registered."
 
 
 def find() -> str:
@@ -84,18 +92,14 @@ def find() -> str:
     return found
 
 
-def config(port: int, ports: Sequence[int]) -> str:
-    """Return the configuration of a balancer on ``port`` before servers that may come up on ``ports``."""
-    rows = (f"    server {_name(each)} {servers.HOST}:{each} check" for each in ports)
-    return _TEXT.format(
-        socket=_SOCKET,
-        states=_STATES,
-        host=servers.HOST,
-        port=port,
-        check_ms=round(CHECK_S * 1000),
-        weight=FULL_WEIGHT,
-        servers="\n".join(rows),
-    )
+def config(port: int) -> str:
+    """Return the configuration of a balancer on ``port``, before no server as yet."""
+    return _TEXT.format(socket=_SOCKET, host=servers.HOST, port=port)
+
+
+def notice_s(drain_s: float) -> float:
+    """Return how much of a drain belongs to the balancer: at most three quarters, the rest is for the answers."""
+    return min(NOTICE_S, 0.75 * drain_s)
 
 
 class Balancer:
@@ -106,26 +110,46 @@ class Balancer:
         self.log = store.folder(name) / "logs" / "balancer.log"
 
     def ensure(self, running: Server | None, port: int, ports: Sequence[int]) -> Server:
-        """Return a balancer that runs this configuration: the running one, reloaded where needed, or a new one.
+        """Return a balancer on ``port`` before servers that may come up on ``ports``: the running one, or a new one.
 
         Raises DeployerError with haproxy's own words when it does not start.
         """
-        wanted, path = config(port, ports), self._folder / _CONFIG
-        alive = running is not None and servers.runs(running)
-        changed = not path.exists() or path.read_text(encoding="utf-8") != wanted
-        if alive and running is not None and not changed:
-            return running
-        if not alive:
-            write_whole(self._folder / _STATES, "1\n")  # the number of its format, and no server
-        write_whole(path, wanted)
-        if alive and running is not None and running.port == port:
-            write_whole(self._folder / _STATES, self.ask("show servers state"))
-            servers.ask_to_end(running, signal.SIGUSR2)  # haproxy's word for: read it again
-            return running
-        if alive and running is not None:
-            servers.stop(running, 1)
+        wanted, path = config(port), self._folder / _CONFIG
+        same = path.exists() and path.read_text(encoding="utf-8") == wanted
+        if running is None or not same or not servers.runs(running):
+            if running is not None:
+                servers.stop(running, 1)
+            write_whole(path, wanted)
+            running = self._start(port)
+        self.set_ports(ports)
+        return running
+
+    def set_ports(self, ports: Sequence[int]) -> None:
+        """Know the servers that may come up on ``ports``, and forget others that have ended.
+
+        One that still has connections stays known until the next time. Raises EnvironmentProblem when this haproxy
+        adds no servers while it runs.
+        """
+        known = self.states()
+        for port in sorted(set(ports) - set(known)):
+            values = {"host": servers.HOST, "port": port, "weight": FULL_WEIGHT}
+            text = "; ".join(_ADD).format(
+                name=_name(port), check_ms=round(CHECK_S * 1000), **values
+            )
+            answer = self.ask(text)
+            if _ADDED not in answer:
+                raise EnvironmentProblem(
+                    f"haproxy adds no server while it runs: {answer.strip()}",
+                    hint="2.6 or newer does (Debian 12, Ubuntu 24.04)",
+                )
+        for port in sorted(set(known) - set(ports)):
+            if known[port].partition(" ")[0] != UP:
+                name = _name(port)
+                self.ask(f"set server fleet/{name} state maint; del server fleet/{name}")
+
+    def _start(self, port: int) -> Server:
         server = servers.launch(
-            [find(), "-W", "-db", "-f", _CONFIG],
+            [find(), "-db", "-f", _CONFIG],
             port,
             log=self.log,
             digest="",
@@ -176,7 +200,7 @@ class Balancer:
 
     def ask(self, command: str) -> str:
         """Send one command to the runtime socket and return the answer. Raises EnvironmentProblem."""
-        deadline = time.monotonic() + _RELOAD_S
+        deadline = time.monotonic() + _ANSWER_S
         while True:
             try:
                 return self._ask(command)

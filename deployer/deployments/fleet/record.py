@@ -7,8 +7,9 @@ import os
 import sys
 from pathlib import Path
 
+from deployer import processes
 from deployer.deployments import server as servers
-from deployer.deployments.fleet import control
+from deployer.deployments.fleet import balancer, control
 from deployer.deployments.state import Deployment, Server, Store, write_whole
 from deployer.errors import DeployerError, SpecError
 from deployer.spec import serde
@@ -55,8 +56,10 @@ def load_spec(store: Store, name: str) -> DeploymentSpec:
 
 def start_server(store: Store, record: Deployment, digest: str, port: int) -> Server:
     """Start a server of a fleet on one of its ports."""
-    log = store.log(record.name, port)
-    return servers.start(model_dir(store, record.name, digest), port, log=log, digest=digest)
+    log, folder = store.log(record.name, port), model_dir(store, record.name, digest)
+    notice_s = balancer.notice_s(processes.manifest(folder).serving.drain_s)
+    options = ("--lame-duck-s", f"{notice_s:g}")
+    return servers.start(folder, port, log=log, digest=digest, options=options)
 
 
 def free_slots(spec: DeploymentSpec, record: Deployment) -> list[int]:

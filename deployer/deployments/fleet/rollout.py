@@ -103,11 +103,11 @@ class _Roll:
         wanted = control.at_start(spec, current, time.time())
         new = [s for s in self.record.servers if s.bundle_digest == self._digest]
         old = [s for s in self.record.servers if s.bundle_digest != self._digest]
-        ports = tuple(sorted({*record.slots(spec), *(s.port for s in self.record.servers)}))
         port = record.slots(spec)[0] - 1
         try:
             self.record = replace(
-                self.record, balancer=self._balancer.ensure(self.record.balancer, port, ports)
+                self.record,
+                balancer=self._balancer.ensure(self.record.balancer, port, self._ports()),
             )
             self._store.save(self.record)
             self._replace(old, new, wanted)
@@ -117,6 +117,7 @@ class _Roll:
                 raise DeployerError(f"{error.message}; nothing is left", hint=error.hint) from error
             raise
         self._drain(tuple(new[wanted:]))
+        self._balancer.set_ports(self._ports())
         record.save_spec(self._store, spec)
         path = str(Path(spec.bundle).resolve())
         supervisor = record.ensure_supervisor(self._store, spec.name, self.record.supervisor)
@@ -129,6 +130,12 @@ class _Roll:
             date=datetime.now(UTC).isoformat(timespec="seconds"),
         )
         self._store.save(self.record)
+
+    def _ports(self) -> tuple[int, ...]:
+        """Where servers may come up, and where some run that an earlier, larger size has left."""
+        return tuple(
+            sorted({*record.slots(self._spec), *(server.port for server in self.record.servers)})
+        )
 
     def _replace(self, old: list[Server], new: list[Server], wanted: int) -> None:
         """Start what is missing in batches, watch each, and drain as many old servers after it."""

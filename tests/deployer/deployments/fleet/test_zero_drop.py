@@ -25,10 +25,6 @@ HAPROXY = shutil.which("haproxy", path=f"{os.environ.get('PATH', '')}:/usr/sbin"
 pytestmark = [
     pytest.mark.serve,
     pytest.mark.skipif(
-        "DEPLOYER_ALL_FLEETS" not in os.environ,
-        reason="kept-alive clients still meet closed connections on scale-in (DEPLOYER_ALL_FLEETS=1)",
-    ),
-    pytest.mark.skipif(
         HAPROXY is None, reason="haproxy is not installed (apt-get install haproxy)"
     ),
 ]
