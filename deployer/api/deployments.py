@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from deployer.deployments.plan import DeployPlan
     from deployer.deployments.sagemaker.plan import SageMakerPlan
     from deployer.deployments.sagemaker.record import SageMakerDeployment
-    from deployer.deployments.sagemaker.verbs import SageMakerStatus
+    from deployer.deployments.sagemaker.status import SageMakerStatus
     from deployer.deployments.state import Deployment, ServerLog
     from deployer.profiles import Profile
 
@@ -135,13 +135,13 @@ def invoke(
 ) -> Answer:
     """Send one request to a deployment, in the way of its mode, and return its answer.
 
-    An asynchronous endpoint is waited for in S3; on a batch deployment one job runs over the body.
-    ``timeout_s``: 60, asynchronous 3,600, batch a day.
+    An asynchronous endpoint is waited for in S3, a fleet's queue too; on a batch deployment one job runs over the
+    body. ``timeout_s``: 60, a queue 600, asynchronous 3,600, batch a day.
     """
     from deployer.deployments import local
 
     if (there := fleet.home(name, region)) is not None:
-        return fleet.invoke(there, name, body, accept=accept, timeout_s=timeout_s)
+        return fleet.invoke(there, name, body, accept=accept, timeout_s=timeout_s, say=say)
     aws = sagemaker.home(name, region)
     if aws is None:
         return local.invoke(name, body, accept=accept, timeout_s=timeout_s or 60.0)

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from deployer.deployments.sagemaker.plan import SageMakerPlan
     from deployer.deployments.sagemaker.reap import Expired, Reaped
     from deployer.deployments.sagemaker.record import SageMakerDeployment
-    from deployer.deployments.sagemaker.verbs import SageMakerStatus, SageMakerStatusChange
+    from deployer.deployments.sagemaker.rollback import SageMakerStatusChange
+    from deployer.deployments.sagemaker.status import SageMakerStatus
     from deployer.deployments.state import ServerLog
     from deployer.profiles import Profile
 
@@ -132,10 +133,10 @@ def home(name: str, region: str = "") -> Aws | None:
 
 def status(aws: Aws, name: str) -> SageMakerStatus:
     """Ask AWS how a deployment is."""
-    from deployer.deployments.sagemaker import verbs
+    from deployer.deployments.sagemaker import status as looks
     from deployer.pricing import snapshot
 
-    return verbs.status(aws, name, snapshot.load())
+    return looks.status(aws, name, snapshot.load())
 
 
 def invoke(
@@ -190,7 +191,8 @@ def transform(
 
 def rollback(name: str, *, region: str = "", say: Say = silent) -> SageMakerStatusChange:
     """Return an endpoint to the config that it ran before, and verify that it does."""
-    from deployer.deployments.sagemaker import record, verbs
+    from deployer.deployments.sagemaker import record
+    from deployer.deployments.sagemaker import rollback as ways_back
     from deployer.deployments.state import Store
 
     note = record.recall(name, Store())
@@ -205,7 +207,7 @@ def rollback(name: str, *, region: str = "", say: Say = silent) -> SageMakerStat
             f"{name!r} runs on this machine, which keeps no version before",
             hint="deploy the bundle that you want instead",
         )
-    return verbs.rollback(aws, name, say=say)
+    return ways_back.rollback(aws, name, say=say)
 
 
 def logs(aws: Aws, name: str, lines: int) -> tuple[ServerLog, ...]:

@@ -140,6 +140,29 @@ class Logs:
             )
         return tuple(str(event["message"]).rstrip() for event in answer["events"])
 
+    def tags(self, group: str) -> dict[str, str]:
+        """Return the tags of a log group; empty when there is none."""
+        with translated(f"reading the tags of log group {group}"):
+            try:
+                answer = self._client.list_tags_for_resource(resourceArn=self._arn(group))
+            except ClientError as error:
+                if code_of(error) == "ResourceNotFoundException":
+                    return {}
+                raise
+        return dict(answer.get("tags", {}))
+
+    def tag(self, group: str, tags: Mapping[str, str]) -> bool:
+        """Add tags to a log group; False when there is none."""
+        if not self.group_exists(group):
+            return False
+        with translated(f"tagging log group {group}"):
+            self._client.tag_resource(resourceArn=self._arn(group), tags=dict(tags))
+        return True
+
+    def _arn(self, group: str) -> str:
+        account, partition = self._aws.identity
+        return f"arn:{partition}:logs:{self._aws.region}:{account}:log-group:{group}"
+
     def delete_group(self, group: str) -> bool:
         """Delete a log group; False when there was none."""
         with translated(f"deleting log group {group}"):

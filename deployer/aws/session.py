@@ -36,6 +36,7 @@ except ImportError as missing:
 _EXPIRED = ("ExpiredToken", "RequestExpired", "TokenRefreshRequired")
 _UNKNOWN = ("UnrecognizedClient", "InvalidClientTokenId", "SignatureDoesNotMatch", "AuthFailure")
 _DENIED = ("AccessDenied", "Unauthorized")
+_LIBRARIES = ("boto3", "botocore", "s3transfer", "urllib3")
 ATTEMPTS = 5
 """Tries of one call; AWS_MAX_ATTEMPTS says otherwise."""
 
@@ -211,6 +212,14 @@ def translated(doing: str) -> Iterator[None]:
     except BotoCoreError as error:
         raise EnvironmentProblem(
             f"{doing}: {error}", hint="check the network and the AWS configuration"
+        ) from error
+    except Exception as error:
+        # What else these libraries raise shares no class: answers that cannot be parsed, torn streams.
+        if type(error).__module__.partition(".")[0] not in _LIBRARIES:
+            raise
+        raise EnvironmentProblem(
+            f"{doing}: AWS's answer could not be read: {type(error).__name__}: {error}",
+            hint="something between here and AWS (a proxy) may have answered; run the same command again",
         ) from error
 
 

@@ -95,14 +95,20 @@ class Storage:
 
     def read(self, key: str) -> bytes | None:
         """Return an object's bytes; None when there is no such object."""
+        found = self.fetch(key)
+        return None if found is None else found[0]
+
+    def fetch(self, key: str) -> tuple[bytes, str] | None:
+        """Return an object's bytes and content type; None when there is no such object."""
         with translated(f"reading s3://{self.bucket}/{key}"):
             try:
-                content: bytes = self.client.get_object(**self.whose, Key=key)["Body"].read()
+                answer = self.client.get_object(**self.whose, Key=key)
+                content: bytes = answer["Body"].read()
             except ClientError as error:
                 if code_of(error) in _GONE:
                     return None
                 raise
-        return content
+        return content, str(answer.get("ContentType", ""))
 
     def put(self, key: str, body: Any, options: Mapping[str, Any]) -> None:
         """Write an object in one request; ``options`` as from ``object_options``."""

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from deployer.deployments.sagemaker.plan import SageMakerPlan
     from deployer.deployments.sagemaker.reap import Expired, Reaped
     from deployer.deployments.sagemaker.record import SageMakerDeployment
-    from deployer.deployments.sagemaker.verbs import SageMakerStatus, SageMakerStatusChange
+    from deployer.deployments.sagemaker.rollback import SageMakerStatusChange
+    from deployer.deployments.sagemaker.status import SageMakerStatus
 
 
 def plan(value: SageMakerPlan, next_command: str, ascii_only: bool) -> str:

@@ -33,7 +33,7 @@ from deployer.errors import ConditionFailed, DeployerError, InputError
 if TYPE_CHECKING:
     from deployer.deployments.sagemaker.plan import SageMakerPlan
     from deployer.deployments.sagemaker.record import SageMakerDeployment
-    from deployer.deployments.sagemaker.verbs import SageMakerStatus
+    from deployer.deployments.sagemaker.status import SageMakerStatus
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 _PROFILE = click.option(

@@ -10,6 +10,7 @@ from typing import Any
 
 from deployer.aws.sagemaker import SageMaker
 from deployer.errors import DeployerError, EnvironmentProblem, InputError
+from deployer.spec.instances import local_disks
 from deployer.spec.target import SageMakerBatch
 
 _STRATEGIES = {"multi-record": "MultiRecord", "single-record": "SingleRecord"}
@@ -49,6 +50,12 @@ def request(
     content = {"ContentType": target.content_type} if target.content_type else {}
     accept = {"Accept": target.accept} if target.accept else {}
     key = {"KmsKeyId": target.kms_key_arn} if target.kms_key_arn else {}
+    # The instances' storage; AWS refuses a key for disks of their own, which encrypt in hardware.
+    volume = (
+        {}
+        if local_disks(target.instance_type) or not key
+        else {"VolumeKmsKeyId": target.kms_key_arn}
+    )
     return {
         "TransformJobName": name,
         "ModelName": model,
@@ -65,6 +72,7 @@ def request(
         "TransformResources": {
             "InstanceType": target.instance_type,
             "InstanceCount": target.instances,
+            **volume,
         },
         "Tags": [{"Key": key, "Value": value} for key, value in sorted((tags or {}).items())],
     }

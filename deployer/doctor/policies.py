@@ -192,7 +192,7 @@ def _plan(on: Scope) -> Iterator[Statement]:
         yield Statement("ReadImage", _PULL, (repository,))
     yield Statement(
         "ReadLogs",
-        ("logs:DescribeLogStreams", "logs:GetLogEvents"),
+        ("logs:DescribeLogStreams", "logs:GetLogEvents", "logs:ListTagsForResource"),
         (
             on.arn("logs", f"log-group:/aws/sagemaker/Endpoints/{on.name}"),
             on.arn("logs", f"log-group:/aws/sagemaker/Endpoints/{on.name}:*"),
@@ -254,7 +254,8 @@ def _deploy(on: Scope) -> Iterator[Statement]:
         yield Statement("PushImage", _PUSH, (repository,))
         yield Statement("LogInToRegistry", ("ecr:GetAuthorizationToken",), ("*",))
     group = on.arn("logs", f"log-group:/aws/sagemaker/Endpoints/{on.name}")
-    yield Statement("DeleteLogs", ("logs:DeleteLogGroup",), (group, f"{group}:*"))
+    mark = ("logs:DeleteLogGroup", "logs:TagResource")
+    yield Statement("DeleteLogs", mark, (group, f"{group}:*"))
     yield _cdk(on, "DeployWithCdk", "deploy", "file-publishing")
 
 

@@ -6,6 +6,7 @@ from aws_cdk import aws_sagemaker as sagemaker
 from constructs import Construct
 
 from deployer.spec.hosting import EndpointHosting, Hosting
+from deployer.spec.instances import local_disks
 from deployer.spec.resolved import VARIANT, Resolved
 from deployer.spec.target import SageMakerAsync, SageMakerRealtime, SageMakerServerless
 
@@ -23,12 +24,19 @@ class EndpointConfig(Construct):
             "Resource",
             endpoint_config_name=resolved.config_name,
             production_variants=[_variant(resolved)],
-            # It encrypts the storage of instances; a serverless endpoint has none.
-            kms_key_id=_key(resolved) if isinstance(target, EndpointHosting) else None,
+            kms_key_id=_volume_key(resolved),
             data_capture_config=_capture(resolved),
             async_inference_config=_async(resolved),
             metrics_config=_metrics(target) if isinstance(target, EndpointHosting) else None,
         )
+
+
+def _volume_key(resolved: Resolved) -> str | None:
+    """The storage of instances is encrypted; serverless has none, and AWS takes no key for disks of their own."""
+    target = resolved.spec.target
+    if isinstance(target, SageMakerServerless) or local_disks(getattr(target, "instance_type", "")):
+        return None
+    return _key(resolved)
 
 
 def _key(resolved: Resolved) -> str | None:

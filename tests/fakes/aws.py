@@ -5,7 +5,7 @@ THE SHIM (all of it is here, and no more):
 - ``UpdateEndpoint``, which moto has not: the request, and every answer of the shim, is validated against
   botocore's service model. An update takes a few looks, and may fail and roll back on order.
 - Creating a model, config or endpoint twice is refused, as AWS does; moto overwrites.
-- ``DescribeModel`` and ``DescribeEndpointConfig`` also tell what moto forgets of the request.
+- ``DescribeModel``, ``DescribeEndpointConfig`` and ``DescribeEndpoint`` also tell what moto forgets of the request.
 - ``ListServiceQuotas`` of SageMaker, ``SimulatePrincipalPolicy`` and ``StopTransformJob``, which moto has not.
 - Scaling of provisioned concurrency, a dimension that moto does not know, is kept under another one.
 - A request for a bucket of another account is refused.
@@ -329,7 +329,10 @@ class FakeAws:
             backend.transform_jobs[name].transform_job_status = "Stopped"
             return 200, {}
         if operation == "UpdateEndpoint":
-            return self._update(request)
+            answer = self._update(request)
+            if answer[0] == 200:
+                self._said[f"CreateEndpoint.{name}"] = request
+            return answer
         return None
 
     def _update(self, request: dict[str, Any]) -> tuple[int, Any]:
@@ -415,12 +418,15 @@ class FakeAws:
         forgotten = {
             "DescribeModel": "CreateModel",
             "DescribeEndpointConfig": "CreateEndpointConfig",
+            "DescribeEndpoint": "CreateEndpoint",
         }
         if operation in forgotten:
             said = self._said.get(f"{forgotten[operation]}.{name}", {})
             answer = json.loads(content)
             keys = ("MetricsConfig", "EnableNetworkIsolation", "AsyncInferenceConfig", "KmsKeyId")
             answer |= {key: said[key] for key in keys if key in said}
+            if "DeploymentConfig" in said:
+                answer["LastDeploymentConfig"] = said["DeploymentConfig"]
             answer = {key: value for key, value in answer.items() if value != {}}
             return json.dumps(answer).encode()
         return content

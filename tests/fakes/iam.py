@@ -155,6 +155,9 @@ def _logs(operation: str, params: Mapping[str, Any]) -> Iterator[Need]:
     if operation == "DescribeLogGroups":
         yield Need("logs:DescribeLogGroups")
         return
+    if "resourceArn" in params:
+        yield Need(f"logs:{operation}", params["resourceArn"])
+        return
     where = f"log-group:{params['logGroupName']}"
     stream = params.get("logStreamName")
     yield Need(f"logs:{operation}", arn("logs", f"{where}:log-stream:{stream}" if stream else where))  # fmt: skip

@@ -6,13 +6,13 @@ What would fail after something was made is an error here; what could not be ask
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Literal
 
 from deployer.deployments.sagemaker.facts import Facts
 from deployer.errors import DeployerError, InputError, SpecError
 from deployer.spec.resolved import Resolved
-from deployer.spec.rollout import Canary, Linear, Rolling
+from deployer.spec.rollout import AllAtOnce, Canary, Linear, Rolling
 from deployer.spec.target import (
     SageMakerAsync,
     SageMakerBatch,
@@ -67,14 +67,9 @@ def check_spec(resolved: Resolved, largest_sample: int) -> None:
 def _check_fleet(resolved: Resolved) -> None:
     """A canary, a linear shift and a rolling update each need a part of the fleet: at most half of it."""
     rollout = resolved.spec.rollout
+    _check_unused(resolved)
     if not isinstance(rollout, Canary | Linear | Rolling):
         return
-    if isinstance(resolved.spec.target, SageMakerServerless | SageMakerBatch):
-        raise SpecError(
-            "rollout.kind",
-            f"{rollout.kind!r} needs a fleet of instances; a {resolved.spec.target.kind} target has none",
-            hint="leave out [rollout]",
-        )
     least = resolved.instances
     if resolved.scaling is not None:
         least = min(least, resolved.scaling.min_capacity)
@@ -87,6 +82,27 @@ def _check_fleet(resolved: Resolved) -> None:
             "the part must be a whole instance and at most half of the fleet",
             hint="raise target.instances and scaling.min_instances to 2 or more, or use all-at-once",
         )
+
+
+def _check_unused(resolved: Resolved) -> None:
+    """Refuse keys of [rollout] that the mode has no use for: they would say what does not happen."""
+    target, rollout = resolved.spec.target, resolved.spec.rollout
+    if isinstance(target, SageMakerAsync):
+        unused = ("max_error_percent",) if rollout.generated_alarms else ()
+        words = "asynchronous failures are counted, not shared out: any one stops the rollout"
+    elif isinstance(target, SageMakerServerless | SageMakerBatch):
+        words = f"needs a fleet of instances; a {target.kind} target has none"
+        if not isinstance(rollout, AllAtOnce):
+            raise SpecError("rollout.kind", f"{rollout.kind!r} {words}", hint="leave out [rollout]")
+        unused = tuple(key.name for key in fields(rollout))
+        if resolved.scaling is not None:  # the provisioned concurrency that has scaled is kept
+            unused = tuple(key for key in unused if key != "retain_capacity")
+    else:
+        return
+    usual = AllAtOnce()
+    for key in unused:
+        if getattr(rollout, key) != getattr(usual, key):
+            raise SpecError(f"rollout.{key}", words, hint="leave it out")
 
 
 def check_facts(resolved: Resolved, facts: Facts) -> tuple[Check, ...]:
@@ -177,6 +193,17 @@ def _role(resolved: Resolved, facts: Facts) -> Iterator[Check]:
         )
     else:
         yield Check("permissions", "ok", f"you may pass {role.name} to SageMaker")
+
+
+def route(stack: str, *, there: bool) -> tuple[Check, ...]:
+    """Return which route made what is there: the other one does not go on with it."""
+    if stack:
+        words = f"made by the stack {stack}: `cdk deploy` updates it, `deployer deploy` refuses"
+        return (Check("route", "note", words),)
+    if there:
+        words = "made by `deployer deploy`: `cdk deploy` would find its names taken"
+        return (Check("route", "ok", words),)
+    return ()
 
 
 def notes(found: Sequence[Check]) -> tuple[Check, ...]:

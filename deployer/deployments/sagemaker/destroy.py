@@ -5,7 +5,7 @@ AWS's tags tell what is ours, so another machine can do it, and one that was cut
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 from deployer.aws.autoscaling import registered
 from deployer.aws.metrics import CloudWatch, Logs
@@ -34,7 +34,8 @@ def destroy(
 ) -> tuple[str, ...]:
     """Remove what is ours under ``name`` and return it. ``bucket`` is where its objects are thought to lie.
 
-    Raises PartialFailure listing what is left, when something is.
+    Raises PartialFailure listing what is left, when something is, and InputError for what a CloudFormation stack
+    made.
     """
     remover = _Remover(aws, name, bucket, patience, say)
     remover.run(keep_logs=keep_logs)
@@ -66,16 +67,16 @@ def _remaining(aws: Aws, name: str, bucket: str, keep_logs: bool) -> Iterator[st
     yield from (f"model {model}" for model in observe.models(aws, name))
     yield from (f"transform job {job}" for job in observe.jobs(aws, name))
     yield from (f"alarm {alarm}" for alarm in observe.our_alarms(aws, name))
-    if not keep_logs and _owned(aws, name) and Logs(aws).group_exists(_group(name)):
+    if not keep_logs and _owns_logs(aws, name) and Logs(aws).group_exists(_group(name)):
         yield f"log group {_group(name)}"
-    for where in _buckets(aws, name, bucket):
+    role_tags, data = _our_role(aws, name), observe.models(aws, name).values()
+    for where in _buckets(aws, bucket, role_tags or {}, data):
         storage = Storage(aws, where)
         prefix = resolve.prefix(name)
         yield from (f"s3://{where}/{key}" for key in storage.keys(prefix))
         yield from (f"unfinished upload s3://{where}/{key}" for key, _ in storage.uploads(prefix))
-    role = _role_name(aws, name)
-    if _our_role(aws, name) is not None:
-        yield f"role {role}"
+    if role_tags is not None:
+        yield f"role {_role_name(aws, name)}"
 
 
 class _Remover:
@@ -88,7 +89,13 @@ class _Remover:
 
     def run(self, *, keep_logs: bool) -> None:
         """Remove in order: scaling, endpoint, objects, what is free, and last what remembers the bucket."""
-        buckets = _buckets(self._aws, self._name, self._bucket)
+        role_tags = _our_role(self._aws, self._name) or {}
+        models = observe.described_models(self._aws, self._name)
+        found = observe.endpoint(self._aws, self._name)  # raises when one of that name is not ours
+        tags = [found.tags if found else {}, role_tags, *(tags for _, tags in models.values())]
+        observe.refuse_stack(self._name, observe.stack_of(*tags), "destroy")
+        data = (data for data, _ in models.values())
+        buckets = _buckets(self._aws, self._bucket, role_tags, data)
         self._scaling()
         self._endpoint()
         self._jobs()
@@ -100,7 +107,7 @@ class _Remover:
         for alarm in observe.our_alarms(self._aws, self._name):
             CloudWatch(self._aws).delete_alarms([alarm])
             self._note(True, f"alarm {alarm}")
-        if not keep_logs and _owned(self._aws, self._name):
+        if not keep_logs and _owns_logs(self._aws, self._name):
             group = _group(self._name)
             self._note(Logs(self._aws).delete_group(group), f"log group {group}")
         for model in observe.models(self._aws, self._name):
@@ -110,7 +117,6 @@ class _Remover:
             self._note(Roles(self._aws).delete(role), f"role {role}")
 
     def _scaling(self) -> None:
-        observe.endpoint(self._aws, self._name)  # raises when an endpoint of that name is not ours
         for scaling in registered(self._aws, _resource(self._name)):
             for policy in scaling.policies():
                 scaling.delete_policy(str(policy["PolicyName"]))
@@ -164,9 +170,16 @@ def _resource(name: str) -> str:
     return f"endpoint/{name}/variant/{VARIANT}"
 
 
-def _owned(aws: Aws, name: str) -> bool:
-    """Whether something tells that the log group of this name is ours: it takes no tag from SageMaker."""
-    return _our_role(aws, name) is not None or bool(observe.models(aws, name))
+def _owns_logs(aws: Aws, name: str) -> bool:
+    """Whether something tells that the log group is ours: SageMaker gives it no tag, a failed start does."""
+    if _our_role(aws, name) is not None or observe.models(aws, name):
+        return True
+    return Logs(aws).tags(_group(name)).get(NAME_TAG) == name
+
+
+def keep_log(aws: Aws, name: str) -> bool:
+    """Let the log group say whose it is, for a later ``destroy``; False when there is none."""
+    return Logs(aws).tag(_group(name), {NAME_TAG: name})
 
 
 def _group(name: str) -> str:
@@ -187,11 +200,11 @@ def _our_role(aws: Aws, name: str) -> dict[str, str] | None:
     return tags if tags.get(NAME_TAG) == name else None
 
 
-def _buckets(aws: Aws, name: str, hint: str) -> tuple[str, ...]:
+def _buckets(
+    aws: Aws, hint: str, role_tags: Mapping[str, str], data: Iterable[str]
+) -> tuple[str, ...]:
     """Return where objects may lie: as said, as the role and the models say, and the usual bucket."""
     place = observe.place_of(aws)
-    said = (_our_role(aws, name) or {}).get(BUCKET_TAG, "")
-    data = observe.models(aws, name).values()
     named = [uri.removeprefix("s3://").partition("/")[0] for uri in data]
-    found = (hint, said, *named, resolve.bucket_name(place))
+    found = (hint, role_tags.get(BUCKET_TAG, ""), *named, resolve.bucket_name(place))
     return tuple(dict.fromkeys(bucket for bucket in found if bucket))

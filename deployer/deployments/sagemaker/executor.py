@@ -7,7 +7,7 @@ alarm fires or the new fleet does not start, and the endpoint then looks as heal
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 from deployer.aws.metrics import CloudWatch, Logs
 from deployer.aws.sagemaker import SageMaker
@@ -28,7 +28,6 @@ from deployer.deployments.sagemaker.record import SageMakerDeployment
 from deployer.deployments.sagemaker.waiting import Patience, Say, Watch, eventually
 from deployer.deployments.steps import Step
 from deployer.errors import AwsRefusal, ConditionFailed, DeployerError, PartialFailure
-from deployer.spec.resolved import VARIANT
 
 LOG_LINES = 50
 COLLECTED = ("endpoint config", "model", "bundle")
@@ -159,6 +158,7 @@ class Executor:
         words, hint = diagnose.cause(found.reason, self._last_lines())
         self._say(f"endpoint {found.name} is {found.status}: removing what was made")
         name = self._resolved.spec.name
+        kept = destroy.keep_log(self._aws, name)
         destroy.destroy(
             self._aws,
             name,
@@ -167,8 +167,9 @@ class Executor:
             say=self._say,
             keep_logs=True,
         )
+        what = "but for its log, which `deployer destroy` removes" if kept else "it wrote no log"
         raise DeployerError(
-            f"endpoint {found.name!r} did not start: {words}; what was made is removed, but for its log",
+            f"endpoint {found.name!r} did not start: {words}; what was made is removed, {what}",
             hint=hint,
         )
 
@@ -245,10 +246,7 @@ class Executor:
         """Say so when no request met the new version while it was watched: the alarms proved nothing."""
         if not self._resolved.rollback_alarms:
             return
-        where = {"EndpointName": self._resolved.endpoint_name, "VariantName": VARIANT}
-        until = max(datetime.now(UTC), since + timedelta(minutes=1))
-        count = CloudWatch(self._aws).total("AWS/SageMaker", "Invocations", where, since, until)
-        if not count:
+        if not observe.invocations(self._aws, self._resolved.endpoint_name, since):
             self._warnings.append(
                 "no request was seen during the rollout: its alarms had nothing to judge"
             )

@@ -9,7 +9,7 @@ import re
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from deployer.aws.autoscaling import Autoscaling
@@ -19,11 +19,14 @@ from deployer.aws.sagemaker import SageMaker
 from deployer.aws.session import Aws
 from deployer.aws.storage import Storage
 from deployer.deployments.sagemaker import alarms, requests, resolve
-from deployer.errors import DeployerError
-from deployer.spec.resolved import NAME_TAG, PROVISIONED_CONCURRENCY, Place, Resolved
+from deployer.errors import DeployerError, InputError
+from deployer.spec.resolved import NAME_TAG, PROVISIONED_CONCURRENCY, VARIANT, Place, Resolved
 
 PREVIOUS_TAG = "deployer:previous"
 """On the endpoint: the config that it ran before, which a rollback goes back to."""
+
+STACK_TAG = "aws:cloudformation:stack-name"
+"""On what CloudFormation made: only it may change or remove that."""
 
 SHARED_TAG = "deployer:shared"
 """On a bucket that deployer made: it goes when it is empty."""
@@ -45,7 +48,10 @@ POLICY = "deployer"
 
 @dataclass(frozen=True)
 class Endpoint:
-    """An endpoint as AWS describes it. ``previous`` is the config it ran before, or empty."""
+    """An endpoint as AWS describes it. ``previous`` is the config it ran before, or empty.
+
+    ``rollout`` is the DeploymentConfig of the last rollout, empty where AWS tells of none.
+    """
 
     name: str
     arn: str
@@ -56,6 +62,7 @@ class Endpoint:
     tags: Mapping[str, str]
     reason: str = ""
     variants: tuple[Mapping[str, Any], ...] = ()
+    rollout: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def previous(self) -> str:
@@ -74,7 +81,8 @@ class Endpoint:
 class Observed:
     """What was found. ``configs`` maps our configs to their model, ``models`` our models to their data.
 
-    ``busy`` are the models of the transform jobs that run.
+    ``busy`` are the models of the transform jobs that run; ``stack`` is the CloudFormation stack that made what
+    is there, or empty.
     """
 
     endpoint: Endpoint | None
@@ -90,6 +98,7 @@ class Observed:
     policies: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     schedules: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     busy: frozenset[str] = frozenset()
+    stack: str = ""
 
 
 def observe(
@@ -99,12 +108,14 @@ def observe(
     name = resolved.spec.name
     storage = Storage(aws, resolved.artifact.bucket)
     bucket = storage.exists()
-    role, policy = _role(aws, resolved)
+    role, policy, role_tags = _role(aws, resolved)
     scaling = scaling_of(aws, resolved)
+    found = surely(aws, name, sleep=sleep) if resolved.endpoint_name else None
+    described = described_models(aws, name)
     return Observed(
-        endpoint=surely(aws, name, sleep=sleep) if resolved.endpoint_name else None,
+        endpoint=found,
         configs=configs(aws, name),
-        models=models(aws, name),
+        models={model: data for model, (data, _) in described.items()},
         bucket_exists=bucket,
         bundles=frozenset(bundles(storage, name)) if bucket else frozenset(),
         bundle_there=bucket and bundle_there(storage, resolved),
@@ -117,7 +128,22 @@ def observe(
         if scaling
         else {},
         busy=frozenset() if resolved.endpoint_name else busy_models(aws, name),
+        stack=stack_of(found.tags if found else {}, role_tags, *(t for _, t in described.values())),
     )
+
+
+def stack_of(*tags: Mapping[str, str]) -> str:
+    """Return the CloudFormation stack that the tags of some resources name; empty when none does."""
+    return next((found[STACK_TAG] for found in tags if STACK_TAG in found), "")
+
+
+def refuse_stack(name: str, stack: str, verb: str) -> None:
+    """Raise InputError for a deployment that a stack made: CloudFormation would not know of a change."""
+    if stack:
+        raise InputError(
+            f"{name!r} was made by the CloudFormation stack {stack!r}: `deployer {verb}` does not touch it",
+            hint="use the stack's own route: `cdk deploy` and `cdk destroy` with -c resolved=resolved.json",
+        )
 
 
 def place_of(aws: Aws) -> Place:
@@ -184,6 +210,22 @@ def read_endpoint(found: Mapping[str, Any], tags: Mapping[str, str]) -> Endpoint
         tags=tags,
         reason=str(found.get("FailureReason") or ""),
         variants=tuple(found.get("ProductionVariants") or ()),
+        rollout=dict(found.get("LastDeploymentConfig") or {}),
+    )
+
+
+def invocations(aws: Aws, name: str, since: datetime) -> float | None:
+    """Return how many requests an endpoint has met since then; None when nothing was recorded."""
+    where = {"EndpointName": name, "VariantName": VARIANT}
+    until = max(datetime.now(UTC), since + timedelta(minutes=1))  # AWS takes no empty span
+    return CloudWatch(aws).total("AWS/SageMaker", "Invocations", where, since, until)
+
+
+def nothing(aws: Aws, name: str) -> InputError:
+    """Return the error that there is nothing of ours under a name."""
+    return InputError(
+        f"there is no endpoint {name!r} in {aws.region} (from {aws.region_source})",
+        hint="give the region it is in with --region",
     )
 
 
@@ -209,13 +251,19 @@ def configs(aws: Aws, name: str) -> dict[str, str]:
 
 def models(aws: Aws, name: str) -> dict[str, str]:
     """Return our models of a deployment, each with the address of its data."""
+    return {model: data for model, (data, _) in described_models(aws, name).items()}
+
+
+def described_models(aws: Aws, name: str) -> dict[str, tuple[str, Mapping[str, str]]]:
+    """Return our models of a deployment, each with the address of its data and its tags."""
     client = SageMaker(aws)
-    found: dict[str, str] = {}
+    found: dict[str, tuple[str, Mapping[str, str]]] = {}
     for model, arn in client.models(f"{name}-"):
-        if is_ours(name, model) and client.tags(arn).get(NAME_TAG) == name:
+        tags = client.tags(arn) if is_ours(name, model) else {}
+        if tags.get(NAME_TAG) == name:
             described = client.model(model)
             if described is not None:
-                found[model] = data_of(described)
+                found[model] = (data_of(described), tags)
     return found
 
 
@@ -287,20 +335,22 @@ def data_of(described: Mapping[str, Any]) -> str:
 
 def _role(
     aws: Aws, resolved: Resolved
-) -> tuple[Mapping[str, Any] | None, Mapping[str, Any] | None]:
+) -> tuple[Mapping[str, Any] | None, Mapping[str, Any] | None, Mapping[str, str]]:
+    """Return the execution role, its policy and its tags."""
     if not resolved.role.made:
-        return None, None
+        return None, None, {}
     roles = Roles(aws)
     name = resolved.role.name
     role = roles.role(name)
     if role is None:
-        return None, None
-    if roles.tags(name).get(NAME_TAG) != resolved.spec.name and roles.role(name) is not None:
+        return None, None, {}
+    tags = roles.tags(name)
+    if tags.get(NAME_TAG) != resolved.spec.name and roles.role(name) is not None:
         raise DeployerError(
             f"role {name!r} exists and deployer did not make it",
             hint="name it with target.role_arn",
         )
-    return role, roles.policy(name, POLICY)
+    return role, roles.policy(name, POLICY), tags
 
 
 def same_trust(resolved: Resolved, role: Mapping[str, Any]) -> bool:

@@ -17,12 +17,17 @@ SCHEMA_VERSION = 1
 
 @dataclass(frozen=True)
 class SageMakerPlan:
-    """Steps, in order, that make the account equal to ``resolved``; with checks and cost."""
+    """Steps, in order, that make the account equal to ``resolved``; with checks and cost.
+
+    ``stack`` is the CloudFormation stack that made what is there: then `deployer deploy` refuses, and `cdk deploy`
+    takes the resolved document.
+    """
 
     resolved: Resolved
     steps: tuple[Step, ...]
     checks: tuple[Check, ...]
     cost: PlannedCost
+    stack: str = ""
 
     @property
     def spec(self) -> DeploymentSpec:

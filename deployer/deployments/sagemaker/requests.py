@@ -8,6 +8,7 @@ from typing import Any, assert_never
 from deployer.errors import NotSupported
 from deployer.spec.deployment import DeploymentSpec
 from deployer.spec.hosting import Capture, EndpointHosting, InstanceHosting, Network
+from deployer.spec.instances import local_disks
 from deployer.spec.resolved import (
     VARIANT,
     Alarm,
@@ -83,10 +84,9 @@ def config(resolved: Resolved) -> Document:
         "ProductionVariants": [_variant(resolved)],
         "Tags": tag_rows(resolved.tags),
     }
+    # It encrypts the instances' storage: serverless has none, and AWS refuses it for disks of their own.
     serverless = isinstance(target, SageMakerServerless)
-    if (
-        target.kms_key_arn and not serverless
-    ):  # encrypts the instances' storage; serverless has none
+    if target.kms_key_arn and not serverless and not local_disks(target.instance_type):
         request["KmsKeyId"] = target.kms_key_arn
     if isinstance(target, SageMakerRealtime) and target.capture is not None:
         request["DataCaptureConfig"] = _capture(resolved, target.capture, target.kms_key_arn)

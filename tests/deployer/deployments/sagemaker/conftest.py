@@ -14,7 +14,7 @@ import boto3
 import pytest
 
 from deployer.aws.session import Aws, connect
-from deployer.deployments.sagemaker import destroy, reap, verbs
+from deployer.deployments.sagemaker import destroy, reap, rollback, verbs
 from deployer.deployments.sagemaker.plan import SageMakerPlan
 from deployer.deployments.sagemaker.record import SageMakerDeployment
 from deployer.deployments.sagemaker.resolve import Asked
@@ -113,7 +113,7 @@ class Cloud:
         return verbs.apply(aws, plan, patience=calm, say=self.said.append)
 
     def rollback(self) -> Any:
-        return verbs.rollback(self.aws(), "digits", patience=patience(), say=self.said.append)
+        return rollback.rollback(self.aws(), "digits", patience=patience(), say=self.said.append)
 
     def reap(self) -> Any:
         aws = self.aws()

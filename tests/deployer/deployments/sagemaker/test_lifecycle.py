@@ -10,7 +10,7 @@ from typing import Any
 import boto3
 import pytest
 
-from deployer.deployments.sagemaker import verbs
+from deployer.deployments.sagemaker import status, verbs
 from deployer.errors import ConditionFailed, DeployerError, InputError, PartialFailure
 from deployer.pricing import snapshot
 from deployer.spec import resolved as documents
@@ -125,8 +125,11 @@ def test_an_endpoint_that_does_not_start_is_explained_and_removed(cloud: Any) ->
         cloud.deploy(cloud.spec())
     assert "requirements.txt" in (seen.value.hint or "")
     assert any("log: ModuleNotFoundError" in line for line in cloud.said)
-    assert cloud.remaining() == ()
     assert verbs.logs(cloud.aws(), "digits", lines=5)[0].lines, "its log is kept to be read"
+    group = "log group /aws/sagemaker/Endpoints/digits"
+    assert cloud.remaining() == (group,)
+    assert cloud.destroy() == (group,)
+    assert cloud.everything() == []
 
 
 def test_rollback_goes_back_and_forth(cloud: Any) -> None:
@@ -182,7 +185,7 @@ def test_a_large_bundle_goes_up_in_parts(cloud: Any, monkeypatch: pytest.MonkeyP
 
 def test_status_tells_variants_alarms_and_spend(cloud: Any) -> None:
     done = cloud.deploy(cloud.spec())
-    found = verbs.status(cloud.aws(), "digits", snapshot.load())
+    found = status.status(cloud.aws(), "digits", snapshot.load())
     assert found.healthy
     assert (found.config, found.bounds) == (done.config, (2, 4))
     assert [(v.current, v.desired) for v in found.variants] == [(2, 2)]
@@ -191,7 +194,7 @@ def test_status_tells_variants_alarms_and_spend(cloud: Any) -> None:
     assert found.spent_basis.startswith("assumed")
     name = "deployer/digits/p99"
     boto3.client("cloudwatch").set_alarm_state(AlarmName=name, StateValue="ALARM", StateReason="t")
-    assert not verbs.status(cloud.aws(), "digits", snapshot.load()).healthy
+    assert not status.status(cloud.aws(), "digits", snapshot.load()).healthy
 
 
 def test_a_bake_without_requests_says_that_it_proves_nothing(cloud: Any) -> None:
@@ -239,6 +242,38 @@ def test_an_endpoint_of_somebody_else_is_refused(cloud: Any) -> None:
         with pytest.raises(DeployerError, match="deployer did not make it"):
             act()
     assert endpoint()["EndpointStatus"] == "InService"
+
+
+STACK = {"Key": "aws:cloudformation:stack-name", "Value": "deployer-digits"}
+
+
+def test_what_a_stack_made_is_left_to_the_stack(cloud: Any) -> None:
+    first = cloud.deploy(cloud.spec())
+    cloud.deploy(cloud.spec("2"))
+    boto3.client("sagemaker").add_tags(ResourceArn=endpoint()["EndpointArn"], Tags=[STACK])
+    plan = cloud.plan(cloud.spec("3"))
+    routes = [check for check in plan.checks if check.subject == "route"]
+    assert [(check.outcome, "stack deployer-digits" in check.seen) for check in routes] == [
+        ("note", True)
+    ]
+    cloud.fake.calls.clear()
+    for act in (lambda: cloud.apply(plan), cloud.destroy, cloud.rollback):
+        with pytest.raises(InputError, match="made by the CloudFormation stack 'deployer-digits'"):
+            act()
+    assert cloud.fake.changing == []
+    assert tags()["deployer:previous"] == first.config
+
+
+def test_the_role_or_the_model_alone_tells_of_a_stack(cloud: Any) -> None:
+    boto3.client("iam").create_role(
+        RoleName="deployer-digits-us-east-1",
+        AssumeRolePolicyDocument="{}",
+        Tags=[STACK, {"Key": "deployer:name", "Value": "digits"}],
+    )
+    with pytest.raises(InputError, match="CloudFormation stack"):
+        cloud.deploy(cloud.spec())
+    with pytest.raises(InputError, match="CloudFormation stack"):
+        cloud.destroy()
 
 
 def test_changed_scaling_and_tags_move_no_endpoint(cloud: Any) -> None:

@@ -16,7 +16,7 @@ import boto3
 import pytest
 
 from deployer.clients.base import Body
-from deployer.deployments.sagemaker import jobs, verbs
+from deployer.deployments.sagemaker import jobs, status, verbs
 from deployer.errors import DeployerError, InputError
 from deployer.pricing import snapshot
 from deployer.spec import serde
@@ -88,7 +88,7 @@ def test_each_mode_is_planned_made_and_removed(cloud: Any, path: Path) -> None:
         golden.write_text(text)
     assert text == golden.read_text()
     assert cloud.plan(spec, derived_target=240.0).changes == ()
-    assert verbs.status(cloud.aws(), spec.name, snapshot.load()).healthy
+    assert status.status(cloud.aws(), spec.name, snapshot.load()).healthy
     assert verbs.mode(cloud.aws(), spec.name) == spec.target.kind
     assert cloud.remaining(spec.name)
     cloud.destroy(spec.name)
@@ -185,6 +185,6 @@ def test_a_body_over_the_limit_of_a_job_is_refused_before_anything(cloud: Any) -
 
 
 def test_nothing_of_that_name_is_one_clear_error(cloud: Any) -> None:
-    for act in (verbs.mode, lambda aws, name: verbs.status(aws, name, snapshot.load())):
+    for act in (verbs.mode, lambda aws, name: status.status(aws, name, snapshot.load())):
         with pytest.raises(DeployerError, match="there is no endpoint 'nobody' in us-east-1"):
             act(cloud.aws(), "nobody")

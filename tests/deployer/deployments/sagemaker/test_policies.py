@@ -14,7 +14,7 @@ import boto3
 import pytest
 
 from deployer.aws.session import Aws, connect
-from deployer.deployments.sagemaker import verbs
+from deployer.deployments.sagemaker import rollback, status, verbs
 from deployer.deployments.sagemaker.waiting import Patience
 from deployer.doctor import policies
 from deployer.pricing import snapshot
@@ -151,9 +151,9 @@ def live(watched: Watched, spec: Any, later: Any) -> None:
     deploy(watched, spec)
     deploy(watched, later)
     if not isinstance(spec.target, SageMakerBatch):
-        verbs.status(cloud.aws(), spec.name, book())
+        status.status(cloud.aws(), spec.name, book())
         verbs.logs(cloud.aws(), spec.name, lines=10)
-        verbs.rollback(cloud.aws(), spec.name, patience=calm())
+        rollback.rollback(cloud.aws(), spec.name, patience=calm())
     cloud.destroy()
     assert cloud.remaining() == ()
 
