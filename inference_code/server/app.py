@@ -34,6 +34,7 @@ from inference_code.metrics import TEXT_TYPE, Counter, Gauge, Histogram, prometh
 from inference_code.server import openapi, tracing
 from inference_code.server.clients import ClientLimit, Seat, client_of
 from inference_code.server.connection import Connection
+from inference_code.server.descriptors import most_connections
 from inference_code.server.exchange import Exchange
 
 #: The caller's remaining time in milliseconds; a request that cannot make it is not computed.
@@ -45,6 +46,8 @@ OPENAPI_ROUTE = "/openapi.json"
 _JSON = JSON_TYPE.encode()
 #: Small, so that most of a large body is read into its own place and not copied there.
 _SCRATCH_BYTES = 32 * 1024
+#: So many connections are looked at to find one to close: a crowd must not make each newcomer dear.
+_LOOKED_AT = 100
 
 
 class Application:
@@ -63,6 +66,7 @@ class Application:
         self.draining = False
         self.scratch = memoryview(bytearray(_SCRATCH_BYTES))
         self.connections: set[Connection] = set()
+        self.most_connections = most_connections(engine.settings.serving.workers)
         self.requests = Counter("inference_requests_total", "Answers, by HTTP status.", "code")
         self.latency = Histogram("inference_request_seconds", "From request read to answer.")
         self.open = Gauge(
@@ -88,6 +92,19 @@ class Application:
     def connection(self) -> Connection:
         """Return the protocol of a new connection."""
         return Connection(self)
+
+    def connected(self, connection: Connection) -> None:
+        """Take a connection in; beyond ``most_connections`` one that is idle must go.
+
+        Rather one that never asked anything, then the one idle for longest: without a descriptor left, whoever
+        comes next would be lost, and a dead worker could not be replaced.
+        """
+        self.connections.add(connection)
+        if len(self.connections) > self.most_connections:
+            some = itertools.islice(self.connections, _LOOKED_AT)
+            idle = [each for each in some if each.idle and each is not connection]
+            if idle:
+                min(idle, key=lambda each: (each.asked, each.deadline_s)).expire()
 
     def handle(self, exchange: Exchange) -> None:
         """Answer an exchange, now or when the engine calls back."""

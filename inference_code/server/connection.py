@@ -49,6 +49,9 @@ class App(Protocol):
     scratch: memoryview
     connections: set[Connection]
 
+    def connected(self, connection: Connection) -> None:
+        """A client has come."""
+
     def handle(self, exchange: Exchange) -> None:
         """Answer the exchange, now or later."""
 
@@ -87,6 +90,7 @@ class Connection(asyncio.BufferedProtocol):
         "_slot",
         "_target",
         "_transport",
+        "asked",
         "deadline_s",
     )
 
@@ -110,6 +114,7 @@ class Connection(asyncio.BufferedProtocol):
         self._lingering = False
         self._ended = False
         self._paused = False
+        self.asked = False
         self.deadline_s = _NEVER
 
     # --- called by asyncio
@@ -119,7 +124,7 @@ class Connection(asyncio.BufferedProtocol):
         self._transport = cast(asyncio.Transport, transport)
         self._transport.set_write_buffer_limits(high=1 << 20)
         self.deadline_s = time.monotonic() + IDLE_TIMEOUT_S
-        self._app.connections.add(self)
+        self._app.connected(self)
 
     def connection_lost(self, error: Exception | None) -> None:
         """Give up what was still to be answered."""
@@ -242,6 +247,7 @@ class Connection(asyncio.BufferedProtocol):
 
     def _complete(self) -> None:
         self._in_message = False
+        self.asked = True
         self.deadline_s = _NEVER
         exchange = Exchange(self, self._method, self._target, self._headers)
         self._pending.append(exchange)
@@ -275,6 +281,11 @@ class Connection(asyncio.BufferedProtocol):
         """The address at the other end, without its port; b"" when it is gone."""
         name = self._transport and self._transport.get_extra_info("peername")
         return str(name[0]).encode() if name else b""
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing is under way here: neither a request nor an answer."""
+        return not (self._pending or self._in_message or self._lingering)
 
     def expire(self) -> None:
         """The deadline has passed: say so if a request was half sent, and close."""

@@ -117,9 +117,19 @@ def servers(folder: Path) -> Iterator[Callable[..., Server]]:
     """Start servers of model folders, with their logs in ``folder``; stop all at the end."""
     started: list[subprocess.Popen] = []
 
-    def run(model: Path, *arguments: str) -> Server:
+    def run(model: Path, *arguments: str, files: int | None = None) -> Server:
+        """Start a server; ``files`` is the most file descriptors it may have."""
         log = folder / f"server-{len(started)}.log"
-        command = [sys.executable, "-m", "inference_code", "serve", "--model-dir", str(model)]
+        limit = ["prlimit", f"--nofile={files}:{files}"] if files else []
+        command = [
+            *limit,
+            sys.executable,
+            "-m",
+            "inference_code",
+            "serve",
+            "--model-dir",
+            str(model),
+        ]
         with log.open("wb") as file:
             process = subprocess.Popen(
                 [*command, "--host", "127.0.0.1", "--port", "0", "--drain-s", "2", *arguments],

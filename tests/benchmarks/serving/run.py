@@ -184,7 +184,7 @@ def point(
     """Return one measurement, with the bare loop's rate beside it; ``load`` is connections and rate."""
     connections, rate = load
     script = [sys.executable, str(HERE / "peers.py"), "loop", str(options.model_dir),
-              str(options.max_batch), str(options.bodies), "0.8"]  # fmt: skip
+              str(options.max_batch), str(options.bodies), str(options.loop_seconds)]  # fmt: skip
     loops = [output(script, options.cores[0])]
     family = [psutil.Process(pid), *psutil.Process(pid).children(recursive=True)]
     before = sum(sum(p.cpu_times()[:2]) for p in family)
@@ -273,6 +273,9 @@ def main() -> None:
         help="open loop at these requests per second, besides",
     )  # fmt: skip
     parser.add_argument("--seconds", type=float, default=5.0)
+    parser.add_argument(
+        "--loop-seconds", type=float, default=0.8, help="of the bare loop, per batch size"
+    )
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--cores", type=lambda s: [int(n) for n in s.split(",")], default=[0, 1])
     parser.add_argument("--verbose", action="store_true", help="show what the servers log")
