@@ -8,16 +8,19 @@ import sys
 from pathlib import Path
 
 from deployer import processes
+from deployer.clients.http import HttpInvoker
 from deployer.deployments import server as servers
 from deployer.deployments.fleet import balancer, control
 from deployer.deployments.state import Deployment, Server, Store, write_whole
-from deployer.errors import DeployerError, SpecError
+from deployer.errors import DeployerError, EnvironmentProblem, SpecError
 from deployer.spec import serde
 from deployer.spec.deployment import DeploymentSpec
 from deployer.spec.target import Local
+from inference_code.contract import STATS_ROUTE
 
 LOCK_S = 15.0
 """How long a command waits for the supervisor, or another command, to let go of a fleet."""
+_LOOK_S = 2.0
 
 
 def slots(spec: DeploymentSpec) -> tuple[int, ...]:
@@ -60,6 +63,15 @@ def start_server(store: Store, record: Deployment, digest: str, port: int) -> Se
     notice_s = balancer.notice_s(processes.manifest(folder).serving.drain_s)
     options = ("--lame-duck-s", f"{notice_s:g}")
     return servers.start(folder, port, log=log, digest=digest, options=options)
+
+
+def drains(server: Server) -> bool:
+    """Return whether a server was asked to end; one that does not answer says nothing."""
+    client = HttpInvoker(f"http://{servers.HOST}:{server.port}/", timeout_s=_LOOK_S)
+    try:
+        return bool(json.loads(client.request("GET", STATS_ROUTE).content)["draining"])
+    except (EnvironmentProblem, ValueError, KeyError):
+        return False
 
 
 def free_slots(spec: DeploymentSpec, record: Deployment) -> list[int]:

@@ -99,10 +99,12 @@ class _Roll:
     def run(self, *, first: bool) -> None:
         spec = self._spec
         self._put(*(server for server in self.record.servers if servers.runs(server)))
+        # One that somebody has asked to end already is none to keep.
+        staying = [server for server in self.record.servers if not record.drains(server)]
         current = None if first else self.record.instances
         wanted = control.at_start(spec, current, time.time())
-        new = [s for s in self.record.servers if s.bundle_digest == self._digest]
-        old = [s for s in self.record.servers if s.bundle_digest != self._digest]
+        new = [s for s in staying if s.bundle_digest == self._digest]
+        old = [s for s in staying if s.bundle_digest != self._digest]
         port = record.slots(spec)[0] - 1
         try:
             self.record = replace(
