@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from deployer.aws.session import Aws, ClientError, code_of, says, translated
@@ -29,6 +29,14 @@ class Stacks:
                 raise
         gone = [row for row in rows if row["StackStatus"] != "DELETE_COMPLETE"]
         return gone[0] if gone else None
+
+    def all(self) -> Iterator[Mapping[str, Any]]:
+        """Yield every stack that there is, with its tags and outputs."""
+        with translated("listing the stacks"):
+            for page in self._client.get_paginator("describe_stacks").paginate():
+                yield from (
+                    row for row in page["Stacks"] if row["StackStatus"] != "DELETE_COMPLETE"
+                )
 
     def delete(self, name: str) -> None:
         """Ask for the removal of a stack."""

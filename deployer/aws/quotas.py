@@ -1,4 +1,4 @@
-"""Service quotas of SageMaker."""
+"""Service quotas, as far as the caller may read them."""
 
 from __future__ import annotations
 
@@ -18,3 +18,15 @@ def sagemaker_quotas(aws: Aws) -> dict[str, float] | None:
         except ClientError:  # not every caller may read quotas: the plan then says so
             return None
     return found
+
+
+def quota(aws: Aws, service: str, code: str) -> float | None:
+    """Return an applied quota by its code; None when it cannot be asked."""
+    with translated(f"reading quota {code}"):
+        try:
+            answer = aws.client("service-quotas").get_service_quota(
+                ServiceCode=service, QuotaCode=code
+            )
+        except ClientError:  # as above
+            return None
+    return float(answer["Quota"]["Value"])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 from urllib.parse import unquote
 
@@ -33,6 +33,14 @@ class Roles:
                 raise
         role["AssumeRolePolicyDocument"] = _document(role.get("AssumeRolePolicyDocument", {}))
         return role
+
+    def names(self, prefix: str) -> Iterator[str]:
+        """Yield the names of the account's roles that start with ``prefix``, over all pages."""
+        with translated("listing the roles"):
+            for page in self._client.get_paginator("list_roles").paginate():
+                for row in page["Roles"]:
+                    if str(row["RoleName"]).startswith(prefix):
+                        yield str(row["RoleName"])
 
     def tags(self, name: str) -> dict[str, str]:
         """Return the tags of a role; empty when it is gone."""

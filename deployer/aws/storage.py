@@ -141,6 +141,28 @@ class Storage:
                 if code_of(error) not in _GONE:
                     raise
 
+    def folders(self, prefix: str) -> Iterator[str]:
+        """Yield what follows a prefix up to the next slash, with the prefix; none without a bucket."""
+        with translated(f"listing s3://{self.bucket}/{prefix}"):
+            try:
+                pages = self.client.get_paginator("list_objects_v2")
+                for page in pages.paginate(**self.whose, Prefix=prefix, Delimiter="/"):
+                    yield from (str(row["Prefix"]) for row in page.get("CommonPrefixes", ()))
+            except ClientError as error:
+                if code_of(error) not in _GONE:
+                    raise
+
+    def tags(self, key: str) -> dict[str, str]:
+        """Return an object's tags; empty when there is none of that key."""
+        with translated(f"reading the tags of s3://{self.bucket}/{key}"):
+            try:
+                rows = self.client.get_object_tagging(**self.whose, Key=key)["TagSet"]
+            except ClientError as error:
+                if code_of(error) in _GONE:
+                    return {}
+                raise
+        return {row["Key"]: row["Value"] for row in rows}
+
     def uploads(self, prefix: str) -> Iterator[tuple[str, str]]:
         """Yield (key, id) of the multipart uploads under a prefix that were begun and not ended."""
         with translated(f"listing unfinished uploads to s3://{self.bucket}/{prefix}"):

@@ -76,7 +76,7 @@ def _remaining(aws: Aws, name: str, bucket: str, keep_logs: bool) -> Iterator[st
         yield from (f"s3://{where}/{key}" for key in storage.keys(prefix))
         yield from (f"unfinished upload s3://{where}/{key}" for key, _ in storage.uploads(prefix))
     if role_tags is not None:
-        yield f"role {_role_name(aws, name)}"
+        yield f"role {role_name(aws, name)}"
 
 
 class _Remover:
@@ -113,7 +113,7 @@ class _Remover:
         for model in observe.models(self._aws, self._name):
             self._note(sagemaker.delete_model(model), f"model {model}")
         if _our_role(self._aws, self._name) is not None:
-            role = _role_name(self._aws, self._name)
+            role = role_name(self._aws, self._name)
             self._note(Roles(self._aws).delete(role), f"role {role}")
 
     def _scaling(self) -> None:
@@ -186,14 +186,15 @@ def _group(name: str) -> str:
     return f"/aws/sagemaker/Endpoints/{name}"
 
 
-def _role_name(aws: Aws, name: str) -> str:
+def role_name(aws: Aws, name: str) -> str:
+    """Return the name of the execution role that is made for a deployment."""
     return f"deployer-{name}-{aws.region}"
 
 
 def _our_role(aws: Aws, name: str) -> dict[str, str] | None:
     """Return the tags of the role that was made; None when there is none of ours."""
     roles = Roles(aws)
-    role = _role_name(aws, name)
+    role = role_name(aws, name)
     if roles.role(role) is None:
         return None
     tags = roles.tags(role)

@@ -1,4 +1,8 @@
-"""What may go: deployments whose time (``--ttl``) is over, found by their tags alone."""
+"""What may go: deployments whose time (``--ttl``) is over, found by their tags alone.
+
+A deployment that was cut off early has only a role, or only objects in the usual bucket; those are looked at too. Not
+found: what lies in a bucket that the specification names, before there is a role or a model to tell of it.
+"""
 
 from __future__ import annotations
 
@@ -6,9 +10,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 
+from deployer.aws.roles import Roles
 from deployer.aws.sagemaker import SageMaker
 from deployer.aws.session import Aws
-from deployer.deployments.sagemaker import destroy
+from deployer.aws.storage import Storage
+from deployer.deployments.sagemaker import destroy, observe, resolve
 from deployer.deployments.sagemaker.waiting import Patience, Say
 from deployer.errors import DeployerError, PartialFailure
 from deployer.spec.resolved import EXPIRES_TAG, NAME_TAG
@@ -34,11 +40,12 @@ class Reaped:
 def expired(aws: Aws, now: datetime) -> tuple[Expired, ...]:
     """Return the deployments of the account and region whose time is over, sorted by name; reads only.
 
-    The endpoint's mark counts; without an endpoint that of the models, of which none may lack it.
+    The endpoint's mark counts; without an endpoint that of the models, of which none may lack it; without any of
+    both that of the role, and then that of an object.
     """
     marks = dict(_marks(aws))
     over = [
-        Expired(name, when) for name, when in marks.items() if when and _time(name, when) <= now
+        Expired(name, when) for name, when in marks.items() if when and time_of(name, when) <= now
     ]
     return tuple(sorted(over, key=lambda item: item.name))
 
@@ -64,7 +71,9 @@ def reap(
 
 
 def _marks(aws: Aws) -> Iterator[tuple[str, str]]:
-    """Yield each deployment and when its time is over; empty for one that stays."""
+    """Yield each deployment and when its time is over; empty for one that stays. What comes later counts."""
+    yield from _of_objects(aws)
+    yield from _of_roles(aws)
     client = SageMaker(aws)
     of_models: dict[str, list[str]] = {}
     for _, arn in client.models(""):
@@ -79,7 +88,28 @@ def _marks(aws: Aws) -> Iterator[tuple[str, str]]:
             yield endpoint, tags.get(EXPIRES_TAG, "")
 
 
-def _time(name: str, text: str) -> datetime:
+def _of_roles(aws: Aws) -> Iterator[tuple[str, str]]:
+    """Yield what the execution roles say: they are made first."""
+    roles = Roles(aws)
+    for role in roles.names("deployer-"):
+        tags = roles.tags(role) if role.endswith(f"-{aws.region}") else {}
+        name = tags.get(NAME_TAG, "")
+        if name and role == destroy.role_name(aws, name):
+            yield name, tags.get(EXPIRES_TAG, "")
+
+
+def _of_objects(aws: Aws) -> Iterator[tuple[str, str]]:
+    """Yield what the first object of each deployment in the usual bucket says."""
+    storage = Storage(aws, resolve.bucket_name(observe.place_of(aws)))
+    for folder in storage.folders(resolve.prefix("")[:-1]):
+        key = next(storage.keys(folder), "")
+        tags = storage.tags(key) if key else {}
+        if tags.get(NAME_TAG) and folder == resolve.prefix(tags[NAME_TAG]):
+            yield tags[NAME_TAG], tags.get(EXPIRES_TAG, "")
+
+
+def time_of(name: str, text: str) -> datetime:
+    """Return when the time of a deployment is over. Raises DeployerError for a tag that is no time."""
     try:
         when = datetime.fromisoformat(text)
     except ValueError:

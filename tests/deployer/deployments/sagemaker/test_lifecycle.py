@@ -10,7 +10,7 @@ from typing import Any
 import boto3
 import pytest
 
-from deployer.deployments.sagemaker import status, verbs
+from deployer.deployments.sagemaker import rollback, status, verbs
 from deployer.errors import ConditionFailed, DeployerError, InputError, PartialFailure
 from deployer.pricing import snapshot
 from deployer.spec import resolved as documents
@@ -151,6 +151,37 @@ def test_what_a_rollback_needs_is_kept_and_nothing_older(cloud: Any) -> None:
     listing = " ".join(cloud.remaining())
     assert first.bundle_digest not in listing
     assert second.bundle_digest in listing
+
+
+def test_the_way_back_is_that_of_the_last_rollout(cloud: Any) -> None:
+    for version in "12":
+        cloud.deploy(cloud.spec(version, rollout=Linear(50, 120.0)))
+    cloud.rollback()
+    there, back = (request["DeploymentConfig"] for request in sent(cloud, "UpdateEndpoint"))
+    assert back == there
+    assert back["BlueGreenUpdatePolicy"]["TrafficRoutingConfiguration"]["Type"] == "LINEAR"
+    assert any("linear, as the last rollout, watched by 3 alarms" in line for line in cloud.said)
+    assert any("no request was seen on the way back" in line for line in cloud.said)
+
+
+def test_while_an_alarm_fires_all_goes_back_at_once(cloud: Any) -> None:
+    for version in "12":
+        cloud.deploy(cloud.spec(version))
+    name = "deployer/digits/p99"
+    boto3.client("cloudwatch").set_alarm_state(AlarmName=name, StateValue="ALARM", StateReason="t")
+    cloud.rollback()
+    back = sent(cloud, "UpdateEndpoint")[-1]["DeploymentConfig"]
+    assert back == rollback.AT_ONCE, "an alarm that fires would end it"
+    assert any(f"all at once, for alarm {name} fires now" in line for line in cloud.said)
+
+
+def test_a_way_back_that_does_not_hold_exits_1(cloud: Any) -> None:
+    first = cloud.deploy(cloud.spec())
+    cloud.deploy(cloud.spec("2"))
+    cloud.fake.behaviour.broken[first.config] = "rolled back"
+    with pytest.raises(ConditionFailed, match=f"does not run {first.config}") as seen:
+        cloud.rollback()
+    assert seen.value.exit_code == 1
 
 
 def test_there_must_be_something_to_roll_back_to(cloud: Any) -> None:
@@ -302,6 +333,20 @@ def test_an_endpoint_whose_time_is_over_is_reaped_from_anywhere(cloud: Any) -> N
     assert [item.name for item in cloud.reap()] == ["digits"]
     assert cloud.remaining() == ()
     assert endpoint("other")["EndpointStatus"] == "InService"
+
+
+@pytest.mark.parametrize("last", ["role", "bundle"])
+def test_a_deployment_that_was_cut_off_early_is_reaped(cloud: Any, last: str) -> None:
+    given = {} if last == "role" else {"role_arn": "arn:aws:iam::123456789012:role/given"}
+    boto3.client("iam").create_role(RoleName="given", AssumeRolePolicyDocument="{}")
+    spec = cloud.spec(target=SageMakerRealtime("ml.c5.large", instances=2, **given))
+    plan = cloud.plan(spec, ttl_s=-1.0)
+    kinds = [step.kind for step in plan.steps]
+    cloud.apply(replace(plan, steps=plan.steps[: kinds.index(last) + 1]))
+    assert cloud.remaining()
+    cloud.aws()
+    assert [item.name for item in cloud.reap()] == ["digits"]
+    assert cloud.everything() == ["given"]
 
 
 def test_a_bucket_of_the_same_name_in_another_account_is_refused(cloud: Any) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 from dataclasses import replace
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +17,10 @@ import boto3
 import pytest
 
 from deployer.clients.base import Body
-from deployer.deployments.sagemaker import jobs, status, verbs
+from deployer.deployments.sagemaker import jobs, rollback, status, verbs
 from deployer.errors import DeployerError, InputError
 from deployer.pricing import snapshot
+from deployer.pricing.book import Price, Sku
 from deployer.spec import serde
 from deployer.spec.deployment import DeploymentSpec
 from deployer.spec.resolved import Resolved
@@ -160,6 +162,40 @@ def test_one_body_is_answered_by_a_batch_job(cloud: Any) -> None:
     assert answer.content == b"[1]"
     cloud.destroy("archive")
     assert cloud.remaining("archive") == ()
+
+
+def test_batch_has_nothing_to_go_back_from(cloud: Any) -> None:
+    cloud.apply(cloud.plan(example(cloud, "batch")))
+    with pytest.raises(InputError, match="'archive' is sagemaker-batch: each job names its model"):
+        rollback.rollback(cloud.aws(), "archive")
+
+
+def test_a_serverless_endpoint_goes_back_without_a_shift(cloud: Any) -> None:
+    spec = example(cloud, "serverless")
+    cloud.apply(cloud.plan(spec))
+    cloud.apply(cloud.plan(replace(spec, bundle=str(cloud.bundle("2")))))
+    cloud.fake.requests.clear()
+    rollback.rollback(cloud.aws(), spec.name, patience=cloud.patience())
+    sent = [request for call, request in cloud.fake.requests if call == "SageMaker.UpdateEndpoint"]
+    assert ["DeploymentConfig" in request for request in sent] == [False]
+
+
+def test_an_asynchronous_endpoint_is_priced_as_one(cloud: Any) -> None:
+    spec = example(cloud, "async")
+    cloud.apply(cloud.plan(spec))
+    kind, where = getattr(spec.target, "instance_type", ""), "us-east-1"
+    rows = [
+        Price(Sku(service, where, kind), "hour", Decimal(usd), "made up", "2026-01-01")
+        for service, usd in (("sagemaker-hosting", "1"), ("sagemaker-async", "1000"))
+    ]
+    book = replace(snapshot.load(), prices={row.sku: row for row in rows})
+    spent = status.status(cloud.aws(), spec.name, book).spent_usd
+    dear = replace(book, prices={rows[0].sku: rows[0]})
+    unknown = status.status(cloud.aws(), spec.name, dear)
+    assert spent is not None
+    assert spent > Decimal("0.001"), "a thousand dollars an hour"
+    assert unknown.spent_usd is None
+    assert "sagemaker-async" in unknown.spent_basis
 
 
 def test_a_job_that_runs_is_stopped_before_its_model_goes(cloud: Any) -> None:

@@ -98,6 +98,31 @@ def sample_of(folder: Path, size: int) -> str:
     return str(made.path)
 
 
+GUARDS: dict[str, Any] = {
+    "bake_s": 60.0,
+    "generated_alarms": False,
+    "max_error_percent": 5.0,
+    "alarms": ("mine",),
+    "retain_capacity": False,
+    "timeout_s": 900,
+}
+
+
+@pytest.mark.parametrize("key", GUARDS)
+@pytest.mark.parametrize(
+    "target", [SageMakerServerless(), SageMakerBatch("ml.c5.large")], ids=lambda t: t.kind
+)
+def test_a_key_of_a_rollout_that_the_mode_has_no_use_for(cloud: Any, target: Any, key: str) -> None:
+    spec = cloud.spec(target=target, scaling=Fixed(), rollout=AllAtOnce(**{key: GUARDS[key]}))
+    refused(cloud, spec, SpecError, f"rollout.{key}: needs a fleet of instances")
+
+
+def test_a_share_of_errors_on_async(cloud: Any) -> None:
+    rollout = AllAtOnce(max_error_percent=5.0)
+    spec = cloud.spec(target=SageMakerAsync("ml.c5.large"), scaling=Fixed(), rollout=rollout)
+    refused(cloud, spec, SpecError, "rollout.max_error_percent: asynchronous failures are counted")
+
+
 def test_expired_credentials(cloud: Any) -> None:
     cloud.fake.behaviour.expired = True
     refused(cloud, cloud.spec(), EnvironmentProblem, "ExpiredToken")
