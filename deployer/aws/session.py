@@ -28,6 +28,7 @@ try:
     from botocore.exceptions import (
         ClientError as ClientError,
     )
+    from botocore.parsers import ResponseParserError
 except ImportError as missing:
     raise EnvironmentProblem(
         f"talking to AWS needs boto3: {missing}", hint="pip install 'deployer[aws]'"
@@ -182,7 +183,20 @@ def client(
         read_timeout=read_timeout_s,
     )
     with translated(f"{service} client"):
-        return (session or _session()).client(service, region_name=region, config=config)
+        made = (session or _session()).client(service, region_name=region, config=config)
+        made.meta.events.register("before-parse", _refuse_pages)
+    return made
+
+
+def _refuse_pages(operation_model: Any, response_dict: Mapping[str, Any], **rest: Any) -> None:
+    """Raise for an answer that is no JSON where JSON is spoken: botocore reads it as one that says nothing.
+
+    A proxy's page would then be a list of no models, and what is there would be made again, or thought removed.
+    """
+    body = response_dict["body"]
+    speaks = str(operation_model.service_model.resolved_protocol).endswith("json")
+    if speaks and isinstance(body, bytes) and body.strip() and not body.lstrip().startswith(b"{"):
+        raise ResponseParserError(f"no JSON but {body[:40]!r}")
 
 
 def _session() -> Any:

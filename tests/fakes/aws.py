@@ -13,8 +13,8 @@ THE SHIM (all of it is here, and no more):
 - Deleting an endpoint is refused while it is busy, as AWS does.
 
 FAULTS: the n-th call from now on is throttled, refused, left without an answer in time, cut before it is carried
-out, or carried out with its answer lost; or the caller's process is killed. In the stale mode a describe or list
-that follows a change first answers as before it, and every list begins with an empty page.
+out, or carried out with its answer lost; it meets a page of HTML; or the caller's process is killed. In the stale
+mode a describe or list that follows a change first answers as before it, and every list begins with an empty page.
 """
 
 from __future__ import annotations
@@ -52,6 +52,7 @@ ACCOUNT = DEFAULT_ACCOUNT_ID
 REGION = "us-east-1"
 QUOTAS = {"ml.c5.large for endpoint usage": 20.0, "ml.c5.large for transform job usage": 20.0}
 THROTTLED, DENIED, CUT, LOST, SLOW, KILLED = "throttled", "denied", "cut", "lost", "slow", "killed"
+GARBLED = "garbled"
 CODES = {THROTTLED: "ThrottlingException", DENIED: "AccessDeniedException"}
 READS = ("Describe", "List", "Get", "Head", "BatchGet", "Simulate")
 
@@ -235,13 +236,7 @@ class FakeAws:
             if self.behaviour.expired:
                 return _refuse(environ, start, "ExpiredToken")
             if hit and fault is not None and fault.kind not in (LOST, SLOW):
-                if fault.kind == KILLED:
-                    os.kill(fault.pid, signal.SIGKILL)
-                    while _lives(fault.pid):
-                        time.sleep(0.001)
-                if fault.kind in (CUT, KILLED):
-                    return _hang_up(environ)
-                return _refuse(environ, start, CODES[fault.kind])
+                return _fail(environ, start, fault)
             status, headers, content = self._answer(call, environ, body)
         if hit and fault is not None:
             if fault.kind == SLOW:
@@ -311,6 +306,9 @@ class FakeAws:
         if operation == "ListServiceQuotas":
             rows = [{"QuotaName": k, "Value": v} for k, v in self.behaviour.quotas.items()]
             return 200, {"Quotas": rows}
+        if operation == "GetServiceQuota" and request["QuotaCode"] in self.behaviour.quotas:
+            value = self.behaviour.quotas[request["QuotaCode"]]
+            return 200, {"Quota": {"QuotaCode": request["QuotaCode"], "Value": value}}
         self._advance(operation, request)
         name = next(iter(request.values()), "")
         backend = sagemaker_backends[ACCOUNT][REGION]
@@ -510,6 +508,20 @@ def _not_yours() -> tuple[str, Any, bytes]:
     content = b"<Error><Code>AccessDenied</Code><Message>Access Denied</Message></Error>"
     headers = [("Content-Type", "text/xml"), ("Content-Length", str(len(content)))]
     return "403 Forbidden", headers, content
+
+
+def _fail(environ: Environ, start: Start, fault: Fault) -> Iterable[bytes]:
+    """Meet a call with a fault in place of carrying it out."""
+    if fault.kind == KILLED:
+        os.kill(fault.pid, signal.SIGKILL)
+        while _lives(fault.pid):
+            time.sleep(0.001)
+    if fault.kind in (CUT, KILLED):
+        return _hang_up(environ)
+    if fault.kind == GARBLED:
+        start("200 OK", [("Content-Type", "text/html"), ("Content-Length", "6")])
+        return [b"<html>"]
+    return _refuse(environ, start, CODES[fault.kind])
 
 
 def _refuse(environ: Environ, start: Start, code: str) -> Iterable[bytes]:

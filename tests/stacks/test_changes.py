@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -88,12 +89,16 @@ def test_a_key_changes_both_routes_alike(
         assert before != after
 
 
-def test_the_answers_of_a_job_are_encrypted_with_the_key(
+def test_the_answers_and_the_storage_of_a_job_are_encrypted_with_the_key(
     bases: Mapping[str, Document], changes: Any
 ) -> None:
     change = changes.CHANGES["target:sagemaker-batch.kms_key_arn"]
-    wanted = job(serde.from_dict(change.apply(bases)))["TransformOutput"]
-    assert wanted["KmsKeyId"] == change.keys["target.kms_key_arn"]
+    spec = serde.from_dict(change.apply(bases))
+    key = change.keys["target.kms_key_arn"]
+    assert job(spec)["TransformOutput"]["KmsKeyId"] == key
+    assert job(spec)["TransformResources"]["VolumeKmsKeyId"] == key
+    disks = replace(spec, target=replace(spec.target, instance_type="ml.m5d.xlarge"))  # type: ignore[type-var, call-arg]
+    assert "VolumeKmsKeyId" not in job(disks)["TransformResources"], "AWS refuses it there"
 
 
 def job(spec: DeploymentSpec) -> Document:

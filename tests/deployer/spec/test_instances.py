@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from deployer.spec.instances import architecture
+from deployer.spec.instances import architecture, local_disks
 
 
 @pytest.mark.parametrize(
@@ -31,3 +31,23 @@ def test_of_the_types_that_sagemaker_lists_these_families_are_arm() -> None:
     found = {name.split(".")[1] for name in listed if architecture(name) == "arm64"}
     assert found >= {"c6g", "c6gd", "c7g", "c8g", "m8g", "r7gd", "r8g", "p6e-gb200"}
     assert not found & {"g4dn", "g5", "g6", "g6e", "g7", "c5", "c7i", "m5", "p5", "inf2", "trn1"}
+
+
+@pytest.mark.parametrize(
+    ("name", "found"),
+    [
+        ("ml.c5.large", False),
+        ("ml.m5d.xlarge", True),
+        ("ml.g4dn.xlarge", True),
+        ("ml.g5.xlarge", True),
+        ("ml.c7g.large", False),
+        ("ml.c6gd.large", True),
+        ("ml.p3.2xlarge", False),
+        ("ml.p3dn.24xlarge", True),
+        ("ml.p4d.24xlarge", True),
+        ("ml.inf2.xlarge", False),
+        ("ml.trn1.2xlarge", True),
+    ],
+)
+def test_disks_of_their_own(name: str, found: bool) -> None:
+    assert local_disks(name) is found

@@ -98,6 +98,20 @@ def sample_of(folder: Path, size: int) -> str:
     return str(made.path)
 
 
+@pytest.mark.parametrize(
+    "call", ["Query.GetCallerIdentity", "SageMaker.ListModels", "SageMaker.DescribeEndpoint",
+             "Query.GetRole", "servicequotas.ListServiceQuotas"],
+)  # fmt: skip
+def test_a_page_in_place_of_an_answer(cloud: Any, call: str) -> None:
+    """What a proxy puts in AWS's place is not believed to say that nothing is there."""
+    cloud.plan(cloud.spec())
+    at = next(n for n, name in enumerate(cloud.fake.calls, 1) if name.startswith(call))
+    cloud.fake.inject(at, "garbled")
+    with pytest.raises(EnvironmentProblem, match="AWS's answer could not be read"):
+        cloud.plan(cloud.spec())
+    assert cloud.fake.changing == []
+
+
 GUARDS: dict[str, Any] = {
     "bake_s": 60.0,
     "generated_alarms": False,
