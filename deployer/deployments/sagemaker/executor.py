@@ -51,6 +51,7 @@ class Executor:
         self._actions = Actions(aws, plan.resolved, patience, say, part_bytes=part_bytes)
         self._sagemaker = SageMaker(aws)
         self._warnings: list[str] = []
+        self._again = 0
         self._found_unused: frozenset[tuple[str, str]] | None = None
 
     def run(self) -> SageMakerDeployment:
@@ -72,7 +73,7 @@ class Executor:
             model=resolved.model_name,
             bundle_digest=resolved.artifact.digest,
             seconds=round(self._patience.clock() - began, 1),
-            changed=len(changes),
+            changed=len(changes) + self._again,
             warnings=tuple(self._warnings),
         )
 
@@ -90,6 +91,7 @@ class Executor:
             words = f"it runs {found.config}, {found.status}" if found is not None else "it is gone"
             self._say(f"endpoint {kept[0].name} is not as it was planned with: {words}")
             self._endpoint()
+            self._again += 1
 
     def _unused(self) -> frozenset[tuple[str, str]]:
         """Return kind and name of what nothing uses as it is now, whatever the plan was made from."""

@@ -53,7 +53,10 @@ def expired(aws: Aws, now: datetime) -> tuple[Expired, ...]:
 def reap(
     aws: Aws, found: tuple[Expired, ...], *, patience: Patience, say: Say
 ) -> tuple[Reaped, ...]:
-    """Destroy what has expired. Raises PartialFailure listing what is left, after trying all."""
+    """Destroy what has expired. Raises PartialFailure listing what is left, after trying all.
+
+    What a CloudFormation stack made is left to it, and listed.
+    """
     done: list[Reaped] = []
     left: list[str] = []
     for item in found:
@@ -63,6 +66,8 @@ def reap(
             done.append(Reaped(item.name, item.expires, removed))
         except PartialFailure as error:
             left += error.remaining
+        except DeployerError as error:
+            left.append(f"{item.name}: {error.message}")
     if left:
         raise PartialFailure(
             "not everything was removed", remaining=left, hint="run `deployer reap` again"

@@ -295,6 +295,17 @@ def test_what_a_stack_made_is_left_to_the_stack(cloud: Any) -> None:
     assert tags()["deployer:previous"] == first.config
 
 
+def test_reaping_leaves_a_stack_and_goes_on(cloud: Any) -> None:
+    cloud.apply(cloud.plan(cloud.spec(), ttl_s=-1.0))
+    boto3.client("sagemaker").add_tags(ResourceArn=endpoint()["EndpointArn"], Tags=[STACK])
+    cloud.image("other")
+    cloud.apply(cloud.plan(cloud.spec(name="other"), ttl_s=-1.0))
+    with pytest.raises(PartialFailure) as seen:
+        cloud.reap()
+    assert ["stack 'deployer-digits'" in line for line in seen.value.remaining] == [True]
+    assert cloud.remaining("other") == ()
+
+
 def test_the_role_or_the_model_alone_tells_of_a_stack(cloud: Any) -> None:
     boto3.client("iam").create_role(
         RoleName="deployer-digits-us-east-1",
@@ -364,6 +375,7 @@ def test_nothing_to_do_is_not_believed_of_a_stale_answer(cloud: Any) -> None:
     second = cloud.deploy(cloud.spec("2"))  # after the plan: what it says is stale now
     done = cloud.apply(plan)
     assert endpoint()["EndpointConfigName"] == done.config != second.config
+    assert done.changed == 1
     assert any("is not as it was planned with: it runs" in line for line in cloud.said)
 
 
