@@ -15,6 +15,7 @@ from stacks.constructs.alarms import MetricAlarm
 from stacks.constructs.balancer import Balancer
 from stacks.constructs.fleet import Fleet
 from stacks.constructs.fleet_alarms import ValueAlarm, named
+from stacks.constructs.fleet_dashboard import FleetDashboard
 from stacks.constructs.fleet_scaling import GroupScaling
 from stacks.constructs.network import Network
 from stacks.constructs.queue import WorkQueue
@@ -60,6 +61,7 @@ class Ec2FleetStack(cdk.Stack):
         names = balancer.names if balancer else {}
         for alarm in self._alarms(names):
             fleet.resource.add_resource_dependency(alarm)
+        FleetDashboard(self, "Dashboard", resolved=resolved, names=names)
         if resolved.scaling is not None:
             GroupScaling(
                 self,
@@ -74,6 +76,8 @@ class Ec2FleetStack(cdk.Stack):
             work = WorkQueue(self, "Queue", resolved=resolved)
             fleet.resource.add_resource_dependency(work.resource)
             self._output("QueueUrl", work.resource.ref)
+            self._output("DeadLettersUrl", work.dead.ref)
+            self._output("Results", resolved.results_s3_uri)
         self._outputs(balancer)
 
     def _instances_group(self, network: Network) -> ec2.CfnSecurityGroup:

@@ -8,10 +8,13 @@ and a verb needs only the extra it uses.
 from deployer.api.deployments import (
     deploy,
     destroy,
+    expired,
     init,
     invoke,
     logs,
     plan,
+    reap,
+    rollback,
     serve,
     serving,
     status,
@@ -28,7 +31,7 @@ from deployer.api.experiments import (
     simulate,
 )
 from deployer.api.models import export, optimize, package, profile
-from deployer.api.sagemaker import expired, reap, rollback, transform
+from deployer.api.sagemaker import transform
 from deployer.api.twins import sagemaker_twin, serve_as_sagemaker
 from deployer.api.uploads import upload
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from deployer.api import fleet, sagemaker
 from deployer.api.sources import Say, silent, spec_of
-from deployer.errors import InputError
+from deployer.errors import InputError, PartialFailure
 from deployer.spec import serde
 from deployer.spec.deployment import DeploymentSpec
 from deployer.spec.fleet_resolved import ResolvedFleet
@@ -22,7 +23,9 @@ if TYPE_CHECKING:
     from deployer.deployments.local import DeploymentStatus
     from deployer.deployments.plan import DeployPlan
     from deployer.deployments.sagemaker.plan import SageMakerPlan
+    from deployer.deployments.sagemaker.reap import Expired, Reaped
     from deployer.deployments.sagemaker.record import SageMakerDeployment
+    from deployer.deployments.sagemaker.rollback import SageMakerStatusChange
     from deployer.deployments.sagemaker.status import SageMakerStatus
     from deployer.deployments.state import Deployment, ServerLog
     from deployer.profiles import Profile
@@ -161,6 +164,48 @@ def destroy(name: str, *, region: str = "", say: Say = silent) -> tuple[str, ...
     if aws is None:
         return local.destroy(name, say=say)
     return sagemaker.destroy(aws, name, say=say)
+
+
+def rollback(name: str, *, region: str = "", say: Say = silent) -> SageMakerStatusChange:
+    """Return an endpoint or a fleet to what it ran before, and verify that it does. A second rollback returns."""
+    if (there := fleet.home(name, region)) is not None:
+        return fleet.rollback(there, name, say=say)
+    return sagemaker.rollback(name, region=region, say=say)
+
+
+def expired(*, region: str = "") -> tuple[Expired, ...]:
+    """Return what the account and region hold whose ``--ttl`` is over; changes nothing."""
+    from deployer.deployments.ec2 import reap as fleets
+
+    aws = sagemaker.connect(region, "--region", silent)
+    return (*sagemaker.expired(region=region), *fleets.expired(aws, datetime.now(UTC)))
+
+
+def reap(*, region: str = "", say: Say = silent) -> tuple[Reaped, ...]:
+    """Destroy the endpoints and fleets of the account and region whose ``--ttl`` is over.
+
+    Raises PartialFailure listing what is left of them, when something is, after trying all.
+    """
+    from deployer.deployments.ec2 import reap as fleets
+    from deployer.deployments.sagemaker.waiting import Patience
+
+    left: list[str] = []
+    done: tuple[Reaped, ...] = ()
+    try:
+        done = sagemaker.reap(region=region, say=say)
+    except PartialFailure as error:
+        left += error.remaining
+    aws = sagemaker.connect(region, "--region", silent)
+    found = fleets.expired(aws, datetime.now(UTC))
+    try:
+        done = (*done, *fleets.reap(aws, found, patience=Patience(), say=say))
+    except PartialFailure as error:
+        left += error.remaining
+    if left:
+        raise PartialFailure(
+            "not everything was removed", remaining=left, hint="run `deployer reap` again"
+        )
+    return done
 
 
 def logs(name: str, *, lines: int = 100, region: str = "") -> tuple[ServerLog, ...]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from deployer.api import sagemaker
 from deployer.api.sources import Say, profile_of, silent, spec_of
-from deployer.errors import AwsRefusal, EnvironmentProblem, InputError, NotSupported
+from deployer.errors import AwsRefusal, EnvironmentProblem, InputError
 from deployer.spec import fleet_resolved as documents
 from deployer.spec.deployment import DeploymentSpec
 from deployer.spec.fleet_resolved import ResolvedFleet
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from deployer.deployments.ec2.plan import FleetPlan
     from deployer.deployments.ec2.resolve import Asked
     from deployer.deployments.ec2.verbs import FleetDeployment, FleetStatus
+    from deployer.deployments.sagemaker.rollback import SageMakerStatusChange
     from deployer.deployments.state import ServerLog
     from deployer.profiles import Profile, ServiceTime
 
@@ -49,21 +50,17 @@ def plan(
 ) -> FleetPlan:
     """Work out what deploying a specification would change; no call to AWS changes anything.
 
-    ``profile`` derives the scaling target from the objective, and the deregistration delay.
+    ``profile`` derives the scaling target from the objective, and the deregistration delay; ``ttl_s`` marks it as
+    what ``reap`` may remove after so many seconds.
     """
     from deployer.deployments.ec2 import verbs
     from deployer.pricing import snapshot
 
     spec = spec_of(source)
     assert isinstance(spec.target, Ec2Fleet)
-    if ttl_s is not None:
-        raise NotSupported(
-            "--ttl: `deployer reap` does not know EC2 fleets yet",
-            hint="leave it out, and destroy it",
-        )
     aws = sagemaker.connect(spec.target.region, "target.region", say)
     measured = None if profile is None else profile_of(profile)
-    return verbs.plan(aws, spec, snapshot.load(), asked=_asked(spec, measured))
+    return verbs.plan(aws, spec, snapshot.load(), asked=_asked(spec, measured, ttl_s))
 
 
 def deploy(
@@ -125,11 +122,22 @@ def status(aws: Aws, name: str) -> FleetStatus:
 
 
 def invoke(
-    aws: Aws, name: str, body: Body, *, accept: str | None, timeout_s: float | None
+    aws: Aws,
+    name: str,
+    body: Body,
+    *,
+    accept: str | None,
+    timeout_s: float | None,
+    say: Say = silent,
 ) -> Answer:
-    """Send one body to the load balancer and return the answer."""
+    """Send one body to the load balancer, or as a message to the queue, and return the answer."""
     from deployer.clients.http import HttpInvoker
+    from deployer.clients.sqs import QueueInvoker
+    from deployer.deployments.ec2 import verbs
 
+    if (work := verbs.work(aws, name)) is not None:
+        client = QueueInvoker(aws, work, timeout_s=timeout_s or 600.0, say=say)
+        return client.invoke(body, accept=accept)
     found = status(aws, name)
     if not found.url:
         raise InputError(f"{name!r} has no load balancer to send to")
@@ -163,7 +171,22 @@ def destroy(aws: Aws, name: str, *, say: Say = silent) -> tuple[str, ...]:
     return record.removed(name, aws.region, remove)
 
 
-def _asked(spec: DeploymentSpec, profile: Profile | None) -> Asked:
+def rollback(aws: Aws, name: str, *, say: Say = silent) -> SageMakerStatusChange:
+    """Deploy again what a fleet ran before, with the rollout and the alarms of then, and verify that it serves."""
+    from deployer.deployments.ec2 import rollback as ways_back
+    from deployer.deployments.sagemaker import record
+    from deployer.deployments.sagemaker.rollback import SageMakerStatusChange
+    from deployer.deployments.state import Store
+
+    note = record.recall(name, Store())
+    there = note.bucket if note is not None and note.region == aws.region else ""
+    now, document = ways_back.before(aws, name, bucket=there)
+    say(f"back to document {document.digest[:12]} with bundle {document.artifact.digest[:12]}")
+    deploy(document, say=say)
+    return SageMakerStatusChange(name, f"document {now[:12]}", f"document {document.digest[:12]}")
+
+
+def _asked(spec: DeploymentSpec, profile: Profile | None, ttl_s: float | None) -> Asked:
     from importlib.metadata import version
 
     from deployer.deployments.ec2.resolve import Asked
@@ -173,7 +196,7 @@ def _asked(spec: DeploymentSpec, profile: Profile | None) -> Asked:
         derived = sagemaker.derived_target(spec, profile)
         laws = profile.service_time_ms.values()
         p99_s = max(_p99_ms(law) for law in laws) / 1000
-    return Asked(derived, p99_s, version=version("deployer"))
+    return Asked(derived, p99_s, ttl_s, version=version("deployer"))
 
 
 def _p99_ms(law: ServiceTime) -> float:

@@ -42,7 +42,7 @@ _PROFILE = click.option(
     help="SageMaker: profile.json; derives the scaling target, prices serverless requests.",
 )
 _TTL = click.option(
-    "--ttl", "ttl_s", type=DURATION, help="SageMaker: `deployer reap` may remove it after this."
+    "--ttl", "ttl_s", type=DURATION, help="In AWS: `deployer reap` may remove it after this."
 )
 
 
@@ -267,9 +267,9 @@ def invoke_verb(
 @region_option
 @click.pass_obj
 def rollback_verb(console: Console, name: str, region: str) -> None:
-    """Return an endpoint to the version before.
+    """Return an endpoint or a fleet to the version before.
 
-    All at once, and verified: exit 1 when the endpoint does not run it afterwards. A second rollback returns.
+    In the way of its last rollout, and verified: exit 1 when it does not run it afterwards. A second rollback returns.
     """
     change = api.rollback(name, region=region, say=console.say)
     console.result(asdict(change), cloud.rolled_back(change))

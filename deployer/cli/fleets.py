@@ -96,6 +96,11 @@ def status(value: FleetStatus, ascii_only: bool) -> str:
     lines += [f"  alarm {name}: {state}" for name, state in value.alarms]
     if value.url:
         lines.append(f"  {value.url}/invocations")
+    if value.queue_url:
+        lines += [
+            f"  {value.queue_url}: {value.waiting} wait, {value.taken} are worked on, {value.dead} given up",
+            f"  answers in {value.results_s3_uri}",
+        ]
     if value.expires:
         lines.append(f"  may be removed after {value.expires}")
     return "\n".join(lines)

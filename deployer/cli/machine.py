@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import click
 
@@ -49,7 +49,7 @@ def quickstart_verb(console: Console, seed: int, output: Path) -> None:
 )
 @click.argument("spec", type=INPUT, required=False)
 @click.option("--policy", type=click.Choice(["plan", "deploy"]),
-              help="Print the IAM policy that planning or deploying to SageMaker needs.")  # fmt: skip
+              help="Print the IAM policy that planning or deploying to AWS needs.")  # fmt: skip
 @click.option("--account", default="", help="Policy: its number; default ACCOUNT_ID.")
 @click.option("--region", default="", help="Policy: default SPEC's, else REGION.")
 @click.option("--caller", default="", help="Policy: the role that it is for; default CALLER_ROLE.")
@@ -89,14 +89,18 @@ def _print_policy(
     region: str,
     caller: str,
 ) -> None:
-    from deployer.doctor import policies
+    from deployer.api import fleet
+    from deployer.doctor import documents, policies
     from deployer.spec import resolved, serde
 
-    read = resolved.load if source is not None and source.suffix == ".json" else serde.load
-    wish = None if source is None else read(source)
+    wish: Any = None
+    if source is not None and source.suffix == ".json":
+        wish = fleet.resolved_in(source) or resolved.load(source)
+    elif source is not None:
+        wish = serde.load(source)
     scope = policies.scope(wish, account=account, region=region, caller=caller)
-    document = policies.document(purpose, scope)
-    console.say(f"{policies.size(document)} characters; IAM takes 6,144 in a managed policy")
+    document = documents.document(purpose, scope)
+    console.say(f"{documents.size(document)} characters; IAM takes 6,144 in a managed policy")
     console.result(document, text.json_text(document).rstrip())
 
 

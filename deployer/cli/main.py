@@ -35,7 +35,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "deploy": ("deployments", "Make what runs equal to the specification."),
     "status": ("deployments", "Ask the servers of a deployment how they are."),
     "invoke": ("deployments", "Send one request to a deployment."),
-    "rollback": ("deployments", "Return an endpoint to the version before."),
+    "rollback": ("deployments", "Return an endpoint or a fleet to the version before."),
     "logs": ("deployments", "Show the last lines of each server's log."),
     "destroy": ("deployments", "Stop and remove everything of a deployment."),
     "reap": ("deployments", "Destroy the deployments in AWS whose --ttl is over."),

@@ -14,23 +14,23 @@ in a real account.
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 from deployer.deployments.sagemaker import resolve
 from deployer.errors import InputError
 from deployer.spec.deployment import DeploymentSpec
+from deployer.spec.fleet_resolved import ResolvedFleet
 from deployer.spec.resolved import Place, Resolved, Statement
+from deployer.spec.target import Ec2Fleet
 
-Purpose = Literal["plan", "deploy"]
 CDK_QUALIFIER = "hnb659fds"
 """In the names of the roles that ``cdk bootstrap`` makes unless told otherwise."""
 
 _SERVICE_LINKED = "sagemaker.application-autoscaling.amazonaws.com"
-_PULL = ("ecr:BatchGetImage", "ecr:DescribeImages", "ecr:GetDownloadUrlForLayer")
-_PUSH = (
+PULL = ("ecr:BatchGetImage", "ecr:DescribeImages", "ecr:GetDownloadUrlForLayer")
+PUSH = (
     "ecr:BatchCheckLayerAvailability", "ecr:CompleteLayerUpload", "ecr:CreateRepository",
     "ecr:DescribeRepositories", "ecr:InitiateLayerUpload", "ecr:PutImage", "ecr:TagResource",
     "ecr:UploadLayerPart",
@@ -42,7 +42,8 @@ class Scope:
     """One deployment in one account and region; words in capitals stand for what is not known.
 
     ``caller`` is the role that the policy is for, as an ARN ends (``role/NAME``, ``user/NAME``). ``image`` is an
-    image that is given, ``role_arn`` an execution role that is given, ``alarms`` the user's own.
+    image that is given, ``role_arn`` an execution role that is given, ``alarms`` the user's own. ``fleet``: it is for
+    an EC2 fleet, see ``fleet_policies``, not for SageMaker.
     """
 
     name: str = "NAME"
@@ -55,6 +56,7 @@ class Scope:
     role_arn: str = ""
     kms_key_arn: str = ""
     alarms: tuple[str, ...] = field(default=())
+    fleet: bool = False
 
     def arn(self, service: str, rest: str) -> str:
         """Return an ARN of this account and region."""
@@ -89,7 +91,7 @@ class Scope:
 
 
 def scope(
-    source: DeploymentSpec | Resolved | None,
+    source: DeploymentSpec | Resolved | ResolvedFleet | None,
     *,
     account: str = "",
     region: str = "",
@@ -97,9 +99,9 @@ def scope(
 ) -> Scope:
     """Return the scope of a specification or a resolved document; None leaves words in capitals.
 
-    Raises InputError for a target that is not SageMaker's, and for an account or region other than it names.
+    Raises InputError for a target that is not in AWS, and for an account or region other than it names.
     """
-    spec = source.spec if isinstance(source, Resolved) else source
+    spec = source if isinstance(source, DeploymentSpec) or source is None else source.spec
     if account and not (account.isdigit() and len(account) == 12):
         raise InputError(f"{account!r} is no number of an account: it has 12 digits")
     if caller and "/" not in caller:
@@ -108,11 +110,12 @@ def scope(
     given: dict[str, Any] = {key: value for key, value in named if value}
     if spec is None:
         return Scope(region=region or Scope.region, **given)
-    if not spec.target.kind.startswith("sagemaker-"):
+    fleet = isinstance(spec.target, Ec2Fleet)
+    if not fleet and not spec.target.kind.startswith("sagemaker-"):
         raise InputError(
-            f"{spec.name!r} has the target {spec.target.kind}; the policies are for SageMaker's"
+            f"{spec.name!r} has the target {spec.target.kind}; the policies are for AWS's"
         )
-    place = source.place if isinstance(source, Resolved) else None
+    place = None if isinstance(source, DeploymentSpec) or source is None else source.place
     stated = place.region if place else str(getattr(spec.target, "region", ""))
     if region and stated and region != stated:
         raise InputError(f"{spec.name!r} is for {stated}, not for {region}")
@@ -128,35 +131,13 @@ def scope(
         role_arn=str(getattr(spec.target, "role_arn", "")),
         kms_key_arn=str(getattr(spec.target, "kms_key_arn", "")),
         alarms=spec.rollout.alarms,
+        fleet=fleet,
         **given,
     )
 
 
-def document(purpose: Purpose, where: Scope) -> dict[str, Any]:
-    """Return one of the two policy documents; the deploying role is given both."""
-    rows = _plan(where) if purpose == "plan" else _deploy(where)
-    return {"Version": "2012-10-17", "Statement": [_row(item) for item in rows]}
-
-
-def size(policy: Mapping[str, Any]) -> int:
-    """Return what IAM counts of a policy: its characters but for white space. A managed one has at most 6,144."""
-    return len("".join(json.dumps(policy).split()))
-
-
-def _row(item: Statement) -> dict[str, Any]:
-    row: dict[str, Any] = {
-        "Sid": item.sid,
-        "Effect": "Allow",
-        "Action": sorted(item.actions),
-        "Resource": list(item.resources),
-    }
-    for where, value in sorted(item.conditions.items()):
-        operator, _, key = where.partition("/")
-        row.setdefault("Condition", {}).setdefault(operator, {})[key] = value
-    return row
-
-
-def _plan(on: Scope) -> Iterator[Statement]:
+def plan(on: Scope) -> Iterator[Statement]:
+    """Yield what planning and looking ask for."""
     kinds = ("endpoint", "endpoint-config", "model", "transform-job")
     describe = tuple(f"sagemaker:Describe{_camel(kind)}" for kind in kinds)
     yield Statement("ReadHosting", (*describe, "sagemaker:ListTags"), on.hosted(*kinds))
@@ -187,9 +168,9 @@ def _plan(on: Scope) -> Iterator[Statement]:
     role = ("iam:GetRole", "iam:GetRolePolicy", "iam:ListRolePolicies", "iam:ListRoleTags")
     yield Statement("ReadRole", role, (on.execution_role,))
     yield Statement("AskAboutMyself", ("iam:SimulatePrincipalPolicy",), (on.role(on.caller),))
-    repository = _repository(on)
-    if repository:
-        yield Statement("ReadImage", _PULL, (repository,))
+    registry = repository(on)
+    if registry:
+        yield Statement("ReadImage", PULL, (registry,))
     yield Statement(
         "ReadLogs",
         ("logs:DescribeLogStreams", "logs:GetLogEvents", "logs:ListTagsForResource"),
@@ -200,10 +181,11 @@ def _plan(on: Scope) -> Iterator[Statement]:
             on.arn("logs", f"log-group:/aws/sagemaker/TransformJobs:log-stream:{on.name}-*"),
         ),
     )
-    yield _cdk(on, "LookUpWithCdk", "lookup")
+    yield cdk(on, "LookUpWithCdk", "lookup")
 
 
-def _deploy(on: Scope) -> Iterator[Statement]:
+def deploy(on: Scope) -> Iterator[Statement]:
+    """Yield what deploying, pushing an image and destroying ask for on top of it."""
     hosting = on.hosted("endpoint", "endpoint-config", "model")
     kinds = ("EndpointConfig", "Endpoint", "Model")
     acts = [f"sagemaker:{verb}{kind}" for kind in kinds for verb in ("Create", "Delete")]
@@ -242,24 +224,25 @@ def _deploy(on: Scope) -> Iterator[Statement]:
     yield Statement("Alarm", tuple(acts), alarms)
     if not on.alarms:
         yield Statement("WatchTracking", ("cloudwatch:DescribeAlarms",), alarms[1:])
-    yield from _storage(on)
+    yield from storage(on)
     role = on.execution_role
     if not on.role_arn:
         own = ("CreateRole", "DeleteRole", "DeleteRolePolicy", "PutRolePolicy", "TagRole")
         yield Statement("OwnRole", tuple(f"iam:{act}" for act in own), (role,))
     passed = {"StringEquals/iam:PassedToService": "sagemaker.amazonaws.com"}
     yield Statement("PassRole", ("iam:PassRole",), (role,), passed)
-    repository = _repository(on)
-    if repository and not on.image:
-        yield Statement("PushImage", _PUSH, (repository,))
+    registry = repository(on)
+    if registry and not on.image:
+        yield Statement("PushImage", PUSH, (registry,))
         yield Statement("LogInToRegistry", ("ecr:GetAuthorizationToken",), ("*",))
     group = on.arn("logs", f"log-group:/aws/sagemaker/Endpoints/{on.name}")
     mark = ("logs:DeleteLogGroup", "logs:TagResource")
     yield Statement("DeleteLogs", mark, (group, f"{group}:*"))
-    yield _cdk(on, "DeployWithCdk", "deploy", "file-publishing")
+    yield cdk(on, "DeployWithCdk", "deploy", "file-publishing")
 
 
-def _storage(on: Scope) -> Iterator[Statement]:
+def storage(on: Scope) -> Iterator[Statement]:
+    """Yield what keeping bundles in the bucket asks for."""
     acts = ("CreateBucket", "DeleteBucket", "PutBucketPublicAccessBlock", "PutBucketTagging")
     yield Statement("OwnBucket", tuple(f"s3:{act}" for act in acts), (on.bucket_arn,))
     objects = f"{on.bucket_arn}/{resolve.prefix(on.name)}*"
@@ -275,13 +258,13 @@ def _storage(on: Scope) -> Iterator[Statement]:
         yield Statement("GrantKey", ("kms:CreateGrant",), (on.kms_key_arn,), only)
 
 
-def _cdk(on: Scope, sid: str, *words: str) -> Statement:
+def cdk(on: Scope, sid: str, *words: str) -> Statement:
     """The roles of ``cdk bootstrap`` do the CDK's work; the caller only takes them."""
     roles = (f"role/cdk-{CDK_QUALIFIER}-{word}-role-{on.account}-{on.region}" for word in words)
     return Statement(sid, ("sts:AssumeRole",), tuple(on.role(role) for role in roles))
 
 
-def _repository(on: Scope) -> str:
+def repository(on: Scope) -> str:
     """Return the ARN of the image's repository; empty when the image that is given is not in ECR."""
     if not on.image:
         return on.arn("ecr", f"repository/deployer/{on.lower}")

@@ -19,7 +19,7 @@ class WorkQueue(Construct):
         super().__init__(scope, id)
         wish = resolved.target.queue
         assert wish is not None
-        dead = sqs.CfnQueue(
+        self.dead = sqs.CfnQueue(
             self,
             "Dead",
             queue_name=f"{resolved.queue}-dead",
@@ -35,11 +35,11 @@ class WorkQueue(Construct):
             receive_message_wait_time_seconds=20,
             sqs_managed_sse_enabled=True,
             redrive_policy={
-                "deadLetterTargetArn": dead.attr_arn,
+                "deadLetterTargetArn": self.dead.attr_arn,
                 "maxReceiveCount": wish.max_receives,
             },
         )
-        for word, queue in (("Dead", dead), ("Work", self.resource)):
+        for word, queue in (("Dead", self.dead), ("Work", self.resource)):
             queue.apply_removal_policy(cdk.RemovalPolicy.DESTROY)
             sqs.CfnQueuePolicy(
                 self,

@@ -13,6 +13,7 @@ import random
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -28,13 +29,23 @@ ROOT = Path(__file__).parents[2]
 BUCKET, PREFIX, QUEUE, DEAD = "answers", "results/", "work", "work-dead"
 WAITING = 50
 POLL_S = 0.2
+ENOUGH = threading.Event()
+"""Set it to end a long run early: what was sent by then is worked off and judged."""
 SERVER = """
+import functools
 import logging
 import sys
 
+from moto.moto_server.werkzeug_app import DomainDispatcherApplication as App
 from moto.server import main
+from werkzeug.serving import WSGIRequestHandler
 
-logging.getLogger("werkzeug").setLevel(logging.ERROR)  # a line for each request costs an eighth of its time
+# As quick as it can be without being another: no line for each request, kept connections, and the modules of moto
+# are not looked up anew, on disk, for each.
+logging.getLogger("werkzeug").setLevel(logging.ERROR)
+WSGIRequestHandler.protocol_version = "HTTP/1.1"
+WSGIRequestHandler.disable_nagle_algorithm = True
+App.get_backend_for_host = functools.cache(App.get_backend_for_host)
 main(sys.argv[1:])
 """
 HANDLER = """
@@ -75,8 +86,9 @@ class Plan:
 class Outcome:
     """What was found in the end. Every list is empty when all went well."""
 
-    good: int
-    poison: int
+    sent: int
+    good: int = 0
+    poison: int = 0
     seconds: float = 0.0
     kills: int = 0
     duplicates_sent: int = 0
@@ -228,8 +240,7 @@ def _text(value: str) -> dict[str, str]:
 
 def run(plan: Plan, folder: Path, say: Any = lambda line: None) -> Outcome:
     """Send, work, kill, judge."""
-    bad = sum(is_poison(n, plan) for n in range(plan.messages))
-    outcome = Outcome(good=plan.messages - bad, poison=bad)
+    outcome = Outcome(sent=plan.messages)
     with aws(folder) as found:
         url = found.make(plan.visibility_s, plan.max_receives)
         sqs = found.client("sqs")
@@ -240,6 +251,8 @@ def run(plan: Plan, folder: Path, say: Any = lambda line: None) -> Outcome:
         finally:
             herd.stop()
         outcome.seconds = time.monotonic() - begun
+        outcome.poison = sum(is_poison(n, plan) for n in range(outcome.sent))
+        outcome.good = outcome.sent - outcome.poison
         outcome.left = sum(_depth(sqs, url))
         _judge(plan, outcome, found)
     return outcome
@@ -249,14 +262,17 @@ def _drive(plan: Plan, outcome: Outcome, sqs: Any, url: str, herd: Herd, say: An
     """Send while there is room, kill now and then, until the queue is empty or the limit has passed."""
     chance = random.Random(plan.seed)
     begun = time.monotonic()
+    goal = plan.messages
     next_kill: float | None = None
     number = told = 0
     empty_since: float | None = None
     while time.monotonic() - begun < plan.limit_s:
         now = time.monotonic()
         waiting, hidden = _depth(sqs, url)
-        while number < plan.messages and waiting < WAITING - 20:
-            rows = [entry(n, plan) for n in range(number, min(number + 10, plan.messages))]
+        if ENOUGH.is_set():
+            goal = outcome.sent = number
+        while number < goal and waiting < WAITING - 20:
+            rows = [entry(n, plan) for n in range(number, min(number + 10, goal))]
             twice = [
                 {**row, "Id": f"{row['Id']}-again"}
                 for n, row in enumerate(rows, number)
@@ -274,10 +290,10 @@ def _drive(plan: Plan, outcome: Outcome, sqs: Any, url: str, herd: Herd, say: An
             herd.kill(chance.randrange(plan.workers))
             outcome.kills += 1
             next_kill = None
-        if number - told >= 5000:
+        if number - told >= 1000:
             told = number
             say(f"{number:,} sent, {outcome.kills} kills, {now - begun:.0f} s")
-        empty = number == plan.messages and not waiting and not hidden
+        empty = number == goal and not waiting and not hidden
         empty_since = (empty_since or now) if empty else None
         if empty_since is not None and now - empty_since > 1.0:
             return
@@ -300,14 +316,14 @@ def _judge(plan: Plan, outcome: Outcome, found: Aws) -> None:
     counts = Counter(key for key, _ in dead)
     outcome.dead_twice = sum(count - 1 for count in counts.values())
     outcome.without_reason = [key for key, reason in dead if not reason]
-    for n in range(plan.messages):
+    for n in range(outcome.sent):
         key = f"m-{n:06d}"
         if is_poison(n, plan):
             if key not in counts or key in versions:
                 outcome.poison_lost.append(key)
         elif key not in versions:
             outcome.lost.append(key)
-        elif plan.messages <= 10_000 or n % 50 == 0:
+        elif outcome.sent <= 10_000 or n % 50 == 0:
             body = s3.get_object(Bucket=BUCKET, Key=PREFIX + key)["Body"].read()
             if json.loads(body) != {"double": 2 * n}:
                 outcome.wrong.append(key)

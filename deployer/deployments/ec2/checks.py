@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import re
+import tarfile
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from deployer.aws import images
 from deployer.aws.metrics import CloudWatch
+from deployer.aws.quotas import quota
 from deployer.aws.roles import Roles
 from deployer.aws.session import Aws, ClientError, code_of, translated
+from deployer.deployments.ec2 import quotas
 from deployer.deployments.sagemaker.checks import Check
 from deployer.errors import DeployerError, InputError, NotSupported, SpecError
 from deployer.pricing.book import PriceBook
@@ -18,6 +23,7 @@ from deployer.spec.fleet_resolved import ResolvedFleet
 from deployer.spec.instances import architecture
 from deployer.spec.resolved import Image
 from deployer.spec.target import Ec2Fleet
+from inference_code.contract import REQUIREMENTS_PATH
 
 AMI_PARAMETER = "/aws/service/ami-amazon-linux-latest/al2023-ami-kernel-default-{}"
 """Where AWS publishes the id of the newest Amazon Linux 2023, by processor."""
@@ -46,6 +52,21 @@ def check_spec(spec: DeploymentSpec, book: PriceBook) -> Ec2Fleet:
         if region != target.region:
             raise SpecError(key, f"is of {region}, the fleet is in {target.region}")
     return target
+
+
+def check_worker(bundle: Path) -> None:
+    """Raise InputError for a bundle whose image would hold no boto3, with which a worker asks its queue.
+
+    It is no part of the serving code's own requirements: a server behind a load balancer calls no AWS.
+    """
+    with tarfile.open(bundle) as archive:
+        member = archive.extractfile(REQUIREMENTS_PATH)
+        text = member.read().decode() if member is not None else ""
+    if not re.search(r"^boto3(?![\w.-])", text, re.MULTILINE | re.IGNORECASE):
+        raise InputError(
+            f"target.queue: {bundle.name} does not require boto3, with which a worker asks its queue",
+            hint="package it again with --requirements FILE, in which stands boto3 and its version",
+        )
 
 
 def find_ami(aws: Aws, target: Ec2Fleet) -> str:
@@ -86,9 +107,10 @@ def find_image(aws: Aws, spec: DeploymentSpec, target: Ec2Fleet) -> Image:
     return Image(found.uri, found.digest, wanted)
 
 
-def check_facts(aws: Aws, resolved: ResolvedFleet) -> tuple[Check, ...]:
+def check_facts(aws: Aws, resolved: ResolvedFleet, book: PriceBook) -> tuple[Check, ...]:
     """Return what was checked against AWS's answers. Raises DeployerError for the first that is wrong."""
-    return tuple(_facts(aws, resolved))
+    vcpus = quotas.check(resolved, book, lambda code: quota(aws, "ec2", code))
+    return (*_facts(aws, resolved), *vcpus)
 
 
 def _facts(aws: Aws, resolved: ResolvedFleet) -> Iterator[Check]:

@@ -115,6 +115,10 @@ def _lines(resolved: ResolvedFleet, book: PriceBook) -> Iterator[Line]:
     if alarms:
         count = Decimal(alarms)
         yield _line(resolved, book, "alarms", ("cloudwatch", "alarm-standard"), count, count)
+    dashboard = ("cloudwatch", "dashboard-above-3-free")
+    yield _line(
+        resolved, book, "dashboard (an account has 3 free)", dashboard, Decimal(0), Decimal(1)
+    )
     yield _line(resolved, book, "logs", ("cloudwatch", "logs-ingested"), None, None)
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from deployer.aws import fleets
 from deployer.aws.metrics import Logs
+from deployer.aws.queues import Queues
 from deployer.aws.roles import Roles
 from deployer.aws.session import Aws
 from deployer.aws.storage import Storage
@@ -73,6 +74,9 @@ def _remaining(aws: Aws, name: str, bucket: str) -> Iterator[str]:
     group = permissions.log_group(name)
     if Logs(aws).group_exists(group):
         yield f"log group {group}"
+    for queue in (stack_name(name), permissions.dead_letters(stack_name(name))):
+        if Queues(aws).url(queue):
+            yield f"queue {queue}"
     role = f"deployer-{name}-{aws.region}"
     roles = Roles(aws)
     if roles.role(role) is not None and roles.tags(role).get(NAME_TAG) == name:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -9,18 +10,20 @@ from typing import Any
 
 from deployer.aws import fleets
 from deployer.aws.metrics import Logs
+from deployer.aws.queues import Queues
 from deployer.aws.session import Aws
 from deployer.aws.storage import Storage, object_options
 from deployer.aws.upload import upload
 from deployer.bundle import bundle as bundles
-from deployer.deployments.ec2 import cdk, checks, cost
+from deployer.clients.sqs import Work
+from deployer.deployments.ec2 import cdk, checks, cost, rollback
 from deployer.deployments.ec2.plan import FleetPlan
 from deployer.deployments.ec2.resolve import Asked, resolve
 from deployer.deployments.sagemaker import observe
 from deployer.deployments.sagemaker.waiting import Say
 from deployer.deployments.state import ServerLog
 from deployer.deployments.steps import Step
-from deployer.errors import ConditionFailed, InputError, NotSupported
+from deployer.errors import ConditionFailed, InputError
 from deployer.pricing.book import PriceBook
 from deployer.spec.deployment import DeploymentSpec
 from deployer.spec.fleet_resolved import ResolvedFleet
@@ -36,11 +39,6 @@ def plan(aws: Aws, spec: DeploymentSpec, book: PriceBook, *, asked: Asked) -> Fl
     Raises SpecError, InputError, NotSupported, EnvironmentProblem or DeployerError for what would fail later.
     """
     target = checks.check_spec(spec, book)
-    if target.queue is not None:
-        raise NotSupported(
-            "target.queue: deploying a fleet that works from a queue is not there yet: its worker is not",
-            hint="the stack can be synthesized; use target.listener, or sagemaker-async",
-        )
     spec = replace(spec, bundle=str(Path(spec.bundle).resolve()))
     bundle = bundles.open_bundle(Path(spec.bundle))
     if Path(spec.bundle).is_dir():
@@ -48,6 +46,8 @@ def plan(aws: Aws, spec: DeploymentSpec, book: PriceBook, *, asked: Asked) -> Fl
             f"{spec.bundle!r} is a folder; deploying to EC2 takes the archive",
             hint="name the .tar.gz that `deployer package` wrote",
         )
+    if target.queue is not None:
+        checks.check_worker(bundle.path)
     place, now, serving = observe.place_of(aws), datetime.now(UTC), bundle.manifest.serving
     # The pure checks come first, on stand-ins for what AWS is asked: they need nobody's answer.
     draft = resolve(
@@ -57,7 +57,7 @@ def plan(aws: Aws, spec: DeploymentSpec, book: PriceBook, *, asked: Asked) -> Fl
     image = checks.find_image(aws, spec, target)
     ami = checks.find_ami(aws, target)
     resolved = resolve(spec, place, image, bundle.digest, serving, ami, asked=asked, now=now)
-    found = checks.check_facts(aws, resolved)
+    found = checks.check_facts(aws, resolved, book)
     return FleetPlan(resolved, steps(aws, resolved), found, predicted)
 
 
@@ -73,7 +73,7 @@ def replan(aws: Aws, resolved: ResolvedFleet, book: PriceBook) -> FleetPlan:
             f"{place.account} in {place.region}",
             hint="use the other credentials, or plan again",
         )
-    found = checks.check_facts(aws, resolved)
+    found = checks.check_facts(aws, resolved, book)
     return FleetPlan(resolved, steps(aws, resolved), found, cost.predict(resolved, book))
 
 
@@ -100,7 +100,7 @@ def steps(aws: Aws, resolved: ResolvedFleet) -> tuple[Step, ...]:
 
 @dataclass(frozen=True)
 class FleetDeployment:
-    """What runs now. ``url`` is where requests go."""
+    """What runs now. ``url`` is where requests go, or messages: a queue's."""
 
     name: str
     kind: str
@@ -150,6 +150,7 @@ def apply(aws: Aws, plan: FleetPlan, *, say: Say) -> FleetDeployment:
         else:
             boot = BootLogs(aws, resolved.log_group, say)
             cdk.deploy(resolved, say, beside=boot.tell)
+            rollback.keep(aws, resolved)
     found = status(aws, resolved.spec.name)
     if found.serving < resolved.least and not resolved.target.types:
         raise ConditionFailed(
@@ -162,7 +163,7 @@ def apply(aws: Aws, plan: FleetPlan, *, say: Say) -> FleetDeployment:
         region=resolved.place.region,
         account=resolved.place.account,
         group=resolved.group,
-        url=f"{found.url}/invocations" if found.url else "",
+        url=f"{found.url}/invocations" if found.url else found.queue_url,
         bundle_digest=resolved.artifact.digest,
         seconds=round((datetime.now(UTC) - began).total_seconds(), 1),
         changed=len(plan.changes),
@@ -181,7 +182,10 @@ def _upload(aws: Aws, resolved: ResolvedFleet, say: Say) -> None:
 
 @dataclass(frozen=True)
 class FleetStatus:
-    """How a fleet is. ``instances`` are (id, state in the group, state at the load balancer)."""
+    """How a fleet is. ``instances`` are (id, state in the group, state at the load balancer).
+
+    Of a queue: ``waiting``, ``taken`` by workers and given up (``dead``) messages, as SQS counts; None without one.
+    """
 
     name: str
     region: str
@@ -194,6 +198,11 @@ class FleetStatus:
     instances: tuple[tuple[str, str, str], ...]
     alarms: tuple[tuple[str, str], ...]
     expires: str
+    queue_url: str = ""
+    results_s3_uri: str = ""
+    waiting: int | None = None
+    taken: int | None = None
+    dead: int | None = None
 
     @property
     def serving(self) -> int:
@@ -244,7 +253,29 @@ def status(aws: Aws, name: str) -> FleetStatus:
         ),
         alarms=tuple((key, str(row.get("StateValue", ""))) for key, row in sorted(alarms.items())),
         expires=fleets.tags(stack).get(EXPIRES_TAG, ""),
+        **_depths(aws, said),
     )
+
+
+def _depths(aws: Aws, said: Mapping[str, str]) -> dict[str, Any]:
+    """Return what is known of a fleet's queue; nothing without one."""
+    url = said.get("QueueUrl", "")
+    if not url:
+        return {}
+    queues = Queues(aws)
+    waiting, taken = queues.depth(url)
+    dead = sum(queues.depth(said["DeadLettersUrl"]))
+    where = {"queue_url": url, "results_s3_uri": said["Results"]}
+    return {**where, "waiting": waiting, "taken": taken, "dead": dead}
+
+
+def work(aws: Aws, name: str) -> Work | None:
+    """Return where a fleet takes its messages and leaves its answers; None for one behind a load balancer."""
+    stack = fleets.Stacks(aws).find(f"deployer-{name}")
+    said = fleets.outputs(stack) if stack else {}
+    if "QueueUrl" not in said:
+        return None
+    return Work(said["QueueUrl"], said["DeadLettersUrl"], said["Results"])
 
 
 def logs(aws: Aws, name: str, *, lines: int) -> tuple[ServerLog, ...]:

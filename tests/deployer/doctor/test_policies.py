@@ -17,7 +17,7 @@ pytest.importorskip("policy_sentry")
 from policy_sentry.querying.actions import get_action_data
 
 from deployer.cli.main import cli
-from deployer.doctor import policies
+from deployer.doctor import documents, policies
 from deployer.doctor.policies import Scope
 from deployer.errors import InputError
 from deployer.spec import serde
@@ -25,7 +25,9 @@ from deployer.spec.deployment import DeploymentSpec
 from deployer.spec.rollout import Canary
 from deployer.spec.target import Local, SageMakerRealtime
 
-EXAMPLES = sorted((Path(__file__).parents[3] / "examples" / "deploy_sagemaker").glob("*.toml"))
+ROOT = Path(__file__).parents[3] / "examples"
+EXAMPLES = sorted(ROOT.glob("deploy_sagemaker/*.toml"))
+FLEETS = sorted(ROOT.glob("deploy_ec2/*.toml"))
 ACCOUNT = "123456789012"
 PURPOSES = ("plan", "deploy")
 FORCED = {"cloudwatch:DescribeAlarms"}
@@ -43,7 +45,7 @@ def rows_of(action: str) -> tuple[dict[str, Any], ...]:
 
 def scopes() -> list[Any]:
     found = [pytest.param(Scope(), id="nothing known")]
-    for path in EXAMPLES:
+    for path in (*EXAMPLES, *FLEETS):
         scope = policies.scope(serde.load(path), account=ACCOUNT, caller="ci")
         found.append(pytest.param(scope, id=path.stem))
     return found
@@ -53,12 +55,12 @@ def scopes() -> list[Any]:
 @pytest.mark.parametrize("scope", scopes())
 class TestEveryPolicy:
     def test_it_fits_into_a_managed_policy(self, scope: Scope, purpose: Any) -> None:
-        assert policies.size(policies.document(purpose, scope)) <= 6144
+        assert documents.size(documents.document(purpose, scope)) <= 6144
         longest = replace(scope, name="a" * 40, region="us-west-2", account=ACCOUNT)
-        assert policies.size(policies.document(purpose, longest)) <= 6144
+        assert documents.size(documents.document(purpose, longest)) <= 6144
 
     def test_it_names_every_action_and_aws_knows_each(self, scope: Scope, purpose: Any) -> None:
-        document = policies.document(purpose, scope)
+        document = documents.document(purpose, scope)
         actions = [action for row in document["Statement"] for action in row["Action"]]
         assert len(actions) == len(set(actions)) or purpose == "deploy"
         assert not [action for action in actions if "*" in action or not rows_of(action)]
@@ -70,7 +72,7 @@ class TestEveryPolicy:
     def test_a_star_stands_only_where_aws_knows_nothing_narrower(
         self, scope: Scope, purpose: Any
     ) -> None:
-        for row in policies.document(purpose, scope)["Statement"]:
+        for row in documents.document(purpose, scope)["Statement"]:
             for action in row["Action"]:
                 formats = {found["resource_arn_format"] for found in rows_of(action)} - {"*"}
                 if row["Resource"] == ["*"]:
@@ -84,7 +86,7 @@ class TestEveryPolicy:
     def test_its_conditions_are_ones_that_the_action_knows(
         self, scope: Scope, purpose: Any
     ) -> None:
-        for row in policies.document(purpose, scope)["Statement"]:
+        for row in documents.document(purpose, scope)["Statement"]:
             for keys in row.get("Condition", {}).values():
                 for key in keys:
                     general = re.sub(r"/.*", "/${TagKey}", key)
@@ -103,7 +105,7 @@ def test_what_a_call_does_in_the_callers_name_is_there() -> None:
     """AWS's reference says which further actions an action asks for; those that do not concern us are named."""
     spec = DeploymentSpec("digits", "d.tar.gz", SageMakerRealtime("ml.c5.large"))
     scope = policies.scope(spec, account=ACCOUNT)
-    rows = [row for p in PURPOSES for row in policies.document(p, scope)["Statement"]]  # type: ignore[arg-type]
+    rows = [row for p in PURPOSES for row in documents.document(p, scope)["Statement"]]  # type: ignore[arg-type]
     granted = {action for row in rows for action in row["Action"]}
     asked = {
         (action, more)
@@ -128,7 +130,7 @@ def test_a_specification_fills_in_what_it_knows() -> None:
         rollout=Canary(50, 300.0, alarms=("mine",)),
     )
     scope = policies.scope(spec, account=ACCOUNT, caller="user/me")
-    text = json.dumps([policies.document("plan", scope), policies.document("deploy", scope)])
+    text = json.dumps([documents.document("plan", scope), documents.document("deploy", scope)])
     assert f"arn:aws:sagemaker:eu-west-1:{ACCOUNT}:endpoint/digits" in text
     assert f"arn:aws:sagemaker:eu-west-1:{ACCOUNT}:model/digits-*" in text
     assert f"arn:aws:iam::{ACCOUNT}:user/me" in text
@@ -145,7 +147,7 @@ def test_what_pushing_an_image_asks_for_is_in_the_policy_of_deploy() -> None:
     """The calls of `image push`, and those that AWS lists for the tools' own: on the deployment's repository alone."""
     spec = DeploymentSpec("digits", "d.tar.gz", SageMakerRealtime("ml.c5.large"))
     scope = policies.scope(spec, account=ACCOUNT)
-    rows = [row for p in PURPOSES for row in policies.document(p, scope)["Statement"]]  # type: ignore[arg-type]
+    rows = [row for p in PURPOSES for row in documents.document(p, scope)["Statement"]]  # type: ignore[arg-type]
     repository = f"arn:aws:ecr:us-east-1:{ACCOUNT}:repository/deployer/digits"
     granted = {
         action for row in rows if row["Resource"] == [repository] for action in row["Action"]

@@ -13,7 +13,7 @@ import pytest
 import deployer
 from deployer.deployments.ec2 import cdk
 from deployer.deployments.ec2.plan import FleetPlan
-from deployer.errors import EnvironmentProblem, InputError, NotSupported, SpecError
+from deployer.errors import DeployerError, EnvironmentProblem, InputError, NotSupported, SpecError
 from deployer.spec import serde
 
 pytestmark = pytest.mark.usefixtures("fake_aws")
@@ -110,11 +110,24 @@ def test_what_would_fail_later_is_refused_at_plan_time_by_its_key(
     assert boto3.client("s3").list_buckets()["Buckets"] == []
 
 
-def test_graphics_cards_and_queues_are_refused_by_name(bundle: Path, tmp_path: Path) -> None:
+def test_graphics_cards_are_refused_by_name(bundle: Path, tmp_path: Path) -> None:
     with pytest.raises(NotSupported, match="graphics cards"):
         deployer.plan(write(tmp_path, bundle, instance_type="g5.xlarge"))
-    with pytest.raises(NotSupported, match=r"target\.queue"):
-        deployer.plan(write(tmp_path, bundle, listener=None, queue={}))
+
+
+def test_the_quotas_of_vcpus_are_held_against_the_largest_fleet(
+    bundle: Path, tmp_path: Path, fake_aws: Any
+) -> None:
+    path = write(tmp_path, bundle, instances=8)
+    unknown = [row for row in deployer.plan(path).checks if row.subject == "quota"]
+    assert [row.outcome for row in unknown] == ["note"]
+    fake_aws.behaviour.quotas["L-1216C47A"] = 16.0
+    tight = [row for row in deployer.plan(path).checks if row.subject == "quota"]
+    assert tight[0].seen.startswith("16 of 16 vCPUs")
+    assert "it may not fit" in tight[0].seen
+    fake_aws.behaviour.quotas["L-1216C47A"] = 15.0
+    with pytest.raises(DeployerError, match="is 15 vCPUs; the largest fleet needs 16"):
+        deployer.plan(path)
 
 
 def test_an_image_for_another_processor_is_refused(bundle: Path, tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ import pytest
 from deployer.aws.session import Aws, connect
 from deployer.deployments.sagemaker import rollback, status, verbs
 from deployer.deployments.sagemaker.waiting import Patience
+from deployer.doctor import documents as texts
 from deployer.doctor import policies
 from deployer.pricing import snapshot
 from deployer.pricing.book import Price, PriceBook, Sku
@@ -109,11 +110,11 @@ TARGETS: dict[str, dict[str, Any]] = {
 }  # fmt: skip
 
 
-def documents(spec: Any, *purposes: policies.Purpose, name: str = "") -> list[dict[str, Any]]:
+def documents(spec: Any, *purposes: texts.Purpose, name: str = "") -> list[dict[str, Any]]:
     """What the role of a pipeline for ``spec`` may do."""
     wish = replace(spec, name=name) if name else spec
     scope = policies.scope(wish, account=iam.ACCOUNT, caller="user/moto")
-    return [policies.document(purpose, scope) for purpose in purposes]
+    return [texts.document(purpose, scope) for purpose in purposes]
 
 
 def not_allowed(needs: Any, rules: list[dict[str, Any]]) -> list[str]:

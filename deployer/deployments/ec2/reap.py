@@ -1,0 +1,49 @@
+"""Fleets whose time (``--ttl``) is over, found by the tags of their stacks alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime
+
+from deployer.aws import fleets
+from deployer.aws.session import Aws
+from deployer.deployments.ec2 import destroy
+from deployer.deployments.sagemaker.reap import Expired, Reaped, time_of
+from deployer.deployments.sagemaker.waiting import Patience, Say
+from deployer.errors import PartialFailure
+from deployer.spec.resolved import EXPIRES_TAG, NAME_TAG
+
+
+def expired(aws: Aws, now: datetime) -> tuple[Expired, ...]:
+    """Return the fleets of the account and region whose time is over, sorted by name; reads only."""
+    return tuple(sorted(_expired(aws, now), key=lambda item: item.name))
+
+
+def reap(
+    aws: Aws, found: tuple[Expired, ...], *, patience: Patience, say: Say
+) -> tuple[Reaped, ...]:
+    """Destroy what has expired. Raises PartialFailure listing what is left, after trying all."""
+    done: list[Reaped] = []
+    left: list[str] = []
+    for item in found:
+        say(f"{item.name}: its time was over at {item.expires}")
+        try:
+            removed = destroy.destroy(aws, item.name, patience=patience, say=say)
+            done.append(Reaped(item.name, item.expires, removed))
+        except PartialFailure as error:
+            left += error.remaining
+    if left:
+        raise PartialFailure(
+            "not everything was removed", remaining=left, hint="run `deployer reap` again"
+        )
+    return tuple(done)
+
+
+def _expired(aws: Aws, now: datetime) -> Iterator[Expired]:
+    for stack in fleets.Stacks(aws).all():
+        tags = fleets.tags(stack)
+        name, when = tags.get(NAME_TAG, ""), tags.get(EXPIRES_TAG, "")
+        # A stack of another target is its own route's to remove.
+        ours = str(stack["StackName"]) == destroy.stack_name(name)
+        if ours and "GroupName" in fleets.outputs(stack) and when and time_of(name, when) <= now:
+            yield Expired(name, when)
