@@ -48,6 +48,8 @@ def told(
         if change.outcome != changes.REFUSED:
             spec = serde.from_dict(change.apply(bases))
             documents[f"change-{number}"] = resolver(spec, digest=change.digest)
+    disks = changes.Change("realtime", {"target.instance_type": "ml.m5d.xlarge"}).apply(bases)
+    documents["own-disks"] = resolver(serde.from_dict(disks))
     made = synthesize(documents)
     return {
         name: (
@@ -87,6 +89,14 @@ def test_a_key_changes_both_routes_alike(
     if change.outcome == changes.JOB:
         before, after = (job(serde.from_dict(d)) for d in (bases[change.base], change.apply(bases)))
         assert before != after
+
+
+def test_neither_route_names_a_key_for_disks_that_take_none(told: Mapping[str, Told]) -> None:
+    sdk, cdk = told["own-disks"]
+    assert sdk == cdk
+    assert "/config/KmsKeyId" not in sdk
+    assert "/config/KmsKeyId" in told["base-realtime"][0]
+    assert "/config/DataCaptureConfig/KmsKeyId" in sdk
 
 
 def test_the_answers_and_the_storage_of_a_job_are_encrypted_with_the_key(
