@@ -177,9 +177,9 @@ class Executor:
 
     def _update(self, before: Endpoint) -> None:
         wanted = self._resolved.config_name
-        if before.previous != before.config:
-            # Before the update, so that a run cut off after it still knows the way back.
-            self._sagemaker.set_tags(before.arn, {PREVIOUS_TAG: before.config})
+        way_back = f"{before.config} {before.previous}".strip()
+        if before.tags.get(PREVIOUS_TAG) != way_back:
+            self._sagemaker.set_tags(before.arn, {PREVIOUS_TAG: way_back})
         began = datetime.now(UTC)
         watch = self._watch()
         request = requests.update_endpoint(self._resolved)
@@ -215,9 +215,7 @@ class Executor:
         return eventually(attempt, ("could not find",), self._patience)
 
     def _rolled_back(self, before: Endpoint, found: Endpoint) -> None:
-        """Put the way back as it was, remove the version that did not hold, and say why."""
-        if before.previous:
-            self._sagemaker.set_tags(before.arn, {PREVIOUS_TAG: before.previous})
+        """Remove the version that did not hold, and say why."""
         firing = [
             str(row["AlarmName"])
             for row in CloudWatch(self._aws).named_alarms(self._resolved.rollback_alarms)

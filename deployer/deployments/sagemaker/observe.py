@@ -23,7 +23,11 @@ from deployer.errors import DeployerError, InputError
 from deployer.spec.resolved import NAME_TAG, PROVISIONED_CONCURRENCY, VARIANT, Place, Resolved
 
 PREVIOUS_TAG = "deployer:previous"
-"""On the endpoint: the config that it ran before, which a rollback goes back to."""
+"""On the endpoint: the config that it ran before, which a rollback goes back to.
+
+It is written before a change and must be true before it and after it, for whoever writes it may be cut off in
+between: so it names two, and the first that the endpoint does not run is the one before.
+"""
 
 STACK_TAG = "aws:cloudformation:stack-name"
 """On what CloudFormation made: only it may change or remove that."""
@@ -66,8 +70,9 @@ class Endpoint:
 
     @property
     def previous(self) -> str:
-        """The config before, from the tag."""
-        return self.tags.get(PREVIOUS_TAG, "")
+        """The config before, from the tag; empty when it names none but the one that runs."""
+        words = self.tags.get(PREVIOUS_TAG, "").split()
+        return next((word for word in words if word != self.config), "")
 
     def agrees(self, other: Endpoint | None) -> bool:
         """Whether another look saw the same; how many instances there are does not matter."""

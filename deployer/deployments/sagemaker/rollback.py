@@ -60,17 +60,19 @@ def rollback(
         observe.refuse_stack(name, observe.stack_of(found.tags), "rollback")
         client = SageMaker(aws)
         wanted = found.previous
-        if not wanted or wanted == found.config or client.config(wanted) is None:
+        if not wanted or client.config(wanted) is None:
             raise InputError(
                 f"{name!r} has no config before {found.config} to go back to",
                 hint="deploy the bundle that you want instead",
             )
+        client.set_tags(found.arn, {PREVIOUS_TAG: f"{wanted} {found.config}"})
         began = datetime.now(UTC)
         watched = _start(aws, found, wanted, say)
         after = Watch(aws, name, patience, say).updated(found, wanted)
         if after is None or after.config != wanted or after.status != "InService":
             raise _refused(aws, name, after, wanted, watched)
-        client.set_tags(found.arn, {PREVIOUS_TAG: found.config} | _bundle_tag(client, wanted))
+        if tags := _bundle_tag(client, wanted):
+            client.set_tags(found.arn, tags)
         if watched and not observe.invocations(aws, name, began):
             say("no request was seen on the way back: its alarms had nothing to judge")
         return SageMakerStatusChange(name, found.config, wanted)

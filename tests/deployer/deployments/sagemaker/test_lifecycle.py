@@ -153,6 +153,34 @@ def test_what_a_rollback_needs_is_kept_and_nothing_older(cloud: Any) -> None:
     assert second.bundle_digest in listing
 
 
+def test_a_rollback_that_is_cut_off_still_knows_both_ways(cloud: Any) -> None:
+    first, second = cloud.deploy(cloud.spec()), cloud.deploy(cloud.spec("2"))
+    cloud.fake.calls.clear()
+    cloud.rollback()
+    calls = cloud.fake.calls
+    asked, told = calls.index("SageMaker.UpdateEndpoint"), len(calls)
+    cloud.rollback()
+    for at, runs in ((asked + 1, second), (told, first)):  # not carried out; all but the last tags
+        cloud.fake.inject(at, "cut")
+        with pytest.raises(DeployerError):
+            cloud.rollback()
+        assert endpoint()["EndpointConfigName"] == runs.config
+        if runs is second:
+            assert cloud.rollback().runs == first.config
+            assert cloud.rollback().runs == second.config
+    assert cloud.rollback().runs == second.config
+
+
+def test_the_way_back_outlives_an_update_that_does_not_hold(cloud: Any) -> None:
+    first, second = cloud.deploy(cloud.spec()), cloud.deploy(cloud.spec("2"))
+    wanted = cloud.plan(cloud.spec("3")).resolved
+    cloud.fake.behaviour.broken[wanted.config_name] = "rolled back"
+    with pytest.raises(ConditionFailed):
+        cloud.deploy(cloud.spec("3"))
+    assert endpoint()["EndpointConfigName"] == second.config
+    assert cloud.rollback().runs == first.config
+
+
 def test_the_way_back_is_that_of_the_last_rollout(cloud: Any) -> None:
     for version in "12":
         cloud.deploy(cloud.spec(version, rollout=Linear(50, 120.0)))
