@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -108,11 +108,14 @@ class Logs:
 
     def group_exists(self, group: str) -> bool:
         """Return whether a log group of exactly this name is there."""
-        with translated(f"describing log group {group}"):
-            pages = self._client.get_paginator("describe_log_groups").paginate(
-                logGroupNamePrefix=group
-            )
-            return any(row["logGroupName"] == group for p in pages for row in p["logGroups"])
+        return group in self.groups(group)
+
+    def groups(self, prefix: str) -> Iterator[str]:
+        """Yield the names of the log groups that start with ``prefix``, over all pages."""
+        with translated(f"describing log groups {prefix}*"):
+            pages = self._client.get_paginator("describe_log_groups")
+            for page in pages.paginate(logGroupNamePrefix=prefix):
+                yield from (str(row["logGroupName"]) for row in page["logGroups"])
 
     def streams(self, group: str, *, most: int = 3, prefix: str = "") -> tuple[str, ...]:
         """Return the names of the streams that spoke last; none when there is no group.

@@ -19,6 +19,9 @@ from deployer.deployments.sagemaker.waiting import Patience, Say, Watch
 from deployer.errors import PartialFailure
 from deployer.spec.resolved import NAME_TAG, VARIANT
 
+LOGS = "/aws/sagemaker/Endpoints/"
+"""What the names of endpoints' log groups start with."""
+
 STOP_S = 900.0
 """How long a transform job is given to stop."""
 
@@ -177,13 +180,13 @@ def _owns_logs(aws: Aws, name: str) -> bool:
     return Logs(aws).tags(_group(name)).get(NAME_TAG) == name
 
 
-def keep_log(aws: Aws, name: str) -> bool:
-    """Let the log group say whose it is, for a later ``destroy``; False when there is none."""
-    return Logs(aws).tag(_group(name), {NAME_TAG: name})
+def keep_log(aws: Aws, name: str, tags: Mapping[str, str]) -> bool:
+    """Let the log group say whose it is, for a later ``destroy`` or ``reap``; False when there is none."""
+    return Logs(aws).tag(_group(name), {k: v for k, v in tags.items() if k.startswith("deployer:")})
 
 
 def _group(name: str) -> str:
-    return f"/aws/sagemaker/Endpoints/{name}"
+    return f"{LOGS}{name}"
 
 
 def role_name(aws: Aws, name: str) -> str:

@@ -160,7 +160,7 @@ class Executor:
         words, hint = diagnose.cause(found.reason, self._last_lines())
         self._say(f"endpoint {found.name} is {found.status}: removing what was made")
         name = self._resolved.spec.name
-        kept = destroy.keep_log(self._aws, name)
+        kept = destroy.keep_log(self._aws, name, self._resolved.tags)
         destroy.destroy(
             self._aws,
             name,

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 
+from deployer.aws.metrics import Logs
 from deployer.aws.roles import Roles
 from deployer.aws.sagemaker import SageMaker
 from deployer.aws.session import Aws
@@ -41,7 +42,7 @@ def expired(aws: Aws, now: datetime) -> tuple[Expired, ...]:
     """Return the deployments of the account and region whose time is over, sorted by name; reads only.
 
     The endpoint's mark counts; without an endpoint that of the models, of which none may lack it; without any of
-    both that of the role, and then that of an object.
+    both that of the role, then that of an object, and last that of the log of a start that failed.
     """
     marks = dict(_marks(aws))
     over = [
@@ -77,6 +78,7 @@ def reap(
 
 def _marks(aws: Aws) -> Iterator[tuple[str, str]]:
     """Yield each deployment and when its time is over; empty for one that stays. What comes later counts."""
+    yield from _of_logs(aws)
     yield from _of_objects(aws)
     yield from _of_roles(aws)
     client = SageMaker(aws)
@@ -91,6 +93,15 @@ def _marks(aws: Aws) -> Iterator[tuple[str, str]]:
         tags = client.tags(arn)
         if tags.get(NAME_TAG) == endpoint:
             yield endpoint, tags.get(EXPIRES_TAG, "")
+
+
+def _of_logs(aws: Aws) -> Iterator[tuple[str, str]]:
+    """Yield what the log groups say that were kept when a start had failed: SageMaker's own have no tags."""
+    logs = Logs(aws)
+    for group in logs.groups(destroy.LOGS):
+        tags = logs.tags(group)
+        if tags.get(NAME_TAG) == group.removeprefix(destroy.LOGS):
+            yield tags[NAME_TAG], tags.get(EXPIRES_TAG, "")
 
 
 def _of_roles(aws: Aws) -> Iterator[tuple[str, str]]:

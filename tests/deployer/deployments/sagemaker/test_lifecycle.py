@@ -374,6 +374,18 @@ def test_an_endpoint_whose_time_is_over_is_reaped_from_anywhere(cloud: Any) -> N
     assert endpoint("other")["EndpointStatus"] == "InService"
 
 
+def test_the_log_of_a_start_that_failed_is_reaped(cloud: Any) -> None:
+    plan = cloud.plan(cloud.spec(), ttl_s=-1.0)
+    cloud.fake.behaviour.broken[plan.resolved.config_name] = "no"
+    cloud.log("hello")
+    with pytest.raises(DeployerError, match="did not start"):
+        cloud.apply(plan)
+    assert [item.removed for item in cloud.reap()] == [
+        ("log group /aws/sagemaker/Endpoints/digits",)
+    ]
+    assert cloud.everything() == []
+
+
 @pytest.mark.parametrize("last", ["role", "bundle"])
 def test_a_deployment_that_was_cut_off_early_is_reaped(cloud: Any, last: str) -> None:
     given = {} if last == "role" else {"role_arn": "arn:aws:iam::123456789012:role/given"}
