@@ -10,7 +10,7 @@ from deployer.aws.session import Aws
 from deployer.deployments.ec2 import destroy
 from deployer.deployments.sagemaker.reap import Expired, Reaped, time_of
 from deployer.deployments.sagemaker.waiting import Patience, Say
-from deployer.errors import PartialFailure
+from deployer.errors import DeployerError, PartialFailure
 from deployer.spec.resolved import EXPIRES_TAG, NAME_TAG
 
 
@@ -32,6 +32,8 @@ def reap(
             done.append(Reaped(item.name, item.expires, removed))
         except PartialFailure as error:
             left += error.remaining
+        except DeployerError as error:
+            left.append(f"{item.name}: {error.message}")
     if left:
         raise PartialFailure(
             "not everything was removed", remaining=left, hint="run `deployer reap` again"

@@ -80,4 +80,4 @@ step verify verify_bundle
 step docker install_docker
 step image pull_image
 step units start_units
-echo "boot: $((SECONDS)) s; deployer-ready.service waits for /ping"
+echo "boot: $((SECONDS)) s; deployer-ready.service waits until it serves"

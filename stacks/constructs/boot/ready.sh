@@ -1,5 +1,6 @@
 #!/bin/bash
-# At every start: wait until /ping answers 200, then answer the launch hook; give up after BOOT_TIMEOUT_S.
+# At every start: wait until /ping answers 200, then answer the launch hook; give up after BOOT_TIMEOUT_S. A queue's
+# worker has no /ping: it looks its queue up, loads its model, and says that it is ready.
 set -uo pipefail
 ROOT=${DEPLOYER_ROOT:-/opt/deployer}
 LOG=${DEPLOYER_LOG:-/var/log/deployer-boot.log}
@@ -9,20 +10,22 @@ exec > >(tee -a "$LOG") 2>&1
 
 serves() {
   if [ -n "$QUEUE" ]; then
-    systemctl is-active --quiet deployer-model.service && [ $((SECONDS)) -ge 5 ]
+    docker logs deployer-model 2>&1 | grep -q '"worker ready"'
   else
     [ "$(curl -s -m 5 -o /dev/null -w '%{http_code}' "$URL/ping")" = 200 ]
   fi
 }
 
+WELL="/ping answers 200"
+if [ -n "$QUEUE" ]; then WELL="the worker says that it is ready"; fi
 while ! serves; do
   if [ $((SECONDS)) -ge "$BOOT_TIMEOUT_S" ]; then
-    echo "FAILED: /ping did not answer 200 within $BOOT_TIMEOUT_S s; the container said last:"
+    echo "FAILED: not within $BOOT_TIMEOUT_S s: $WELL; the container said last:"
     docker logs --tail 50 deployer-model 2>&1 | sed 's/^/  /'
     "$ROOT/report.sh" failed
     exit 1
   fi
   sleep 1
 done
-echo "ready: /ping answers 200 after $((SECONDS)) s"
+echo "ready: $WELL after $((SECONDS)) s"
 "$ROOT/report.sh" ready

@@ -56,7 +56,9 @@ case "$1" in
     echo $$ > "$STAGE/server.pid"
     cd "$DEPLOYER_ROOT/model/code"
     export PYTHONPATH=$DEPLOYER_ROOT/model/code PYTHONDONTWRITEBYTECODE=1
-    exec "$STAGE_PYTHON" -m inference_code "$@" --model-dir "$DEPLOYER_ROOT/model" --port "$STAGE_PORT" ;;
+    while IFS= read -r line; do export "$line"; done < "$DEPLOYER_ROOT/container.env"
+    if [ "$1" = serve ]; then set -- "$@" --port "$STAGE_PORT"; fi
+    exec "$STAGE_PYTHON" -m inference_code "$@" --model-dir "$DEPLOYER_ROOT/model" ;;
 esac
 """
 AWS = """#!/bin/bash

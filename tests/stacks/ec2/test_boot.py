@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import os
 import shutil
 import socket
@@ -112,13 +113,37 @@ def test_it_ends_with_a_server_that_answers(machine: Any, document: ResolvedFlee
         HOOK, "--lifecycle-action-result CONTINUE", machine.metadata.values["instance-id"]
     )
     assert machine.post(b"14") == b"42.0"
-    assert machine.called("signal-resource", "--status SUCCESS", "--logical-resource-id Group")
+    machine.wait_for("signal-resource", "--status SUCCESS", "--logical-resource-id Group")
     assert machine.called("docker pull -q", document.image.uri)
     assert machine.called("docker run", "--read-only", ":/opt/ml/model:ro", "--publish 8080:8080")
     log = sent_log(document)
     for step in ("settings", "bundle", "verify", "docker", "image", "units"):
         assert f"step {step}: " in log
     assert "ready: /ping answers 200" in log
+
+
+def test_a_queues_worker_takes_the_place_of_the_server(
+    machine: Any, document: ResolvedFleet, fleets: Mapping[str, ResolvedFleet]
+) -> None:
+    queued = replace(fleets["queue"], artifact=document.artifact, image=document.image)
+    sqs, s3 = boto3.client("sqs"), boto3.client("s3")
+    dead = sqs.create_queue(QueueName=f"{queued.queue}-dead")["QueueUrl"]
+    arn = sqs.get_queue_attributes(QueueUrl=dead, AttributeNames=["QueueArn"])["Attributes"]
+    policy = json.dumps({"deadLetterTargetArn": arn["QueueArn"], "maxReceiveCount": 3})
+    url = sqs.create_queue(QueueName=queued.queue, Attributes={"RedrivePolicy": policy})["QueueUrl"]
+    key = {"Key": {"DataType": "String", "StringValue": "order-7"}}
+    sqs.send_message(QueueUrl=url, MessageBody="14", MessageAttributes=key)
+    done = machine.boot(launch.render(queued))
+    assert done.returncode == 0, done.stdout + done.stderr
+    machine.wait_for(HOOK, "--lifecycle-action-result CONTINUE")
+    assert machine.called("docker run", "--network host")
+    assert "ready: the worker says that it is ready" in sent_log(document)
+    bucket, _, prefix = queued.results_s3_uri.removeprefix("s3://").partition("/")
+    s3.get_waiter("object_exists").wait(
+        Bucket=bucket, Key=f"{prefix}/order-7", WaiterConfig={"Delay": 1, "MaxAttempts": 60}
+    )
+    answer = s3.get_object(Bucket=bucket, Key=f"{prefix}/order-7")
+    assert answer["Body"].read() == b"42.0"
 
 
 def failed(machine: Any, document: ResolvedFleet, done: Any) -> str:
@@ -206,7 +231,7 @@ def test_a_server_that_never_answers_is_given_up(machine: Any, document: Resolve
     assert machine.boot(script).returncode == 0
     machine.wait_for(HOOK, "--lifecycle-action-result ABANDON")
     log = sent_log(document)
-    assert "FAILED: /ping did not answer 200 within 3 s" in log
+    assert "FAILED: not within 3 s: /ping answers 200" in log
     assert "unrecognized arguments: --no-such-option" in log
 
 

@@ -288,6 +288,14 @@ def test_deployer_deploys_looks_and_destroys(
     assert deployer.deploy(path).changed == 0, "deploying the same twice changes nothing"
     assert deployer.status("digits", region=REGION) == status, "another machine sees the same"
 
+    second = path.with_name("second.toml")
+    second.write_text(path.read_text() + '\n[target.environment]\nMODE = "2"\n')
+    assert deployer.deploy(second).changed == 1
+    assert "MODE=2" in user_data(cloud)
+    back = deployer.rollback("digits")
+    assert "MODE=2" not in user_data(cloud)
+    assert deployer.rollback("digits").runs == back.left, "a second rollback returns"
+
     s3 = cloud.client("s3")
     (bucket,) = [r["Name"] for r in s3.list_buckets()["Buckets"] if "balancer" in r["Name"]]
     s3.put_object(Bucket=bucket, Key="AWSLogs/1.log", Body=b"a request")
@@ -299,3 +307,53 @@ def test_deployer_deploys_looks_and_destroys(
     assert cloud.client("autoscaling").describe_auto_scaling_groups()["AutoScalingGroups"] == []
     with pytest.raises(InputError):
         deployer.status("digits", region=REGION)
+    works_from_a_queue(cloud, tmp_path)
+
+
+QUEUE_SPEC = """
+name = "letters"
+bundle = "{bundle}"
+
+[target]
+kind = "ec2-fleet"
+instance_type = "c7i.large"
+image_uri = "registry.example/digits@sha256:{image}"
+
+[target.queue]
+visibility_s = 30
+
+[scaling]
+kind = "queue-backlog"
+target = 100.0
+min_instances = 1
+max_instances = 4
+"""
+
+
+def works_from_a_queue(cloud: Cloud, folder: Path) -> None:
+    """Deploy a fleet with a queue and a time to live, look at it, and have it reaped."""
+    (folder / "needs.txt").write_text("boto3\n")
+    bundle = build(
+        folder / "m",
+        folder / "out",
+        name="letters",
+        handler=folder / "h.py",
+        samples=folder / "sample.json",
+        requirements=folder / "needs.txt",
+    )
+    path = folder / "queue.toml"
+    path.write_text(QUEUE_SPEC.format(bundle=bundle.path, image="7b" * 32))
+    made = deployer.deploy(path, ttl_s=1.0)
+    assert isinstance(made, FleetDeployment)
+    sqs = cloud.client("sqs")
+    assert made.url.endswith("/deployer-letters")
+    found = sqs.get_queue_attributes(QueueUrl=made.url, AttributeNames=["All"])["Attributes"]
+    assert found["VisibilityTimeout"] == "30"
+    assert "deployer-letters-dead" in found["RedrivePolicy"]
+    status = deployer.status("letters")
+    assert isinstance(status, FleetStatus)
+    assert (status.serving, status.waiting, status.dead) == (1, 0, 0)
+    assert "DEPLOYER_QUEUE=deployer-letters" in user_data(cloud)
+    (gone,) = deployer.reap(region=REGION)
+    assert "stack deployer-letters" in gone.removed
+    assert sqs.list_queues().get("QueueUrls", []) == []
