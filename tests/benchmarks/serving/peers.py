@@ -24,14 +24,19 @@ def served(model_dir: str, max_batch: int) -> ServedModel:
 def loop(model_dir: str, max_batch: int, bodies: str, seconds: float) -> None:
     """Print what the bare loop reaches in process: the best of single and full, length-sorted batches."""
     model = served(model_dir, max_batch)
-    paths = sorted(Path(bodies).iterdir())
-    raw = [(path.read_bytes(), CONTENT_TYPES[path.suffix]) for path in paths]
-    raw.sort(key=lambda pair: model.length(model.decode(*pair, "")))
-    best = max(_rate(model, raw, size, seconds) for size in {1, model.max_batch})
+    raw = sorted_bodies(model, bodies)
+    best = max(rate(model, raw, size, seconds) for size in {1, model.max_batch})
     print(json.dumps({"rps": round(best[0], 1), "cpu_rps": round(best[1], 1)}))
 
 
-def _rate(
+def sorted_bodies(model: ServedModel, bodies: str) -> list[tuple[bytes, str]]:
+    """Return the bodies with their types, sorted by length."""
+    paths = sorted(Path(bodies).iterdir())
+    raw = [(path.read_bytes(), CONTENT_TYPES[path.suffix]) for path in paths]
+    return sorted(raw, key=lambda pair: model.length(model.decode(*pair, "")))
+
+
+def rate(
     model: ServedModel, raw: list[tuple[bytes, str]], size: int, seconds: float
 ) -> tuple[float, float]:
     """Return the answers per second, and per second of processor time."""
