@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from deployer.api.sources import Say, profile_of, silent, spec_of
-from deployer.errors import InputError, NotSupported
+from deployer.errors import InputError
 from deployer.spec import resolved as documents
 from deployer.spec.deployment import DeploymentSpec
 from deployer.spec.resolved import Resolved
@@ -191,16 +191,8 @@ def transform(
 
 def rollback(name: str, *, region: str = "", say: Say = silent) -> SageMakerStatusChange:
     """Return an endpoint to the config that it ran before, and verify that it does."""
-    from deployer.deployments.sagemaker import record
     from deployer.deployments.sagemaker import rollback as ways_back
-    from deployer.deployments.state import Store
 
-    note = record.recall(name, Store())
-    if note is not None and note.kind == "ec2-fleet":
-        raise NotSupported(
-            f"rollback: {name!r} is an EC2 fleet, whose rollout rolls back by itself when an alarm fires",
-            hint="deploy the resolved.json or the bundle that you want instead",
-        )
     aws = home(name, region)
     if aws is None:
         raise InputError(

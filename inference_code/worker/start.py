@@ -15,7 +15,7 @@ from inference_code.worker.queue import Queue
 from inference_code.worker.results import ReplyQueue, Results, S3Results
 
 WAIT_S = 10
-"""How long one call waits for messages: long enough that an idle worker costs little, short enough to drain."""
+"""How long one call waits for messages, so that an idle worker costs little; at most half of the drain."""
 
 
 def start(settings: Settings, queue: str, results: str, replies: str) -> int:
@@ -45,4 +45,5 @@ def start(settings: Settings, queue: str, results: str, replies: str) -> int:
         )
     except (BotoCoreError, ValueError) as error:
         raise StartupError(f"AWS cannot be called: {error}") from error
-    return run.work(settings, Queue(sqs, queue, WAIT_S), sink)
+    wait_s = max(1, min(WAIT_S, int(settings.serving.drain_s / 2)))
+    return run.work(settings, Queue(sqs, queue, wait_s), sink)

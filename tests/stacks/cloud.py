@@ -17,11 +17,13 @@ from typing import Any
 
 import boto3
 
+from deployer.spec.fleet_resolved import ResolvedFleet
 from deployer.spec.resolved import Resolved
 from stacks import CDK_CLI
 
 ROOT = Path(__file__).parents[2]
 REGION = "us-east-1"
+SERVER = Path(__file__).with_name("server.py")
 Document = dict[str, Any]
 
 
@@ -69,20 +71,25 @@ class Cloud:
             capture_output=True,
             text=True,
             check=False,
-            timeout=240,
+            timeout=280,
         )
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout + done.stderr
 
-    def write(self, document: Resolved) -> None:
+    def write(self, document: Resolved | ResolvedFleet) -> None:
         """Write the document where the app looks for it."""
         (self.folder / "resolved.json").write_text(json.dumps(document.to_json()))
 
-    def deploy(self, document: Resolved) -> str:
+    def deploy(self, document: Resolved | ResolvedFleet) -> str:
         """Write the document and deploy it with the CLI."""
         self.write(document)
         outputs = ("--outputs-file", "outputs.json")
         return self.cdk("deploy", "--require-approval", "never", *outputs)
+
+    def outputs(self, stack: str) -> dict[str, str]:
+        """Return what the CLI wrote of a stack when it deployed."""
+        found: dict[str, dict[str, str]] = json.loads((self.folder / "outputs.json").read_text())
+        return found[stack]
 
     def apply(self, stack: str, template: Mapping[str, Any]) -> list[Document]:
         """Make a stack, or update it, without the CLI; return the calls made for it."""
@@ -133,14 +140,14 @@ class Cloud:
 
 
 @contextmanager
-def started(folder: Path) -> Iterator[Cloud]:
-    """Run the server; ``folder`` becomes a project with our cdk.json."""
+def started(folder: Path, script: Path = SERVER) -> Iterator[Cloud]:
+    """Run the server of ``script``; ``folder`` becomes a project with our cdk.json."""
     with socket.socket() as sock:
         sock.bind(("127.0.0.1", 0))
         port = int(sock.getsockname()[1])
     with (folder / "server.log").open("w") as log:
         server = subprocess.Popen(
-            [sys.executable, str(Path(__file__).with_name("server.py")), str(port)],
+            [sys.executable, str(script), str(port)],
             env=environment() | {"AWS_EC2_METADATA_DISABLED": "true"},
             stdout=log,
             stderr=log,

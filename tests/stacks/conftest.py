@@ -115,6 +115,12 @@ def changes() -> Any:
 
 
 @pytest.fixture(scope="session")
+def clouds() -> Any:
+    """The module ``cloud.py``."""
+    return sibling("cloud")
+
+
+@pytest.fixture(scope="session")
 def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     """An account on this machine, see ``cloud.py``; each test leaves it empty."""
     with sibling("cloud").started(tmp_path_factory.mktemp("project")) as made:

@@ -24,8 +24,8 @@ from deployer.errors import DeployerError, EnvironmentProblem
 
 CHECK_S = 0.5
 """How often each server is asked /ping; two failures in a row take it out, one success brings it in."""
-NOTICE_S = 4 * CHECK_S
-"""How long a server that ends still takes requests: twice what the balancer needs to notice."""
+NOTICE_S = 6 * CHECK_S
+"""How long a server that ends still takes requests: thrice what the balancer needs to notice, for a busy machine."""
 FULL_WEIGHT = 100
 UP = "UP"
 PLACES = ("/usr/sbin", "/usr/local/sbin")

@@ -13,17 +13,14 @@ from __future__ import annotations
 
 import importlib.util
 import os
-import socket
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import boto3
 import pytest
 
-from deployer.bundle.build import build
 from deployer.spec import serde
 from deployer.spec.fleet_resolved import ResolvedFleet
 from stacks.constructs import launch
@@ -31,22 +28,6 @@ from stacks.constructs import launch
 TESTS = Path(__file__).parents[2]
 ROOT = os.environ.get("DEPLOYER_DEBIAN_ROOT", "")
 pytestmark = pytest.mark.skipif(not ROOT, reason="DEPLOYER_DEBIAN_ROOT names no root")
-
-HANDLER = """
-import json
-
-def model_fn(folder):
-    return 3.0
-
-def input_fn(body, content_type):
-    return json.loads(body)
-
-def predict_fn(number, factor):
-    return number * factor
-
-def output_fn(number, accept):
-    return json.dumps(number)
-"""
 
 
 def load(name: str, path: Path) -> Any:
@@ -59,14 +40,12 @@ def load(name: str, path: Path) -> Any:
     return module
 
 
+STAGE = load("ec2_machine", TESTS / "stacks" / "ec2" / "machine.py")
+
+
 @pytest.fixture
 def bundle(tmp_path: Path) -> Any:
-    (tmp_path / "m").mkdir()
-    (tmp_path / "m" / "weights.bin").write_bytes(os.urandom(300_000))
-    (tmp_path / "h.py").write_text(HANDLER)
-    (tmp_path / "sample.json").write_text("14")
-    samples, handler = tmp_path / "sample.json", tmp_path / "h.py"
-    return build(tmp_path / "m", tmp_path / "out", name="digits", handler=handler, samples=samples)
+    return STAGE.bundle_in(tmp_path)
 
 
 @pytest.fixture
@@ -79,16 +58,7 @@ def document(bundle: Any) -> ResolvedFleet:
 
 @pytest.fixture
 def machine(tmp_path: Path, fake_aws: Any, document: ResolvedFleet, bundle: Any) -> Iterator[Any]:
-    s3 = boto3.client("s3")
-    s3.create_bucket(Bucket=document.artifact.bucket)
-    s3.upload_file(str(bundle.path), document.artifact.bucket, document.artifact.key)
-    boto3.client("logs").create_log_group(logGroupName=document.log_group)
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        port = int(sock.getsockname()[1])
-    aws = {k: v for k, v in os.environ.items() if k.startswith("AWS_")}
-    make = load("ec2_machine", TESTS / "stacks" / "ec2" / "machine.py").Machine
-    found = make(tmp_path / "machine", aws, port, document.image.uri)
+    found = STAGE.machine_in(tmp_path / "machine", document, bundle)
     # Debian's AWS CLI is older than AWS_ENDPOINT_URL.
     found.variables |= {"STAGE_AWS": "/usr/bin/aws", "STAGE_ENDPOINT": fake_aws.url}
     shims = found.folder / "shims"
@@ -107,25 +77,17 @@ def inside(machine: Any) -> list[str]:
     return ["unshare", "--mount", "bash", "-c", script, "-"]
 
 
-HOOK = "complete-lifecycle-action --auto-scaling-group-name deployer-digits --lifecycle-hook-name launching"
-
-
-def sent_log(document: ResolvedFleet) -> str:
-    rows = boto3.client("logs").filter_log_events(logGroupName=document.log_group)["events"]
-    return "\n".join(row["message"] for row in rows)
-
-
 def test_an_instance_starts_in_a_debian_of_its_own(machine: Any, document: ResolvedFleet) -> None:
     done = machine.boot(launch.render(document), inside(machine))
     assert done.returncode == 0, done.stdout + done.stderr
-    machine.wait_for(HOOK, "--lifecycle-action-result CONTINUE")
+    machine.wait_for(STAGE.HOOK, "--lifecycle-action-result CONTINUE")
     assert machine.post(b"14") == b"42.0"
-    print(sent_log(document))
+    print(STAGE.sent_log(document))
 
 
 def test_it_fails_closed_there_on_a_wrong_digest(machine: Any, document: ResolvedFleet) -> None:
     wrong = replace(document, artifact=replace(document.artifact, digest="0" * 64))
     done = machine.boot(launch.render(wrong), inside(machine))
     assert done.returncode == 1
-    assert machine.called(HOOK, "--lifecycle-action-result ABANDON")
-    assert "bundle refused: its digest is" in sent_log(document)
+    assert machine.called(STAGE.HOOK, "--lifecycle-action-result ABANDON")
+    assert "bundle refused: its digest is" in STAGE.sent_log(document)

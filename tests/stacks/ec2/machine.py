@@ -12,6 +12,7 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -22,6 +23,12 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
+
+import boto3
+
+from deployer.bundle.build import build
+from deployer.bundle.bundle import Bundle
+from deployer.spec.fleet_resolved import ResolvedFleet
 
 INSTANCE = "i-0123456789abcdef0"
 SYSTEMCTL = """#!/bin/bash
@@ -68,6 +75,53 @@ case "$1 $2" in
 esac
 exec "$STAGE_AWS" ${STAGE_ENDPOINT:+--endpoint-url "$STAGE_ENDPOINT"} "$@"
 """
+
+
+HANDLER = """
+def model_fn(folder):
+    return 3.0
+
+def input_fn(body, content_type):
+    import json
+    return json.loads(body)
+
+def predict_fn(number, factor):
+    return number * factor
+
+def output_fn(number, accept):
+    import json
+    return json.dumps(number)
+"""
+HOOK = "complete-lifecycle-action --auto-scaling-group-name deployer-digits --lifecycle-hook-name launching"
+
+
+def bundle_in(folder: Path) -> Bundle:
+    """Build a real bundle, by the real builder."""
+    (folder / "m").mkdir()
+    (folder / "m" / "weights.bin").write_bytes(os.urandom(300_000))
+    (folder / "h.py").write_text(HANDLER)
+    (folder / "sample.json").write_text("14")
+    samples, handler = folder / "sample.json", folder / "h.py"
+    return build(folder / "m", folder / "out", name="digits", handler=handler, samples=samples)
+
+
+def machine_in(folder: Path, document: ResolvedFleet, bundle: Bundle) -> Machine:
+    """Return an instance whose bundle lies in S3 and whose log group exists; the environment names the server."""
+    s3 = boto3.client("s3")
+    s3.create_bucket(Bucket=document.artifact.bucket)
+    s3.upload_file(str(bundle.path), document.artifact.bucket, document.artifact.key)
+    boto3.client("logs").create_log_group(logGroupName=document.log_group)
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        port = int(sock.getsockname()[1])
+    aws = {k: v for k, v in os.environ.items() if k.startswith("AWS_")}
+    return Machine(folder, aws, port, document.image.uri)
+
+
+def sent_log(document: ResolvedFleet) -> str:
+    """Return what CloudWatch Logs holds of the boot."""
+    rows = boto3.client("logs").filter_log_events(logGroupName=document.log_group)["events"]
+    return "\n".join(row["message"] for row in rows)
 
 
 class Metadata:

@@ -6,7 +6,6 @@ import importlib.util
 import json
 import os
 import shutil
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
@@ -17,7 +16,6 @@ from typing import Any
 import boto3
 import pytest
 
-from deployer.bundle.build import build
 from deployer.spec.fleet_resolved import ResolvedFleet
 from stacks.constructs import launch
 
@@ -26,22 +24,6 @@ pytestmark = [
     pytest.mark.serve,
     pytest.mark.skipif(shutil.which("aws") is None, reason="the AWS CLI is not on PATH"),
 ]
-
-HANDLER = """
-def model_fn(folder):
-    return 3.0
-
-def input_fn(body, content_type):
-    import json
-    return json.loads(body)
-
-def predict_fn(number, factor):
-    return number * factor
-
-def output_fn(number, accept):
-    import json
-    return json.dumps(number)
-"""
 
 
 def load_machine() -> Any:
@@ -56,21 +38,15 @@ def load_machine() -> Any:
     return module
 
 
+STAGE = load_machine()
+HOOK = STAGE.HOOK
+sent_log = STAGE.sent_log
+
+
 @pytest.fixture(scope="module")
 def bundle(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """A real bundle, made by the real builder."""
-    folder = tmp_path_factory.mktemp("bundle")
-    (folder / "m").mkdir()
-    (folder / "m" / "weights.bin").write_bytes(os.urandom(300_000))
-    (folder / "h.py").write_text(HANDLER)
-    (folder / "sample.json").write_text("14")
-    return build(
-        folder / "m",
-        folder / "out",
-        name="digits",
-        handler=folder / "h.py",
-        samples=folder / "sample.json",
-    )
+    """A real bundle."""
+    return STAGE.bundle_in(tmp_path_factory.mktemp("bundle"))
 
 
 @pytest.fixture
@@ -83,27 +59,10 @@ def document(fleets: Mapping[str, ResolvedFleet], bundle: Any) -> ResolvedFleet:
 
 @pytest.fixture
 def machine(tmp_path: Path, fake_aws: Any, document: ResolvedFleet, bundle: Any) -> Iterator[Any]:
-    """An instance whose bundle lies in S3 and whose log group exists."""
-    s3 = boto3.client("s3")
-    s3.create_bucket(Bucket=document.artifact.bucket)
-    s3.upload_file(str(bundle.path), document.artifact.bucket, document.artifact.key)
-    boto3.client("logs").create_log_group(logGroupName=document.log_group)
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        port = int(sock.getsockname()[1])
-    aws = {k: v for k, v in os.environ.items() if k.startswith("AWS_")}
-    found = load_machine().Machine(tmp_path / "machine", aws, port, document.image.uri)
+    """An instance, see ``machine.py``."""
+    found = STAGE.machine_in(tmp_path / "machine", document, bundle)
     yield found
     found.stop()
-
-
-def sent_log(document: ResolvedFleet) -> str:
-    """Return what CloudWatch Logs holds of the boot."""
-    rows = boto3.client("logs").filter_log_events(logGroupName=document.log_group)["events"]
-    return "\n".join(row["message"] for row in rows)
-
-
-HOOK = "complete-lifecycle-action --auto-scaling-group-name deployer-digits --lifecycle-hook-name launching"
 
 
 def test_it_ends_with_a_server_that_answers(machine: Any, document: ResolvedFleet) -> None:

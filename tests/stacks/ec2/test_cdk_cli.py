@@ -6,19 +6,13 @@ a group, attributes of a target group, creation signals, and the instance refres
 
 from __future__ import annotations
 
-import json
 import os
-import socket
-import subprocess
-import sys
-import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-import boto3
 import pytest
 
 import deployer
@@ -27,7 +21,6 @@ from deployer.deployments.ec2.verbs import FleetDeployment, FleetStatus
 from deployer.errors import EnvironmentProblem, InputError
 from deployer.spec import serde
 from deployer.spec.fleet_resolved import ResolvedFleet
-from stacks import CDK_CLI
 
 pytestmark = [
     pytest.mark.cdk,
@@ -42,88 +35,21 @@ REGION = "us-east-1"
 STACK = "deployer-digits"
 
 
-@dataclass(frozen=True)
-class Cloud:
-    """The server, and the CDK CLI in a folder that is pointed at it."""
-
-    url: str
-    folder: Path
-
-    def client(self, service: str) -> Any:
-        return boto3.client(
-            service,
-            region_name=REGION,
-            endpoint_url=self.url,
-            aws_access_key_id="test",
-            aws_secret_access_key="test",
-        )
-
-    def cdk(self, *arguments: str) -> str:
-        """Run the pinned CLI and return what it said; it must succeed."""
-        environment = {
-            **os.environ,
-            "AWS_ENDPOINT_URL": self.url,
-            "AWS_ACCESS_KEY_ID": "test",
-            "AWS_SECRET_ACCESS_KEY": "test",
-            "AWS_REGION": REGION,
-            "CDK_HOME": str(self.folder / "cdk-home"),
-            "CI": "true",
-        }
-        done = subprocess.run(
-            ["npx", "--yes", CDK_CLI, *arguments, "--no-notices"],
-            cwd=self.folder,
-            env=environment,
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=280,
-        )
-        assert done.returncode == 0, done.stdout + done.stderr
-        return done.stdout + done.stderr
-
-    def write(self, document: ResolvedFleet) -> None:
-        """Write the document where the app looks for it."""
-        (self.folder / "resolved.json").write_text(json.dumps(document.to_json()))
-
-    def deploy(self, document: ResolvedFleet) -> dict[str, str]:
-        """Deploy the document and return the outputs."""
-        self.write(document)
-        self.cdk("deploy", "--require-approval", "never", "--outputs-file", "outputs.json")
-        found: dict[str, str] = json.loads((self.folder / "outputs.json").read_text())[STACK]
-        return found
-
-
 @pytest.fixture
-def cloud(tmp_path: Path) -> Iterator[Cloud]:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        port = int(sock.getsockname()[1])
-    script = Path(__file__).with_name("server.py")
-    with (tmp_path / "server.log").open("w") as log:
-        server = subprocess.Popen([sys.executable, str(script), str(port)], stdout=log, stderr=log)
-        try:
-            deadline = time.monotonic() + 60
-            while not listens(port):
-                assert server.poll() is None, (tmp_path / "server.log").read_text()
-                assert time.monotonic() < deadline
-                time.sleep(0.1)
-            (tmp_path / "cdk.json").write_text((ROOT / "cdk.json").read_text())
-            # moto finds a template in its S3 by this host's name only.
-            yield Cloud(f"http://localhost:{port}", tmp_path)
-        finally:
-            server.terminate()
-            server.wait(timeout=30)
+def cloud(clouds: Any, tmp_path: Path) -> Iterator[Any]:
+    """An account on this machine, empty, with what fleets need more of the server."""
+    with clouds.started(tmp_path, Path(__file__).with_name("server.py")) as made:
+        yield made
 
 
-def listens(port: int) -> bool:
-    try:
-        with socket.create_connection(("127.0.0.1", port), timeout=1):
-            return True
-    except OSError:
-        return False
+def deployed(cloud: Any, document: ResolvedFleet) -> dict[str, str]:
+    """Deploy the document with the CLI and return the outputs."""
+    cloud.deploy(document)
+    found: dict[str, str] = cloud.outputs(STACK)
+    return found
 
 
-def certificate(cloud: Cloud) -> str:
+def certificate(cloud: Any) -> str:
     """Put a certificate into ACM and return its ARN."""
     from cryptography import x509
     from cryptography.hazmat.primitives import hashes, serialization
@@ -152,12 +78,12 @@ def certificate(cloud: Cloud) -> str:
     return str(made["CertificateArn"])
 
 
-def group(cloud: Cloud) -> dict[str, Any]:
+def group(cloud: Any) -> dict[str, Any]:
     (found,) = cloud.client("autoscaling").describe_auto_scaling_groups()["AutoScalingGroups"]
     return dict(found)
 
 
-def described(cloud: Cloud, document: ResolvedFleet, said: dict[str, str]) -> None:
+def described(cloud: Any, document: ResolvedFleet, said: dict[str, str]) -> None:
     """Look at the fleet with boto3: what runs is what the document says."""
     assert said["BundleDigest"] == document.artifact.digest
     assert said["DocumentDigest"] == document.digest
@@ -187,7 +113,7 @@ def described(cloud: Cloud, document: ResolvedFleet, said: dict[str, str]) -> No
     assert "TLS13" in listener["SslPolicy"]
 
 
-def user_data(cloud: Cloud) -> str:
+def user_data(cloud: Any) -> str:
     """Return the newest launch script."""
     ec2 = cloud.client("ec2")
     (row,) = ec2.describe_launch_templates()["LaunchTemplates"]
@@ -199,7 +125,7 @@ def user_data(cloud: Cloud) -> str:
     return base64.b64decode(versions[0]["LaunchTemplateData"]["UserData"]).decode()
 
 
-def test_deploy_update_destroy(cloud: Cloud, fleet_resolver: Callable[..., ResolvedFleet]) -> None:
+def test_deploy_update_destroy(cloud: Any, fleet_resolver: Callable[..., ResolvedFleet]) -> None:
     spec = serde.load(ROOT / "examples" / "deploy_ec2" / "spot.toml")
     target: Any = spec.target
     listener = replace(target.listener, certificate_arn=certificate(cloud))
@@ -207,13 +133,13 @@ def test_deploy_update_destroy(cloud: Cloud, fleet_resolver: Callable[..., Resol
     first = fleet_resolver(wish)
     cloud.write(first)
     cloud.cdk("bootstrap", f"aws://123456789012/{REGION}")
-    described(cloud, first, cloud.deploy(first))
+    described(cloud, first, deployed(cloud, first))
     assert f"DIGEST={'3f' * 32}" in user_data(cloud)
 
     scaling: Any = wish.scaling
     wider = replace(wish, scaling=replace(scaling, max_instances=16))
     second = fleet_resolver(wider, digest="4e" * 32)
-    described(cloud, second, cloud.deploy(second))
+    described(cloud, second, deployed(cloud, second))
     assert group(cloud)["MaxSize"] == 16
     assert f"DIGEST={'4e' * 32}" in user_data(cloud)
 
@@ -263,7 +189,7 @@ def wish(folder: Path) -> Path:
 
 
 def test_deployer_deploys_looks_and_destroys(
-    cloud: Cloud, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    cloud: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name, value in {
         "AWS_ENDPOINT_URL": cloud.url,
@@ -330,7 +256,7 @@ max_instances = 4
 """
 
 
-def works_from_a_queue(cloud: Cloud, folder: Path) -> None:
+def works_from_a_queue(cloud: Any, folder: Path) -> None:
     """Deploy a fleet with a queue and a time to live, look at it, and have it reaped."""
     (folder / "needs.txt").write_text("boto3\n")
     bundle = build(
