@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -178,7 +178,8 @@ def expired(*, region: str = "") -> tuple[Expired, ...]:
     from deployer.deployments.ec2 import reap as fleets
 
     aws = sagemaker.connect(region, "--region", silent)
-    return (*sagemaker.expired(region=region), *fleets.expired(aws, datetime.now(UTC)))
+    known = fleets.names(aws)
+    return (*sagemaker.expired(aws, known), *fleets.expired(aws, datetime.now(UTC)))
 
 
 def reap(*, region: str = "", say: Say = silent) -> tuple[Reaped, ...]:
@@ -189,23 +190,24 @@ def reap(*, region: str = "", say: Say = silent) -> tuple[Reaped, ...]:
     from deployer.deployments.ec2 import reap as fleets
     from deployer.deployments.sagemaker.waiting import Patience
 
+    aws = sagemaker.connect(region, "--region", say)
+    known, found = fleets.names(aws), fleets.expired(aws, datetime.now(UTC))
+    ways: tuple[Callable[[], tuple[Reaped, ...]], ...] = (
+        lambda: sagemaker.reap(aws, known, say=say),
+        lambda: fleets.reap(aws, found, patience=Patience(), say=say),
+    )
+    done: list[Reaped] = []
     left: list[str] = []
-    done: tuple[Reaped, ...] = ()
-    try:
-        done = sagemaker.reap(region=region, say=say)
-    except PartialFailure as error:
-        left += error.remaining
-    aws = sagemaker.connect(region, "--region", silent)
-    found = fleets.expired(aws, datetime.now(UTC))
-    try:
-        done = (*done, *fleets.reap(aws, found, patience=Patience(), say=say))
-    except PartialFailure as error:
-        left += error.remaining
+    for way in ways:
+        try:
+            done += way()
+        except PartialFailure as error:
+            left += error.remaining
     if left:
         raise PartialFailure(
             "not everything was removed", remaining=left, hint="run `deployer reap` again"
         )
-    return done
+    return tuple(done)
 
 
 def logs(name: str, *, lines: int = 100, region: str = "") -> tuple[ServerLog, ...]:

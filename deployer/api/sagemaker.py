@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -228,23 +228,25 @@ def destroy(aws: Aws, name: str, *, say: Say = silent) -> tuple[str, ...]:
     return record.removed(name, aws.region, remove)
 
 
-def expired(*, region: str = "") -> tuple[Expired, ...]:
-    """Return the deployments of the account and region whose ``--ttl`` is over; changes nothing."""
+def expired(aws: Aws, but: Collection[str]) -> tuple[Expired, ...]:
+    """Return the deployments of the account and region whose ``--ttl`` is over; changes nothing.
+
+    ``but`` names those that are no SageMaker's, and have roles and objects all the same.
+    """
     from deployer.deployments.sagemaker import reap
 
-    return reap.expired(connect(region, "--region", silent), datetime.now(UTC))
+    return tuple(item for item in reap.expired(aws, datetime.now(UTC)) if item.name not in but)
 
 
-def reap(*, region: str = "", say: Say = silent) -> tuple[Reaped, ...]:
-    """Destroy the deployments of the account and region whose ``--ttl`` is over.
+def reap(aws: Aws, but: Collection[str], *, say: Say = silent) -> tuple[Reaped, ...]:
+    """Destroy the deployments of the account and region whose ``--ttl`` is over; ``but`` as in ``expired``.
 
     Raises PartialFailure listing what is left of them, when something is.
     """
     from deployer.deployments.sagemaker import reap as reaping
     from deployer.deployments.sagemaker.waiting import Patience
 
-    aws = connect(region, "--region", say)
-    found = reaping.expired(aws, datetime.now(UTC))
+    found = expired(aws, but)
     return reaping.reap(aws, found, patience=Patience(), say=say)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import datetime
 
 from deployer.aws import fleets
@@ -41,11 +41,22 @@ def reap(
     return tuple(done)
 
 
+def names(aws: Aws) -> frozenset[str]:
+    """Return the names of the fleets that there are."""
+    return frozenset(tags[NAME_TAG] for tags in _fleets(aws))
+
+
 def _expired(aws: Aws, now: datetime) -> Iterator[Expired]:
+    for tags in _fleets(aws):
+        name, when = tags[NAME_TAG], tags.get(EXPIRES_TAG, "")
+        if when and time_of(name, when) <= now:
+            yield Expired(name, when)
+
+
+def _fleets(aws: Aws) -> Iterator[Mapping[str, str]]:
+    """Yield the tags of each fleet's stack; one of another target is its own route's to remove."""
     for stack in fleets.Stacks(aws).all():
         tags = fleets.tags(stack)
-        name, when = tags.get(NAME_TAG, ""), tags.get(EXPIRES_TAG, "")
-        # A stack of another target is its own route's to remove.
-        ours = str(stack["StackName"]) == destroy.stack_name(name)
-        if ours and "GroupName" in fleets.outputs(stack) and when and time_of(name, when) <= now:
-            yield Expired(name, when)
+        ours = str(stack["StackName"]) == destroy.stack_name(tags.get(NAME_TAG, ""))
+        if ours and "GroupName" in fleets.outputs(stack):
+            yield tags

@@ -12,6 +12,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 import boto3
 import pytest
@@ -180,7 +181,12 @@ def test_an_answer_that_does_not_come_is_said_with_where_it_would_be() -> None:
 
 def test_a_fleet_whose_time_is_over_is_found_by_its_tags_and_removed() -> None:
     now = datetime.now(UTC)
-    stack(expires=(now - timedelta(minutes=1)).isoformat(timespec="seconds"))
+    over = (now - timedelta(minutes=1)).isoformat(timespec="seconds")
+    stack(expires=over)
+    s3, bucket = boto3.client("s3"), f"deployer-123456789012-{REGION}"
+    s3.create_bucket(Bucket=bucket)
+    tags = urlencode({"deployer:name": "digits", "deployer:expires": over})
+    s3.put_object(Bucket=bucket, Key="deployer/digits/bundles/x", Body=b"", Tagging=tags)
     assert [item.name for item in deployer.expired(region=REGION)] == ["digits"]
     (done,) = deployer.reap(region=REGION)
     assert "stack deployer-digits" in done.removed
