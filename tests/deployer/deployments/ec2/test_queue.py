@@ -16,9 +16,11 @@ from urllib.parse import urlencode
 
 import boto3
 import pytest
+from click.testing import CliRunner
 
 import deployer
 from deployer.bundle.build import build
+from deployer.cli.main import cli
 from deployer.clients.base import Body
 from deployer.deployments.ec2.plan import FleetPlan
 from deployer.deployments.ec2.verbs import FleetStatus
@@ -170,6 +172,19 @@ def test_what_a_worker_gave_up_is_answered_with_its_reason_and_stays_a_dead_lett
     status = deployer.status("digits", region=REGION)
     assert isinstance(status, FleetStatus)
     assert (status.waiting, status.taken, status.dead) == (0, 1, 1)
+
+
+def test_the_command_line_shows_the_queue(tmp_path: Path) -> None:
+    path = write(tmp_path, package(tmp_path, "boto3\n"))
+    planned = CliRunner().invoke(cli, ["plan", str(path)])
+    assert planned.exit_code == 0, planned.stderr
+    assert "deployer-digits, results in s3://deployer-123456789012-us-east-1/" in planned.stdout
+    stack()
+    shown = CliRunner().invoke(cli, ["status", "digits", "--region", REGION])
+    assert "0 wait, 0 are worked on, 0 given up" in shown.stdout, shown.stderr
+    assert "answers in s3://answers/digits/results" in shown.stdout
+    told = CliRunner().invoke(cli, ["status", "digits", "--region", REGION, "--json"])
+    assert json.loads(told.stdout)["waiting"] == 0
 
 
 def test_an_answer_that_does_not_come_is_said_with_where_it_would_be() -> None:
