@@ -40,6 +40,11 @@ class Range:
         """Largest magnitude by channel."""
         return np.maximum(np.abs(self.low), np.abs(self.high))
 
+    @property
+    def unevenness(self) -> float:
+        """How many times as large as the median channel the largest is."""
+        return float(self.size.max() / max(float(np.median(self.size)), _TINY))
+
     def divided(self, factor: Float32s) -> Range:
         """Return the range of the activation over ``factor`` (positive, by channel)."""
         return Range(self.low / factor, self.high / factor)
@@ -68,11 +73,12 @@ def ranges(
 
 
 def equalize(
-    model: onnx.ModelProto, found: Mapping[str, Range], strength: float
+    model: onnx.ModelProto, found: Mapping[str, Range], strength: float, spare: float = 0.0
 ) -> dict[str, Range]:
-    """Even out the activations of every layer in place; return the ranges that they then have.
+    """Even out the activations of the layers in place; return the ranges that they then have.
 
-    ``strength`` 0 leaves all difficulty with the activations, 1 moves all of it to the weights.
+    ``strength`` 0 leaves all difficulty with the activations, 1 moves all of it to the weights. Activations of an
+    unevenness up to ``spare`` are left as they are, which saves a multiplication at each call.
     """
     known = graph.weights(model)
     users: dict[str, list[graph.Layer]] = {}
@@ -82,6 +88,8 @@ def equalize(
     additions: dict[str, list[onnx.NodeProto]] = {}
     renamed: dict[str, str] = {}
     for activation, group in users.items():
+        if found[activation].unevenness <= spare:
+            continue
         matrices = [numpy_helper.to_array(known[layer.weight]) for layer in group]
         factor = _factor(found[activation], matrices, strength)
         for layer, matrix in zip(group, matrices, strict=True):

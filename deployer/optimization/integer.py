@@ -3,13 +3,15 @@
 Weights get one scale per output channel, activations one per tensor: fixed from calibration (static, so that
 an answer never depends on its batchmates) or taken anew at each call (dynamic). Look-up tables (embeddings)
 get one scale per row. How hard to equalise is found on the calibration rows: the strength whose answers
-lie nearest to FP32's.
+lie nearest to FP32's; activations that are even enough are then spared, as long as that hardly shows.
 """
 
 from __future__ import annotations
 
+import itertools
 import tempfile
 from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -23,8 +25,57 @@ from deployer.optimization.session import Array, Arrays, Session
 from deployer.optimization.tables import shrink_tables
 
 STRENGTHS = (0.6, 0.7, 0.8, 0.9)
+SPARED = (4.0, 6.0, 8.0, 12.0, 16.0)
+CAREFUL, LEAN = 1.1, 1.6
+"""Activations are spared while the error grows by no more than this: each costs a multiplication at every call."""
+
 SEARCH_ROWS = 32
 _STEPS = 255
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How hard to equalise, which activations to spare, and the ranges of all of them."""
+
+    found: Mapping[str, Range]
+    strength: float
+    spare: float
+
+
+class Recipes:
+    """The recipes of one climb: what one rung has searched for, the next one uses."""
+
+    def __init__(self) -> None:
+        self._tried: dict[tuple[Path, frozenset[str], bool], list[tuple[Recipe, float]]] = {}
+        self._found: dict[Path, Mapping[str, Range]] = {}
+
+    def of(
+        self,
+        source: Path,
+        calibration: Arrays,
+        exclude: frozenset[str],
+        *,
+        reduce_range: bool,
+        slack: float,
+    ) -> Recipe:
+        """Return the recipe for ``source``, always of the same ``calibration``, with static scales and int8 tables.
+
+        It spares as many activations as ``slack`` times the least error allows. Raises graph.Unfit when the model
+        has nothing to quantize this way.
+        """
+        key = (source, exclude, reduce_range)
+        if key not in self._tried:
+            model = _opened(source)
+            if source not in self._found:
+                layers = graph.layers(model)
+                self._found[source] = ranges(model, calibration, {x.activation for x in layers})
+            self._tried[key] = _search(
+                model, source, calibration, self._found[source], exclude, reduce_range=reduce_range
+            )
+        tried = self._tried[key]
+        least = tried[0][1]
+        good = itertools.takewhile(lambda item: item[1] <= slack * least, tried)
+        return [recipe for recipe, _ in good][-1]
 
 
 def build(
@@ -36,42 +87,66 @@ def build(
     static: bool,
     reduce_range: bool,
     table_bits: int = 8,
+    slack: float = CAREFUL,
+    recipes: Recipes | None = None,
 ) -> None:
     """Write equalised int8 of ``source`` to ``target``; layers named in ``exclude`` stay FP32.
 
-    ``table_bits`` is 8 or 4. Raises graph.Unfit when the model has nothing to quantize this way.
+    ``table_bits`` is 8 or 4; ``slack`` is how many times the least error may be made for speed. Raises graph.Unfit
+    when the model has nothing to quantize this way.
     """
+    recipe = (recipes or Recipes()).of(
+        source, calibration, exclude, reduce_range=reduce_range, slack=slack
+    )
+    made = quantize(
+        _opened(source),
+        recipe,
+        static=static,
+        reduce_range=reduce_range,
+        exclude=exclude,
+        table_bits=table_bits,
+    )
+    save(made, target)
+
+
+def _opened(source: Path) -> onnx.ModelProto:
     model = onnx.load(str(source))
     graph.gemm_to_matmul(model)
-    layers = graph.layers(model)
-    if not layers:
+    if not graph.layers(model):
         raise graph.Unfit("the model has no matrix products with constant weights")
-    found = ranges(model, calibration, {layer.activation for layer in layers})
+    return model
+
+
+def _search(
+    model: onnx.ModelProto,
+    source: Path,
+    calibration: Arrays,
+    found: Mapping[str, Range],
+    exclude: frozenset[str],
+    *,
+    reduce_range: bool,
+) -> list[tuple[Recipe, float]]:
+    """Return recipes with their errors: the one with the least first, then those that spare more and more."""
     few = {name: value[:SEARCH_ROWS] for name, value in calibration.items()}
     reference = Session(source).outputs_for(few, SEARCH_ROWS)
-    candidates = []
-    with tempfile.TemporaryDirectory(dir=target.parent) as folder:
-        for strength in STRENGTHS:
-            path = Path(folder) / f"{strength}.onnx"
-            made = quantize(
-                model,
-                found,
-                strength,
-                static=static,
-                reduce_range=reduce_range,
-                exclude=exclude,
-                table_bits=table_bits,
-            )
+
+    def error(recipe: Recipe) -> float:
+        made = quantize(model, recipe, static=True, reduce_range=reduce_range, exclude=exclude)
+        with tempfile.TemporaryDirectory(dir=source.parent) as folder:
+            path = Path(folder) / "tried.onnx"
             save(made, path)
-            given = Session(path).outputs_for(few, SEARCH_ROWS)
-            candidates.append((distance(given, reference), path))
-        min(candidates)[1].replace(target)
+            return distance(Session(path).outputs_for(few, SEARCH_ROWS), reference)
+
+    errors = {strength: error(Recipe(found, strength, 0.0)) for strength in STRENGTHS}
+    strength = min(errors, key=lambda tried: (errors[tried], tried))
+    best = Recipe(found, strength, 0.0)
+    lighter = [replace(best, spare=spare) for spare in SPARED]
+    return [(best, errors[strength]), *((recipe, error(recipe)) for recipe in lighter)]
 
 
 def quantize(
     model: onnx.ModelProto,
-    found: Mapping[str, Range],
-    strength: float,
+    recipe: Recipe,
     *,
     static: bool,
     reduce_range: bool,
@@ -80,7 +155,7 @@ def quantize(
 ) -> onnx.ModelProto:
     """Return a copy of ``model`` with its layers and tables in int8."""
     made = copied(model)
-    after = equalize(made, found, strength)
+    after = equalize(made, recipe.found, recipe.strength, recipe.spare)
     shrink_tables(made, table_bits)
     _quantize_layers(made, after if static else None, 63 if reduce_range else 127, exclude)
     graph.use_contrib(made)

@@ -84,23 +84,30 @@ class Judge:
         return self._accuracy(self.reference).passed
 
     def time(self, results: Sequence[RungResult]) -> list[RungResult]:
-        """Put the rungs that passed the accuracy gate through those of latency and cost; the others pass by."""
-        able = {
-            r.name: r.variant for r in results if r.variant and r.accuracy and r.accuracy.passed
-        }
-        measured = self._speedups(able)
+        """Put the rungs that passed the accuracy gate through those of latency and cost; time the others briefly."""
+        able, wrong = (
+            {
+                r.name: r.variant
+                for r in results
+                if r.variant and r.accuracy and r.accuracy.passed is passed
+            }
+            for passed in (True, False)
+        )
+        measured = self._speedups(able, wrong)
         return [self._gates(r, measured[r.name]) if r.name in measured else r for r in results]
 
     def _gates(self, result: RungResult, speedup: Speedup) -> RungResult:
+        cost = self.usd_per_thousand
+        candidate_usd = cost(self.seconds_per_item(speedup.candidate_ms)) if cost else None
+        result = replace(result, speedup=speedup, usd_per_thousand=candidate_usd)
+        if result.accuracy and not result.accuracy.passed:
+            return result
         latency = latency_gate(speedup)
         status: Status = "kept" if latency.passed else "refused"
-        result = replace(result, speedup=speedup, reason=latency.reason, status=status)
-        cost = self.usd_per_thousand
-        if cost is None:
+        result = replace(result, reason=latency.reason, status=status)
+        if cost is None or candidate_usd is None:
             return result
-        candidate_usd = cost(self.seconds_per_item(speedup.candidate_ms))
         judged = cost_gate(candidate_usd, cost(self.seconds_per_item(speedup.fp32_ms)))
-        result = replace(result, usd_per_thousand=candidate_usd)
         if latency.passed and not judged.passed:
             return replace(result, status="refused", reason=judged.reason)
         return result
@@ -119,13 +126,22 @@ class Judge:
         """Return seconds per inference in the timed case that serves most of them per second."""
         return min(ms / 1000 / _rows(self.cases[case]) for case, ms in ms_by_case.items())
 
-    def _speedups(self, variants: Mapping[str, Variant]) -> dict[str, Speedup]:
+    def _speedups(
+        self, able: Mapping[str, Variant], wrong: Mapping[str, Variant]
+    ) -> dict[str, Speedup]:
         if self.recorded is not None:
-            return {name: self._recorded(name, self.recorded) for name in variants}
-        if not variants:
+            # What is wrong is not chosen, so that a record without it is complete enough.
+            told = [*able, *(name for name in wrong if name in self.recorded)]
+            return {name: self._recorded(name, self.recorded) for name in told}
+        if not able and not wrong:
             return {}
-        sessions = {name: _open(v, self.threads) for name, v in variants.items()}
-        return compare(self.session, sessions, self.cases, clock=clock_for(self.threads))
+        sessions, brief = (
+            {name: _open(variant, self.threads) for name, variant in variants.items()}
+            for variants in (able, wrong)
+        )
+        return compare(
+            self.session, sessions, self.cases, clock=clock_for(self.threads), brief=brief
+        )
 
     def _recorded(self, name: str, recorded: Mapping[str, Speedup]) -> Speedup:
         if name not in recorded:

@@ -30,7 +30,7 @@ from deployer.optimization.timing import Speedup
 from deployer.optimization.variant import Variant, adopt
 
 NEAR = 0.97
-"""A rung within 3% of the fastest, or whose interval reaches it, counts as equally fast: timing tells no more."""
+"""A rung within 3% of the fastest counts as equally fast: timing tells no more."""
 
 
 def climb(
@@ -178,10 +178,10 @@ def _climb(
         say(f"  {result.reason}")
         scored.append(result)
     right = sum(1 for r in scored if r.accuracy and r.accuracy.passed)
-    say(f"timing {right} rungs against fp32, in turn")
+    say(f"timing {right} rungs against fp32, in turn, and briefly those that are wrong")
     results = judge.time(scored)
     for result in results:
-        if result.speedup:
+        if result.speedup and not result.speedup.brief:
             say(f"  {result.name}: {result.status}, {result.reason}")
     if judge.can_tell() and not any(_is_quantized(r) and r.status == "kept" for r in results):
         results += _fall_back(judge, chosen, results, say)
@@ -241,12 +241,13 @@ def _conclude(judge: Judge, results: list[RungResult], tried: _Tried) -> LadderR
 def _baseline(judge: Judge, results: list[RungResult]) -> RungResult:
     reason = "what every rung is compared with"
     own = RungResult(judge.fp32.name, "fp32", "baseline", reason, judge.fp32)
-    timed = next((r.speedup for r in results if r.speedup), None)
-    if timed is None:
+    speedups = [r.speedup for r in results if r.speedup]
+    if not speedups:
         return own
+    timed = max(speedups, key=lambda speedup: speedup.rounds)
     cost = judge.usd_per_thousand
     usd = cost(judge.seconds_per_item(timed.fp32_ms)) if cost else None
-    same = Speedup(1.0, 1.0, 1.0, timed.fp32_ms, timed.fp32_ms)
+    same = Speedup(1.0, 1.0, 1.0, timed.fp32_ms, timed.fp32_ms, timed.rounds)
     return replace(own, speedup=same, usd_per_thousand=usd)
 
 
@@ -262,7 +263,7 @@ def _pick(results: list[RungResult]) -> RungResult | None:
     near = [
         (r.dynamic_scales, variant.size_bytes, r.name, r)
         for speedup, variant, r in timed
-        if speedup.median >= NEAR * fastest or speedup.high >= fastest
+        if speedup.median >= NEAR * fastest
     ]
     return min(near, key=lambda item: item[:3])[3]
 

@@ -85,19 +85,35 @@ def prepare(source: Path, target: Path) -> None:
 
 
 def rungs(*, reduce_range: bool) -> tuple[Rung, ...]:
-    """Return the rungs in the order in which they are tried; ``reduce_range`` is for CPUs without VNNI."""
+    """Return the rungs in the order in which they are tried; ``reduce_range`` is for CPUs without VNNI.
+
+    Those that equalise share what they search for: a set of rungs serves one climb.
+    """
+    recipes = integer.Recipes()
+    equalized = partial(integer.build, reduce_range=reduce_range, recipes=recipes)
     return (
         Rung(OPTIMIZED, "fp32", _optimized),
         Rung(FUSED, "fp32", _fused),
-        Rung("int8-equalized-static", "int8", _equalized(True, reduce_range), mixes=True),
+        Rung("int8-equalized-static", "int8", partial(equalized, static=True), mixes=True),
+        Rung(
+            "int8-equalized-lean",
+            "int8",
+            partial(equalized, static=True, slack=integer.LEAN),
+            mixes=True,
+        ),
         Rung(
             "int8-equalized-dynamic",
             "int8",
-            _equalized(False, reduce_range),
+            partial(equalized, static=False),
             mixes=True,
             dynamic_scales=True,
         ),
-        Rung("int8-int4-tables", "int8+int4", _int4_tables(reduce_range), mixes=True),
+        Rung(
+            "int8-int4-tables",
+            "int8+int4",
+            _int4_tables(partial(equalized, static=True, table_bits=4)),
+            mixes=True,
+        ),
         *(
             Rung(f"int8-static-{method}", "int8", _static(method, reduce_range), mixes=True)
             for method in ("minmax", "entropy", "percentile")
@@ -142,26 +158,14 @@ def _fused(source: Path, calibration: Arrays, target: Path, exclude: frozenset[s
     save(made.model, target)
 
 
-def _equalized(static: bool, reduce_range: bool) -> Build:
-    return partial(integer.build, static=static, reduce_range=reduce_range)
-
-
-def _int4_tables(reduce_range: bool) -> Build:
+def _int4_tables(equalized: Build) -> Build:
     """Equalised static int8, look-up tables in 4 bits."""
 
     def build(source: Path, calibration: Arrays, target: Path, exclude: frozenset[str]) -> None:
         nodes = onnx.load(str(source), load_external_data=False).graph.node
         if all(node.op_type != "Gather" for node in nodes):
             raise graph.Unfit("the model has no look-up tables")
-        integer.build(
-            source,
-            calibration,
-            target,
-            exclude,
-            static=True,
-            reduce_range=reduce_range,
-            table_bits=4,
-        )
+        equalized(source, calibration, target, exclude)
 
     return build
 

@@ -12,7 +12,7 @@ from deployer.optimization.report import RungResult
 from deployer.optimization.timing import Speedup
 
 SCHEMA_VERSION = 1
-_KEYS = ("median", "low", "high", "fp32_ms", "candidate_ms")
+_KEYS = ("median", "low", "high", "fp32_ms", "candidate_ms", "rounds")
 
 
 def dumps(results: Sequence[RungResult]) -> str:
@@ -40,7 +40,8 @@ def load(path: Path) -> dict[str, Speedup]:
 
 def _record(speedup: Speedup) -> dict[str, Any]:
     record = {key: getattr(speedup, key) for key in _KEYS[:3]}
-    return {**record, "fp32_ms": dict(speedup.fp32_ms), "candidate_ms": dict(speedup.candidate_ms)}
+    times = {"fp32_ms": dict(speedup.fp32_ms), "candidate_ms": dict(speedup.candidate_ms)}
+    return {**record, **times, "rounds": speedup.rounds}
 
 
 def _speedup(item: Any, where: str) -> Speedup:
@@ -48,7 +49,8 @@ def _speedup(item: Any, where: str) -> Speedup:
         raise InputError(f"{where}: must hold exactly {', '.join(_KEYS)}")
     try:
         median, low, high = (float(item[key]) for key in _KEYS[:3])
-        times = [{k: float(v) for k, v in item[key].items()} for key in _KEYS[3:]]
+        times = [{k: float(v) for k, v in item[key].items()} for key in _KEYS[3:5]]
+        rounds = int(item["rounds"])
     except (TypeError, ValueError, AttributeError) as error:
         raise InputError(f"{where}: {error}") from error
-    return Speedup(median, low, high, times[0], times[1])
+    return Speedup(median, low, high, times[0], times[1], rounds)

@@ -23,8 +23,9 @@ class RungResult:
     """What became of one rung.
 
     ``failed`` could not be built or run; ``refused`` did not pass a gate; ``kept`` passed all. ``speedup`` is None
-    where the rung was not timed, because it failed the accuracy gate before. ``fp32_layers`` were left in FP32 by
-    the fallback. With ``dynamic_scales`` an answer depends on the rows that share its batch.
+    where the rung was not timed; one that failed the accuracy gate was timed in a few rounds, just to be told.
+    ``fp32_layers`` were left in FP32 by the fallback. With ``dynamic_scales`` an answer depends on the rows that
+    share its batch.
     """
 
     name: str
@@ -127,7 +128,7 @@ def _row(rung: RungResult, fp32: Variant) -> dict[str, str]:
         "rung": rung.name,
         "score": "" if variant is None or variant.score is None else f"{variant.score:.4f}",
         "size": "" if variant is None else f"{variant.size_bytes / fp32.size_bytes:.2f} of FP32",
-        "speed": "" if speedup is None else f"{speedup.median:.2f}x",
+        "speed": "" if speedup is None else _speed(speedup),
         "usd_per_thousand": "" if cost is None else f"{cost:f}",
         "status": rung.status,
         "reason": rung.reason,
@@ -142,7 +143,13 @@ def _interval(verdict: Verdict | None) -> dict[str, float | None] | None:
     return {key: v if abs(v) != float("inf") else None for key, v in values.items()}
 
 
+def _speed(speedup: Speedup) -> str:
+    few = f" in {speedup.rounds} rounds" if speedup.brief else ""
+    return f"{speedup.median:.2f}x{few}"
+
+
 def _speedup(speedup: Speedup | None) -> dict[str, float] | None:
     if speedup is None:
         return None
-    return {"median": speedup.median, "low": speedup.low, "high": speedup.high}
+    ends = {"median": speedup.median, "low": speedup.low, "high": speedup.high}
+    return {**ends, "rounds": speedup.rounds}

@@ -23,6 +23,9 @@ MAX_ROUNDS = 61
 FEW_ROUNDS = 7
 """After so many rounds those that cannot win any more stop; 7 ordered ratios still hold the median at 98%."""
 
+BRIEF_ROUNDS = 5
+"""Rounds of those that are wrong already, whose speed is only told: 5 ordered ratios hold the median at 94%."""
+
 HOPELESS = 0.8
 """Cannot win: even the best round is slower than this share of the worst round of the fastest."""
 
@@ -32,13 +35,22 @@ _FP32 = ""  # no rung has an empty name
 
 @dataclass(frozen=True)
 class Speedup:
-    """Median of FP32's time over the candidate's with its 95% interval; medians by case in milliseconds."""
+    """Median of FP32's time over the candidate's with its 95% interval; medians by case in milliseconds.
+
+    ``rounds`` is how many ratios stand behind it.
+    """
 
     median: float
     low: float
     high: float
     fp32_ms: Mapping[str, float]
     candidate_ms: Mapping[str, float]
+    rounds: int
+
+    @property
+    def brief(self) -> bool:
+        """Say whether it was timed in a few rounds only, to be told and not to be chosen by."""
+        return self.rounds < FEW_ROUNDS
 
 
 def compare(
@@ -48,30 +60,37 @@ def compare(
     *,
     clock: Callable[[], float],
     budget_s: float = 30.0,
+    brief: Mapping[str, Session] | None = None,
 ) -> dict[str, Speedup]:
     """Run FP32 and all candidates in turn over every case until ``budget_s`` is spent (15 to 61 rounds).
 
     ``clock`` returns seconds. One round gives each candidate one ratio: the geometric mean over the cases. All take
     part in the same rounds, so that two candidates can be compared with one another as well; after the seventh only
-    those that can still win go on.
+    those that can still win go on. ``brief`` ones take part in the first five rounds and stop no other.
     """
-    sessions = {_FP32: fp32, **candidates}
+    passing = brief or {}
+    sessions = {_FP32: fp32, **candidates, **passing}
     for session in (*sessions.values(), *sessions.values()):  # first calls allocate and pack
         for feeds in cases.values():
             session.run(feeds)
     rounds: list[dict[str, list[float]]] = []
     end = time.monotonic() + budget_s
     names = list(sessions)
-    while len(rounds) < MIN_ROUNDS or (len(rounds) < MAX_ROUNDS and time.monotonic() < end):
+    least = MIN_ROUNDS if candidates else BRIEF_ROUNDS
+    while len(rounds) < least or (
+        candidates and len(rounds) < MAX_ROUNDS and time.monotonic() < end
+    ):
         # Who goes first changes each round: the one after a large model finds colder caches.
         shift = len(rounds) % len(names)
         rounds.append(_round(sessions, [*names[shift:], *names[:shift]], cases, clock))
+        if len(rounds) == BRIEF_ROUNDS:
+            names = [_FP32, *candidates]
         if len(rounds) == FEW_ROUNDS:
             ratios = {name: _ratios(rounds, name) for name in candidates}
             names = [_FP32, *able_to_win(ratios)]
     return {
         name: speedup(list(cases), *(_times(rounds, of, name) for of in (_FP32, name)))
-        for name in candidates
+        for name in (*candidates, *passing)
     }
 
 
@@ -97,7 +116,12 @@ def speedup(cases: list[str], fp32_s: Floats, candidate_s: Floats) -> Speedup:
     ratios = np.sort(_geometric(fp32_s, candidate_s))
     low, high = median_interval(ratios)
     return Speedup(
-        float(np.median(ratios)), low, high, _medians(cases, fp32_s), _medians(cases, candidate_s)
+        float(np.median(ratios)),
+        low,
+        high,
+        _medians(cases, fp32_s),
+        _medians(cases, candidate_s),
+        len(ratios),
     )
 
 

@@ -25,7 +25,7 @@ _HOW = {
     "day": "Above: requests per second, in red from the bottom those refused or failed. "
     "Below: instances; the line is paid for, the filled part serves. Both from zero, to one scale for all.",
     "ladder": "Right and low is better: faster, with less lost. The area of a mark is the size of the model; "
-    "bars are intervals. Above the line too much is lost.",
+    "bars are intervals. Above the line too much is lost; what loses four times as much as that is not drawn.",
     "latency": "Share of the successful requests by latency, logarithmic; to the same scale for all. "
     "The upright line is the objective.",
     "money": "USD per 1,000 successful requests, by what is paid for.",
@@ -57,7 +57,7 @@ def spread(page: Content) -> Plot:
 
 def ladder_plot(page: Ladder) -> Plot:
     """Return the rungs of a ladder by speed and drop."""
-    drawn = ladder.drawable(page.rungs)
+    drawn = ladder.drawable(page.rungs, page.max_drop)
     draw = _if(drawn, lambda w: ladder.draw(drawn, page.max_drop, page.metric, w))
     with drawing():
         return _both("ladder", page.finding, draw, tuple((r.key, r.name) for r in drawn))

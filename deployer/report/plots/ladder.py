@@ -20,6 +20,9 @@ _COLOUR = {
     "refused": "bad",
     "failed": "bad",
 }
+FAR = 4.0
+"""A rung that drops by more than so many times the limit stands in the table alone."""
+
 _LARGEST_PX, _LONGEST_PX = 26.0, 260.0
 
 
@@ -40,9 +43,15 @@ def draw(rungs: Sequence[Rung], max_drop: float, metric: str, width: float) -> F
     return canvas.figure
 
 
-def drawable(rungs: Sequence[Rung]) -> tuple[Rung, ...]:
-    """Return the rungs that have both a drop and a speed."""
-    return tuple(rung for rung in rungs if rung.drop is not None and rung.speed is not None)
+def drawable(rungs: Sequence[Rung], max_drop: float) -> tuple[Rung, ...]:
+    """Return the rungs that have both a drop and a speed, less those so wrong that they would flatten the rest."""
+    return tuple(
+        rung
+        for rung in rungs
+        if rung.drop is not None
+        and rung.speed is not None
+        and (rung.status != "refused" or rung.drop.value <= FAR * max_drop)
+    )
 
 
 def _ends(rung: Rung) -> tuple[float, float, float, float]:

@@ -144,3 +144,18 @@ def test_what_is_wrong_in_a_folder_is_named(
         (broken / "modules.json").unlink()
     with pytest.raises(InputError, match=said):
         huggingface.load(broken)
+
+
+def test_mask_is_made_in_two_steps_for_an_encoder_and_left_alone_for_a_decoder(
+    folder: Path, tmp_path: Path
+) -> None:
+    encoder = huggingface.load(folder)
+    assert encoder.light
+    padded = {name: torch.from_numpy(value) for name, value in texts(6, 12, 7).items()}
+    encoder.light = False
+    plain = encoder(**padded)
+    encoder.light = True
+    torch.testing.assert_close(encoder(**padded), plain)
+    config = transformers.GPT2Config(vocab_size=50, n_positions=16, n_embd=16, n_layer=1, n_head=2)
+    transformers.GPT2LMHeadModel(config).save_pretrained(tmp_path)
+    assert not huggingface.load(tmp_path).light

@@ -38,6 +38,10 @@ def test_outlier_channel_fails_plain_int8_and_one_fp32_layer_repairs_it(
     assert plain.status == "refused"
     assert plain.accuracy is not None
     assert plain.accuracy.value > 0.05
+    assert plain.speedup is not None  # told, though it is refused
+    assert plain.speedup.brief
+    assert report.to_json()["rungs"][1]["latency_ms"].keys() == {"batch 1", "batch 8"}
+    assert report.table()[1]["speed"].endswith("x in 5 rounds")
     assert mixed.status == "kept"
     assert len(mixed.fp32_layers) == 1  # of twelve
     assert mixed.fp32_layers[0] in mixed.reason

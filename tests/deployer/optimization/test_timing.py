@@ -7,7 +7,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from deployer.optimization.timing import FEW_ROUNDS, MAX_ROUNDS, able_to_win, compare
+from deployer.optimization.timing import (
+    BRIEF_ROUNDS,
+    FEW_ROUNDS,
+    MAX_ROUNDS,
+    able_to_win,
+    compare,
+)
 
 pytestmark = pytest.mark.optimize
 
@@ -61,6 +67,20 @@ def test_those_that_cannot_win_stop_early_and_keep_their_interval() -> None:
     assert twins["slow"].runs == warm_up + FEW_ROUNDS * per_round
     assert twins["fast"].runs == warm_up + MAX_ROUNDS * per_round
     assert (found["slow"].low, found["slow"].high) == pytest.approx((0.8, 0.8))
+
+
+@pytest.mark.parametrize("right", [{}, {"right": 1.0}])
+def test_what_is_wrong_is_timed_briefly_and_stops_nobody(right: dict[str, float]) -> None:
+    clock = Clock()
+    fp32, wrong = Twin(clock, 4.0), {"wrong": Twin(clock, 0.5)}
+    twins = {name: Twin(clock, s) for name, s in right.items()}
+    found: Any = compare(fp32, twins, CASES, clock=clock, brief=wrong)  # type: ignore[arg-type]
+    assert (found["wrong"].median, found["wrong"].rounds) == (pytest.approx(8.0), BRIEF_ROUNDS)
+    assert found["wrong"].brief
+    per_round = 2 * len(CASES)
+    assert wrong["wrong"].runs == per_round * (1 + BRIEF_ROUNDS)
+    if right:
+        assert (found["right"].median, found["right"].rounds) == (pytest.approx(4.0), MAX_ROUNDS)
 
 
 def test_only_what_is_clearly_behind_cannot_win() -> None:

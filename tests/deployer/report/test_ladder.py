@@ -43,7 +43,7 @@ def _span(
 
 @pytest.fixture
 def document() -> dict[str, Any]:
-    """FP32, the best, one kept, one too lossy to be timed, one that could not be built."""
+    """FP32, the best, one kept, one too lossy to be drawn, one that could not be built."""
     return {
         "schema_version": 1,
         "metric": "accuracy",
@@ -62,7 +62,8 @@ def document() -> dict[str, Any]:
             _rung("int8-dynamic", "kept", size=510_000, score=0.9917, latency_ms={"batch 8": 8.0},
                   drop=_span("value", 0.0, 0.0, None), speedup=_span("median", 1.1, 1.25, 1.4)),
             _rung("int4-weights", "refused", size=300_000, score=0.9,
-                  drop=_span("value", 0.08, 0.0917, 0.1), reason="drops by 0.0917, 0.01 is allowed"),
+                  drop=_span("value", 0.08, 0.0917, 0.1), reason="drops by 0.0917, 0.01 is allowed",
+                  latency_ms={"batch 8": 5.0}, speedup=_span("median", 1.9, 2.0, 2.1) | {"rounds": 5}),
             _rung("fp16", "failed", reason="the operator `Cast` is not supported"),
         ],
     }  # fmt: skip
@@ -83,8 +84,15 @@ def test_best_is_marked_and_refused_rungs_say_why(document: dict[str, Any]) -> N
 
 def test_what_was_not_measured_is_empty_and_never_zero(document: dict[str, Any]) -> None:
     rungs = ladder(document).rungs
-    assert (rungs[3].speed_text, rungs[3].latency_ms, rungs[3].usd) == ("", "", "")
+    assert rungs[3].usd == ""
+    assert (rungs[4].speed_text, rungs[4].speed_range, rungs[4].latency_ms) == ("", "", "")
     assert (rungs[4].score, rungs[4].size_text, rungs[4].drop_text) == ("", "", "")
+
+
+def test_speed_from_a_few_rounds_is_marked_as_such(document: dict[str, Any]) -> None:
+    rungs = ladder(document).rungs
+    assert rungs[3].speed_range == "1.90 to 2.10, 5 rounds"
+    assert rungs[1].speed_range == "2.40 to 2.60"
 
 
 def test_open_end_of_an_interval_is_said(document: dict[str, Any]) -> None:
@@ -107,7 +115,7 @@ def test_finding_says_when_the_model_stays_as_it_is(document: dict[str, Any]) ->
 
 
 def test_only_rungs_with_drop_and_speed_are_drawn(document: dict[str, Any]) -> None:
-    assert [r.name for r in drawable(ladder(document).rungs)] == [
+    assert [r.name for r in drawable(ladder(document).rungs, 0.01)] == [
         "fp32",
         "int8-static",
         "int8-dynamic",
