@@ -17,7 +17,6 @@ from inference_code.contract import JSON_TYPE
 from inference_code.engine import frames
 from inference_code.engine.arena import Arena, Slot
 from inference_code.engine.log import log
-from inference_code.engine.manners import Manners
 from inference_code.engine.measures import EngineMetrics
 from inference_code.engine.memory import MemoryWatch
 from inference_code.engine.pace import Pace
@@ -39,8 +38,6 @@ STALL_S = 1.0
 _TICK_S = 0.25
 _STOP_S = 1.0
 _LOOK_S = 5.0
-#: A batch that takes longer is not to be interrupted for each request that comes, in seconds.
-_SLOW_S = 0.001
 #: A server that was never ready gives up after this many deaths; one that was keeps trying.
 _FALSE_STARTS = 3
 _JSON = JSON_TYPE.encode()
@@ -66,7 +63,6 @@ class Engine:
         self._ids = itertools.count(1)
         self._numbers = itertools.count(1)
         self._pace = Pace(settings.serving)
-        self._manners = Manners()
         self._deaths = 0
         self._ever_ready = False
         self._closing = False
@@ -319,9 +315,7 @@ class Engine:
         busy.add(report.encode_s, "encode")
         if report.length:
             self.metrics.length.add(report.length)
-        waiting = self.waiting
-        self._pace.learn(report, waiting)
-        self._manners.saw(waiting > 0 and report.predict_s > _SLOW_S)
+        self._pace.learn(report, self.waiting)
         return report.started_s
 
     def _reclaim(self, worker: WorkerHandle) -> None:
