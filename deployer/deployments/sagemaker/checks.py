@@ -88,7 +88,7 @@ def _check_unused(resolved: Resolved) -> None:
     """Refuse keys of [rollout] that the mode has no use for: they would say what does not happen."""
     target, rollout = resolved.spec.target, resolved.spec.rollout
     if isinstance(target, SageMakerAsync):
-        unused = ("max_error_percent",) if rollout.generated_alarms else ()
+        unused: tuple[str, ...] = ("max_error_percent",) if rollout.generated_alarms else ()
         words = "asynchronous failures are counted, not shared out: any one stops the rollout"
     elif isinstance(target, SageMakerServerless | SageMakerBatch):
         words = f"needs a fleet of instances; a {target.kind} target has none"

@@ -34,6 +34,8 @@ ONLY = {int(at) for at in os.environ.get("DEPLOYER_FAULTS_AT", "").split(",") if
 """To play again what failed: the numbers of these calls alone."""
 
 SLOW_S = 5.0
+LOADED: list[bool] = []
+"""Whether this process has loaded, once, what every child would have to load."""
 
 
 @dataclass(frozen=True)
@@ -49,8 +51,10 @@ class Outcome:
 @pytest.fixture
 def account(cloud: Any) -> Iterator[Any]:
     """The account in this process, which does not answer: only children do."""
-    cloud.deploy(cloud.spec())  # loads, once, what every child would have to load
-    cloud.destroy()
+    if not LOADED:
+        cloud.deploy(cloud.spec())
+        cloud.destroy()
+        LOADED.append(True)
     cloud.fake.reset()
     cloud.image()
     cloud.fake.behaviour.slow_s = SLOW_S
