@@ -147,6 +147,10 @@ class Echo:
         self.connections: set[Connection] = set()
         self.answers = self.refusals = 0
 
+    def connected(self, connection: Connection) -> None:
+        """Take a connection in."""
+        self.connections.add(connection)
+
     def slot(self, target: bytes, length: int) -> None:
         return None
 

@@ -69,6 +69,9 @@ class Echo:
     def slot(self, target, length):
         return ARENA.acquire(length) if length >= LARGE_BYTES else None
 
+    def connected(self, connection):
+        self.connections.add(connection)
+
     def handle(self, exchange):
         body = exchange.body if isinstance(exchange.body, bytes) else bytes(exchange.body.view)
         if not isinstance(exchange.body, bytes):
