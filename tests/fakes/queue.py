@@ -2,7 +2,7 @@
 
 ``run`` sends messages (good ones, the same ones twice, two kinds of poison), keeps a herd of real workers, kills one
 every few seconds with SIGKILL, and returns what the results, the dead letters and the queue hold in the end. moto's
-SQS slows with the number of messages that wait, so about 40 do.
+SQS slows with the number of messages that wait, so fewer than 100 do.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ from botocore.config import Config
 
 ROOT = Path(__file__).parents[2]
 BUCKET, PREFIX, QUEUE, DEAD = "answers", "results/", "work", "work-dead"
-WAITING = 40
-POLL_S = 0.2
+WAITING = 80
+POLL_S = 0.05
 ENOUGH = threading.Event()
 """Set it to end a long run early: what was sent by then is worked off and judged."""
 SERVER = """
