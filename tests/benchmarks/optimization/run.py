@@ -150,13 +150,13 @@ def write_big(folder: Path) -> Path:
 
 def big(out: Path, options: Mapping[str, Any]) -> deployer.LadderReport:
     """Climb from a model that no single protobuf message holds."""
-    rows = np.random.default_rng(1).normal(size=(40, WIDTH)).astype(np.float32)
+    rows = np.random.default_rng(1).normal(size=(72, WIDTH)).astype(np.float32)
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out.parent) as folder:
         report = deployer.optimize(
             write_big(Path(folder)),
-            calibration={"x0": rows[:8]},
-            evaluation={"x0": rows[8:]},
+            calibration={"x0": rows[:40]},
+            evaluation={"x0": rows[40:]},
             metric="cosine",
             max_drop=0.01,
             batch_sizes=(1,),
