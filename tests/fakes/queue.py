@@ -313,7 +313,12 @@ def _depth(sqs: Any, url: str) -> tuple[int, int]:
 def _judge(plan: Plan, outcome: Outcome, found: Aws) -> None:
     s3, sqs = found.client("s3"), found.client("sqs")
     versions: Counter[str] = Counter()
-    for page in s3.get_paginator("list_object_versions").paginate(Bucket=BUCKET, Prefix=PREFIX):
+    pages = s3.get_paginator("list_object_versions").paginate(
+        Bucket=BUCKET,
+        Prefix=PREFIX,
+        PaginationConfig={"PageSize": 1_000_000},  # moto looks at every object for every page
+    )
+    for page in pages:
         versions.update(row["Key"].removeprefix(PREFIX) for row in page.get("Versions", ()))
     outcome.twice = [key for key, count in versions.items() if count > 1]
     dead = dead_letters(sqs)
