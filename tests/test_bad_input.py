@@ -20,6 +20,7 @@ from click.testing import CliRunner
 
 from deployer import api
 from deployer.cli.main import cli
+from deployer.deployments.server import free_port
 
 HANDLER = """
 from inference_code.handler import Handler as Base
@@ -279,7 +280,7 @@ def test_bad_input_gets_one_clear_error(case: Case, folder: Path, taken: int) ->
             content = content.replace('"{taken}"', str(taken))
         write(name, content)
     before = everything(folder)
-    words = case.words.replace("{taken}", str(taken)).replace("{free}", str(taken + 1)).split()
+    words = case.words.replace("{taken}", str(taken)).replace("{free}", str(free_port())).split()
     done = CliRunner().invoke(cli, words, prog_name="deployer")
     assert_one_error(done.stdout, done.stderr, case.says)
     assert done.exit_code == case.code

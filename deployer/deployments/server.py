@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -25,6 +26,9 @@ from deployer.errors import DeployerError, EnvironmentProblem
 from inference_code.contract import PING_ROUTE, PORT_ENV
 
 HOST = "127.0.0.1"
+PORTS = range(10_000, 32_768)
+"""Below those that Linux gives to outgoing connections (ip_local_port_range): nobody gets one in between."""
+
 GRACE_S = 30.0
 """From SIGTERM to SIGKILL: SageMaker's own time to drain."""
 STARTUP_S = 480.0
@@ -242,10 +246,16 @@ def port_free(port: int, host: str = HOST) -> bool:
 
 
 def free_port(host: str = HOST) -> int:
-    """Return a port that nobody listens on at this moment."""
-    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
-        probe.bind((host, 0))
-        return int(probe.getsockname()[1])
+    """Return a port that nobody has at this moment, and that no outgoing connection will be given."""
+    found = next(
+        (port for port in random.SystemRandom().sample(PORTS, 200) if port_free(port, host)), None
+    )
+    if found is None:
+        raise EnvironmentProblem(
+            f"no free port on {host} among 200 between {PORTS.start} and {PORTS.stop - 1}",
+            hint="stop what listens there",
+        )
+    return found
 
 
 def last_line(log: Path) -> str:
