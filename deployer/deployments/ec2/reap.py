@@ -8,9 +8,8 @@ from datetime import datetime
 from deployer.aws import fleets
 from deployer.aws.session import Aws
 from deployer.deployments.ec2 import destroy
-from deployer.deployments.sagemaker.reap import Expired, Reaped, time_of
+from deployer.deployments.sagemaker.reap import Expired, Reaped, remove_each, time_of
 from deployer.deployments.sagemaker.waiting import Patience, Say
-from deployer.errors import DeployerError, PartialFailure
 from deployer.spec.resolved import EXPIRES_TAG, NAME_TAG
 
 
@@ -23,22 +22,9 @@ def reap(
     aws: Aws, found: tuple[Expired, ...], *, patience: Patience, say: Say
 ) -> tuple[Reaped, ...]:
     """Destroy what has expired. Raises PartialFailure listing what is left, after trying all."""
-    done: list[Reaped] = []
-    left: list[str] = []
-    for item in found:
-        say(f"{item.name}: its time was over at {item.expires}")
-        try:
-            removed = destroy.destroy(aws, item.name, patience=patience, say=say)
-            done.append(Reaped(item.name, item.expires, removed))
-        except PartialFailure as error:
-            left += error.remaining
-        except DeployerError as error:
-            left.append(f"{item.name}: {error.message}")
-    if left:
-        raise PartialFailure(
-            "not everything was removed", remaining=left, hint="run `deployer reap` again"
-        )
-    return tuple(done)
+    return remove_each(
+        found, lambda name: destroy.destroy(aws, name, patience=patience, say=say), say
+    )
 
 
 def names(aws: Aws) -> frozenset[str]:

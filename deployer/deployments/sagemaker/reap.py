@@ -6,7 +6,7 @@ found: what lies in a bucket that the specification names, before there is a rol
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -58,13 +58,21 @@ def reap(
 
     What a CloudFormation stack made is left to it, and listed.
     """
+    return remove_each(
+        found, lambda name: destroy.destroy(aws, name, patience=patience, say=say), say
+    )
+
+
+def remove_each(
+    found: tuple[Expired, ...], remove: Callable[[str], tuple[str, ...]], say: Say
+) -> tuple[Reaped, ...]:
+    """Remove one deployment after the other. Raises PartialFailure listing what is left, after trying all."""
     done: list[Reaped] = []
     left: list[str] = []
     for item in found:
         say(f"{item.name}: its time was over at {item.expires}")
         try:
-            removed = destroy.destroy(aws, item.name, patience=patience, say=say)
-            done.append(Reaped(item.name, item.expires, removed))
+            done.append(Reaped(item.name, item.expires, remove(item.name)))
         except PartialFailure as error:
             left += error.remaining
         except DeployerError as error:
