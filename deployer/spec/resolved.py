@@ -82,6 +82,19 @@ class Statement:
         default_factory=lambda: MappingProxyType({}), metadata=QUIET
     )
 
+    def to_json(self) -> dict[str, Any]:
+        """Return it as a policy document of IAM holds it."""
+        row: dict[str, Any] = {
+            "Sid": self.sid,
+            "Effect": "Allow",
+            "Action": list(self.actions),
+            "Resource": list(self.resources),
+        }
+        for where, value in sorted(self.conditions.items()):
+            operator, _, key = where.partition("/")
+            row.setdefault("Condition", {}).setdefault(operator, {})[key] = value
+        return row
+
 
 @dataclass(frozen=True)
 class Role:

@@ -319,18 +319,7 @@ def trust(resolved: Resolved) -> Document:
 
 def permissions(resolved: Resolved) -> Document:
     """Return the execution role's inline policy."""
-    rows = []
-    for item in resolved.role.statements:
-        row: Document = {
-            "Sid": item.sid,
-            "Effect": "Allow",
-            "Action": list(item.actions),
-            "Resource": list(item.resources),
-        }
-        for where, value in sorted(item.conditions.items()):
-            operator, _, key = where.partition("/")
-            row.setdefault("Condition", {}).setdefault(operator, {})[key] = value
-        rows.append(row)
+    rows = [item.to_json() for item in resolved.role.statements]
     return {"Version": "2012-10-17", "Statement": rows}
 
 
