@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from deployer.deployments.sagemaker import resolve
 from deployer.doctor import policies
 from deployer.doctor.policies import Scope
 from deployer.spec.resolved import Statement
@@ -35,15 +34,7 @@ def plan(on: Scope) -> Iterator[Statement]:
     yield Statement("ReadQuotas", ("servicequotas:GetServiceQuota",), (vcpus,))
     amis = f"arn:{on.partition}:ssm:{on.region}::parameter/aws/service/ami-amazon-linux-latest/*"
     yield Statement("FindMachineImage", ("ssm:GetParameter",), (amis,))
-    bucket = ("s3:GetBucketTagging", "s3:ListBucket", "s3:ListBucketMultipartUploads")
-    yield Statement("ReadBucket", bucket, (on.bucket_arn,))
-    objects = f"{on.bucket_arn}/{resolve.prefix(on.name)}*"
-    yield Statement("ReadObjects", ("s3:GetObject",), (objects,))
-    alarms = on.arn("cloudwatch", f"alarm:deployer/{on.name}/*")
-    yield Statement("ReadAlarms", ("cloudwatch:ListTagsForResource",), (alarms,))
-    # Composite alarms are shown only to those who may describe all.
-    watched = "*" if on.alarms else alarms
-    yield Statement("WatchAlarms", ("cloudwatch:DescribeAlarms",), (watched,))
+    yield from policies.bundles_and_alarms(on)
     yield Statement("ReadRole", ("iam:GetRole", "iam:ListRoleTags"), (on.execution_role,))
     repository = policies.repository(on)
     if repository:

@@ -156,15 +156,7 @@ def plan(on: Scope) -> Iterator[Statement]:
         ),
         ("*",),
     )
-    bucket = ("s3:GetBucketTagging", "s3:ListBucket", "s3:ListBucketMultipartUploads")
-    yield Statement("ReadBucket", bucket, (on.bucket_arn,))
-    objects = f"{on.bucket_arn}/{resolve.prefix(on.name)}*"
-    yield Statement("ReadObjects", ("s3:GetObject",), (objects,))
-    alarms = on.arn("cloudwatch", f"alarm:deployer/{on.name}/*")
-    yield Statement("ReadAlarms", ("cloudwatch:ListTagsForResource",), (alarms,))
-    # Composite alarms are shown only to those who may describe all.
-    watched = "*" if on.alarms else alarms
-    yield Statement("WatchAlarms", ("cloudwatch:DescribeAlarms",), (watched,))
+    yield from bundles_and_alarms(on)
     role = ("iam:GetRole", "iam:GetRolePolicy", "iam:ListRolePolicies", "iam:ListRoleTags")
     yield Statement("ReadRole", role, (on.execution_role,))
     yield Statement("AskAboutMyself", ("iam:SimulatePrincipalPolicy",), (on.role(on.caller),))
@@ -182,6 +174,19 @@ def plan(on: Scope) -> Iterator[Statement]:
         ),
     )
     yield cdk(on, "LookUpWithCdk", "lookup")
+
+
+def bundles_and_alarms(on: Scope) -> Iterator[Statement]:
+    """Yield what reading the bundles and the alarms of any deployment asks for."""
+    bucket = ("s3:GetBucketTagging", "s3:ListBucket", "s3:ListBucketMultipartUploads")
+    yield Statement("ReadBucket", bucket, (on.bucket_arn,))
+    objects = f"{on.bucket_arn}/{resolve.prefix(on.name)}*"
+    yield Statement("ReadObjects", ("s3:GetObject",), (objects,))
+    alarms = on.arn("cloudwatch", f"alarm:deployer/{on.name}/*")
+    yield Statement("ReadAlarms", ("cloudwatch:ListTagsForResource",), (alarms,))
+    # Composite alarms are shown only to those who may describe all.
+    watched = "*" if on.alarms else alarms
+    yield Statement("WatchAlarms", ("cloudwatch:DescribeAlarms",), (watched,))
 
 
 def deploy(on: Scope) -> Iterator[Statement]:
