@@ -106,6 +106,10 @@ def _onnxruntime(path: Path, threads: int) -> Opened:
     options.log_severity_level = 3
     # Spinning threads take the core from the HTTP process between batches.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    # Attention leaves numbers below 1e-38 wherever a row is padded, and they take a processor a hundred times as long:
+    # a transformer in int8 is up to 1.4 times as fast without. ONNX Runtime sets it for the thread that opens the first
+    # session of a process and for each session's own threads.
+    options.add_session_config_entry("session.set_denormal_as_zero", "1")
     try:
         session = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime raises a class of its own per status code

@@ -15,7 +15,7 @@ from statistics import NormalDist
 
 import numpy as np
 
-from deployer.optimization.session import Arrays, Session
+from deployer.optimization.session import Arrays, Session, denormals_flushed
 from deployer.stats import Floats
 
 MIN_ROUNDS = 15
@@ -53,6 +53,7 @@ class Speedup:
         return self.rounds < FEW_ROUNDS
 
 
+@denormals_flushed()
 def compare(
     fp32: Session,
     candidates: Mapping[str, Session],

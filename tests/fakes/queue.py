@@ -35,8 +35,10 @@ SERVER = """
 import functools
 import logging
 import sys
+import threading
 
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication as App
+from moto.s3.responses import S3Response
 from moto.server import main
 from moto.sqs.models import SQSBackend
 from werkzeug.serving import WSGIRequestHandler
@@ -48,6 +50,18 @@ WSGIRequestHandler.protocol_version = "HTTP/1.1"
 WSGIRequestHandler.disable_nagle_algorithm = True
 App.get_backend_for_host = functools.cache(App.get_backend_for_host)
 SQSBackend.is_message_valid_based_on_retention_period = lambda *_: True  # counts the whole queue, ten times a call
+
+
+def one_at_a_time(method, lock=threading.Lock()):
+    # moto looks for If-None-Match and writes in two steps; S3 lets one of two such writes win.
+    def locked(*arguments):
+        with lock:
+            return method(*arguments)
+
+    return locked
+
+
+S3Response.put_object = one_at_a_time(S3Response.put_object)
 main(sys.argv[1:])
 """
 HANDLER = """

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import subprocess
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -133,3 +135,29 @@ def test_openvino_computes_in_bfloat16_only_with_matrix_units(
     settings = openvino_settings(3, flags)
     assert settings["INFERENCE_NUM_THREADS"] == 3
     assert settings.get("INFERENCE_PRECISION_HINT") == precision
+
+
+def test_numbers_too_small_to_matter_are_zero(tmp_path: Path) -> None:
+    """In a process of its own, as a worker is: ONNX Runtime decides it once, with the first session."""
+    helper, kind = onnx.helper, onnx.TensorProto.FLOAT
+    ends = [helper.make_tensor_value_info(name, kind, [2]) for name in ("x", "y")]
+    graph = helper.make_graph([helper.make_node("Add", ["x", "x"], ["y"])], "g", ends[:1], ends[1:])
+    opset = [helper.make_opsetid("", 20)]
+    onnx.save(helper.make_model(graph, opset_imports=opset, ir_version=9), str(tmp_path / "m.onnx"))
+    code = """
+import sys, numpy as np
+from pathlib import Path
+from inference_code.runtime import Model
+x = np.array([1e-40, 1e-30], np.float32)
+print(Model(Path(sys.argv[1])).run({"x": x})[0].tolist())
+"""
+    ran = subprocess.run(
+        [sys.executable, "-c", code, tmp_path / "m.onnx"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    small, large = json.loads(ran.stdout)
+    assert small == 0.0
+    assert large == pytest.approx(2e-30)
+    assert ran.stderr == ""
