@@ -17,6 +17,8 @@ from inference_code.contract import (
     ENGINES,
     MANIFEST_PATH,
     ONNXRUNTIME,
+    ONNXRUNTIME_CONFIG,
+    ONNXRUNTIME_WITHOUT,
     OPENVINO,
     ContractError,
     Manifest,
@@ -104,14 +106,15 @@ def _onnxruntime(path: Path, threads: int) -> Opened:
     options.inter_op_num_threads = 1
     options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
     options.log_severity_level = 3
-    # Spinning threads take the core from the HTTP process between batches.
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    # Attention leaves numbers below 1e-38 wherever a row is padded, and they take a processor a hundred times as long:
-    # a transformer in int8 is up to 1.4 times as fast without. ONNX Runtime sets it for the thread that opens the first
-    # session of a process and for each session's own threads.
-    options.add_session_config_entry("session.set_denormal_as_zero", "1")
+    for entry, value in ONNXRUNTIME_CONFIG.items():
+        options.add_session_config_entry(entry, value)
     try:
-        session = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        session = ort.InferenceSession(
+            str(path),
+            options,
+            providers=["CPUExecutionProvider"],
+            disabled_optimizers=ONNXRUNTIME_WITHOUT,
+        )
     except Exception as error:  # onnxruntime raises a class of its own per status code
         raise HandlerInvalid(
             f"{path.name}: ONNX Runtime {ort.__version__} cannot load it: {error}"

@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 
 from deployer.errors import InputError
-from inference_code.contract import TensorSpec
+from inference_code.contract import ONNXRUNTIME_CONFIG, ONNXRUNTIME_WITHOUT, TensorSpec
 
 Array = NDArray[Any]
 Arrays = Mapping[str, Array]
@@ -71,14 +71,15 @@ class Session:
         options.intra_op_num_threads = threads or usable_cores()
         options.inter_op_num_threads = 1
         options.log_severity_level = 3
-        # As where it will serve; and spinning threads would take their core from whoever is timed next.
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        # For its own threads, and once in a process for the thread that opens the first session.
-        options.add_session_config_entry("session.set_denormal_as_zero", "1")
+        for entry, value in ONNXRUNTIME_CONFIG.items():  # as where it will serve
+            options.add_session_config_entry(entry, value)
         try:
             with denormals_flushed():
                 self._session = onnxruntime.InferenceSession(
-                    str(path), options, providers=["CPUExecutionProvider"]
+                    str(path),
+                    options,
+                    providers=["CPUExecutionProvider"],
+                    disabled_optimizers=ONNXRUNTIME_WITHOUT,
                 )
         except Exception as error:  # ONNX Runtime raises a dozen unrelated classes
             reason = _reason(error)
