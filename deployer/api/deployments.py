@@ -20,10 +20,10 @@ if TYPE_CHECKING:
     from deployer.clients.base import Answer, Body
     from deployer.deployments.ec2.plan import FleetPlan
     from deployer.deployments.ec2.verbs import FleetDeployment, FleetStatus
+    from deployer.deployments.expiry import Expired, Reaped
     from deployer.deployments.local import DeploymentStatus
     from deployer.deployments.plan import DeployPlan
     from deployer.deployments.sagemaker.plan import SageMakerPlan
-    from deployer.deployments.sagemaker.reap import Expired, Reaped
     from deployer.deployments.sagemaker.record import SageMakerDeployment
     from deployer.deployments.sagemaker.rollback import SageMakerStatusChange
     from deployer.deployments.sagemaker.status import SageMakerStatus
@@ -188,7 +188,7 @@ def reap(*, region: str = "", say: Say = silent) -> tuple[Reaped, ...]:
     Raises PartialFailure listing what is left of them, when something is, after trying all.
     """
     from deployer.deployments.ec2 import reap as fleets
-    from deployer.deployments.sagemaker.waiting import Patience
+    from deployer.deployments.patience import Patience
 
     aws = sagemaker.connect(region, "--region", say)
     known, found = fleets.names(aws), fleets.expired(aws, datetime.now(UTC))

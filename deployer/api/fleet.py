@@ -162,8 +162,8 @@ def remaining(aws: Aws, name: str) -> tuple[str, ...]:
 def destroy(aws: Aws, name: str, *, say: Say = silent) -> tuple[str, ...]:
     """Remove everything of a fleet, verify it, and forget where it was."""
     from deployer.deployments.ec2 import destroy as removal
+    from deployer.deployments.patience import Patience
     from deployer.deployments.sagemaker import record
-    from deployer.deployments.sagemaker.waiting import Patience
 
     def remove(bucket: str) -> tuple[str, ...]:
         return removal.destroy(aws, name, bucket=bucket, patience=Patience(), say=say)

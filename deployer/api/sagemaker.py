@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from deployer.aws.session import Aws
     from deployer.clients.base import Answer, Body
     from deployer.clients.batch import BatchResult
+    from deployer.deployments.expiry import Expired, Reaped
     from deployer.deployments.sagemaker.plan import SageMakerPlan
-    from deployer.deployments.sagemaker.reap import Expired, Reaped
     from deployer.deployments.sagemaker.record import SageMakerDeployment
     from deployer.deployments.sagemaker.rollback import SageMakerStatusChange
     from deployer.deployments.sagemaker.status import SageMakerStatus
@@ -218,9 +218,9 @@ def remaining(aws: Aws, name: str) -> tuple[str, ...]:
 
 def destroy(aws: Aws, name: str, *, say: Say = silent) -> tuple[str, ...]:
     """Remove everything of a deployment, verify it, and forget where it was."""
+    from deployer.deployments.patience import Patience
     from deployer.deployments.sagemaker import destroy as removal
     from deployer.deployments.sagemaker import record
-    from deployer.deployments.sagemaker.waiting import Patience
 
     def remove(bucket: str) -> tuple[str, ...]:
         return removal.destroy(aws, name, bucket=bucket, patience=Patience(), say=say)
@@ -243,8 +243,8 @@ def reap(aws: Aws, but: Collection[str], *, say: Say = silent) -> tuple[Reaped, 
 
     Raises PartialFailure listing what is left of them, when something is.
     """
+    from deployer.deployments.patience import Patience
     from deployer.deployments.sagemaker import reap as reaping
-    from deployer.deployments.sagemaker.waiting import Patience
 
     found = expired(aws, but)
     return reaping.reap(aws, found, patience=Patience(), say=say)

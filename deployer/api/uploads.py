@@ -19,9 +19,9 @@ def upload(source: Resolved | Path, *, say: Say = silent) -> str:
     """
     from deployer.aws import session
     from deployer.aws.storage import Storage
+    from deployer.deployments.patience import Patience
     from deployer.deployments.sagemaker import observe
     from deployer.deployments.sagemaker.actions import Actions
-    from deployer.deployments.sagemaker.waiting import Patience
 
     document = documents.load(source) if isinstance(source, Path) else source
     place, artifact = document.place, document.artifact

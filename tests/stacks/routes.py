@@ -22,12 +22,12 @@ from typing import Any
 import boto3
 
 from deployer.aws.session import Aws
+from deployer.deployments.patience import Patience
 from deployer.deployments.sagemaker import observe, planner
 from deployer.deployments.sagemaker.cost import PlannedCost
 from deployer.deployments.sagemaker.executor import Executor
 from deployer.deployments.sagemaker.observe import Endpoint, Observed
 from deployer.deployments.sagemaker.plan import SageMakerPlan
-from deployer.deployments.sagemaker.waiting import Patience
 from deployer.spec.resolved import NAME_TAG, Resolved
 
 Document = dict[str, Any]

@@ -11,10 +11,10 @@ from deployer.aws.roles import Roles
 from deployer.aws.session import Aws
 from deployer.aws.storage import Storage
 from deployer.deployments.ec2 import permissions
+from deployer.deployments.patience import Patience, Say
 from deployer.deployments.sagemaker import observe
 from deployer.deployments.sagemaker.observe import SHARED_TAG
 from deployer.deployments.sagemaker.resolve import bucket_name, prefix
-from deployer.deployments.sagemaker.waiting import Patience, Say
 from deployer.errors import DeployerError, PartialFailure
 from deployer.spec.resolved import NAME_TAG
 

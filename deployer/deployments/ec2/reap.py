@@ -8,8 +8,8 @@ from datetime import datetime
 from deployer.aws import fleets
 from deployer.aws.session import Aws
 from deployer.deployments.ec2 import destroy
-from deployer.deployments.sagemaker.reap import Expired, Reaped, remove_each, time_of
-from deployer.deployments.sagemaker.waiting import Patience, Say
+from deployer.deployments.expiry import Expired, Reaped, remove_each, time_of
+from deployer.deployments.patience import Patience, Say
 from deployer.spec.resolved import EXPIRES_TAG, NAME_TAG
 
 

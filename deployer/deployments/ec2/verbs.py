@@ -19,8 +19,8 @@ from deployer.clients.sqs import Work
 from deployer.deployments.ec2 import cdk, checks, cost, rollback
 from deployer.deployments.ec2.plan import FleetPlan
 from deployer.deployments.ec2.resolve import Asked, resolve
+from deployer.deployments.patience import Say
 from deployer.deployments.sagemaker import observe
-from deployer.deployments.sagemaker.waiting import Say
 from deployer.deployments.state import ServerLog
 from deployer.deployments.steps import Step
 from deployer.errors import ConditionFailed, InputError

@@ -15,8 +15,9 @@ from deployer.aws.storage import Storage, object_options
 from deployer.aws.upload import PART_BYTES, upload
 from deployer.bundle import archive
 from deployer.bundle import bundle as bundles
+from deployer.deployments.patience import Patience
 from deployer.deployments.sagemaker import observe, requests, resolve
-from deployer.deployments.sagemaker.waiting import Patience, eventually
+from deployer.deployments.sagemaker.waiting import eventually
 from deployer.errors import DeployerError
 from deployer.spec.resolved import EXPIRES_TAG, NAME_TAG, Resolved
 from inference_code.contract import MANIFEST_PATH, Manifest

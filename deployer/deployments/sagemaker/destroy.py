@@ -13,9 +13,10 @@ from deployer.aws.roles import Roles
 from deployer.aws.sagemaker import SageMaker
 from deployer.aws.session import Aws
 from deployer.aws.storage import Storage
+from deployer.deployments.patience import Patience, Say
 from deployer.deployments.sagemaker import observe, resolve
 from deployer.deployments.sagemaker.observe import BUCKET_TAG, SHARED_TAG
-from deployer.deployments.sagemaker.waiting import Patience, Say, Watch
+from deployer.deployments.sagemaker.waiting import Watch
 from deployer.errors import PartialFailure
 from deployer.spec.resolved import NAME_TAG, VARIANT
 

@@ -13,6 +13,7 @@ from deployer.aws.metrics import CloudWatch, Logs
 from deployer.aws.sagemaker import SageMaker
 from deployer.aws.session import Aws
 from deployer.aws.upload import PART_BYTES
+from deployer.deployments.patience import Patience, Say
 from deployer.deployments.sagemaker import (
     destroy,
     diagnose,
@@ -25,7 +26,7 @@ from deployer.deployments.sagemaker.actions import Actions
 from deployer.deployments.sagemaker.observe import PREVIOUS_TAG, Endpoint
 from deployer.deployments.sagemaker.plan import SageMakerPlan
 from deployer.deployments.sagemaker.record import SageMakerDeployment
-from deployer.deployments.sagemaker.waiting import Patience, Say, Watch, eventually
+from deployer.deployments.sagemaker.waiting import Watch, eventually
 from deployer.deployments.steps import Step
 from deployer.errors import AwsRefusal, ConditionFailed, DeployerError, PartialFailure
 

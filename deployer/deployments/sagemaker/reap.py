@@ -6,8 +6,7 @@ found: what lies in a bucket that the specification names, before there is a rol
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from datetime import datetime
 
 from deployer.aws.metrics import Logs
@@ -15,27 +14,10 @@ from deployer.aws.roles import Roles
 from deployer.aws.sagemaker import SageMaker
 from deployer.aws.session import Aws
 from deployer.aws.storage import Storage
+from deployer.deployments.expiry import Expired, Reaped, remove_each, time_of
+from deployer.deployments.patience import Patience, Say
 from deployer.deployments.sagemaker import destroy, observe, resolve
-from deployer.deployments.sagemaker.waiting import Patience, Say
-from deployer.errors import DeployerError, PartialFailure
 from deployer.spec.resolved import EXPIRES_TAG, NAME_TAG
-
-
-@dataclass(frozen=True)
-class Expired:
-    """A deployment whose time was over at ``expires`` (ISO)."""
-
-    name: str
-    expires: str
-
-
-@dataclass(frozen=True)
-class Reaped:
-    """A deployment that was destroyed, and what that removed."""
-
-    name: str
-    expires: str
-    removed: tuple[str, ...]
 
 
 def expired(aws: Aws, now: datetime) -> tuple[Expired, ...]:
@@ -61,27 +43,6 @@ def reap(
     return remove_each(
         found, lambda name: destroy.destroy(aws, name, patience=patience, say=say), say
     )
-
-
-def remove_each(
-    found: tuple[Expired, ...], remove: Callable[[str], tuple[str, ...]], say: Say
-) -> tuple[Reaped, ...]:
-    """Remove one deployment after the other. Raises PartialFailure listing what is left, after trying all."""
-    done: list[Reaped] = []
-    left: list[str] = []
-    for item in found:
-        say(f"{item.name}: its time was over at {item.expires}")
-        try:
-            done.append(Reaped(item.name, item.expires, remove(item.name)))
-        except PartialFailure as error:
-            left += error.remaining
-        except DeployerError as error:
-            left.append(f"{item.name}: {error.message}")
-    if left:
-        raise PartialFailure(
-            "not everything was removed", remaining=left, hint="run `deployer reap` again"
-        )
-    return tuple(done)
 
 
 def _marks(aws: Aws) -> Iterator[tuple[str, str]]:
@@ -130,17 +91,3 @@ def _of_objects(aws: Aws) -> Iterator[tuple[str, str]]:
         tags = storage.tags(key) if key else {}
         if tags.get(NAME_TAG) and folder == resolve.prefix(tags[NAME_TAG]):
             yield tags[NAME_TAG], tags.get(EXPIRES_TAG, "")
-
-
-def time_of(name: str, text: str) -> datetime:
-    """Return when the time of a deployment is over. Raises DeployerError for a tag that is no time."""
-    try:
-        when = datetime.fromisoformat(text)
-    except ValueError:
-        when = None
-    if when is None or when.tzinfo is None:
-        raise DeployerError(
-            f"{name!r} has the tag {EXPIRES_TAG}={text!r}, which is no time",
-            hint="correct the tag, or destroy it by name",
-        )
-    return when

@@ -15,10 +15,11 @@ from deployer.aws.autoscaling import Autoscaling
 from deployer.aws.metrics import CloudWatch
 from deployer.aws.sagemaker import SageMaker
 from deployer.aws.session import Aws
+from deployer.deployments.patience import Patience, Say
 from deployer.deployments.sagemaker import observe
 from deployer.deployments.sagemaker.observe import PREVIOUS_TAG, Endpoint
 from deployer.deployments.sagemaker.resolve import SHORT
-from deployer.deployments.sagemaker.waiting import Patience, Say, Watch
+from deployer.deployments.sagemaker.waiting import Watch
 from deployer.deployments.state import Store
 from deployer.errors import ConditionFailed, InputError
 from deployer.spec.resolved import DIGEST_TAG, INSTANCE_COUNT, VARIANT

@@ -12,12 +12,12 @@ from deployer.aws.sagemaker import SageMaker
 from deployer.aws.session import Aws
 from deployer.aws.upload import PART_BYTES
 from deployer.bundle import bundle as bundles
+from deployer.deployments.patience import Patience, Say
 from deployer.deployments.sagemaker import checks, cost, facts, observe, planner, record, requests
 from deployer.deployments.sagemaker.executor import Executor
 from deployer.deployments.sagemaker.plan import SageMakerPlan
 from deployer.deployments.sagemaker.record import SageMakerDeployment
 from deployer.deployments.sagemaker.resolve import Asked, resolve
-from deployer.deployments.sagemaker.waiting import Patience, Say
 from deployer.deployments.state import ServerLog, Store
 from deployer.deployments.steps import Step
 from deployer.errors import InputError, Interrupted

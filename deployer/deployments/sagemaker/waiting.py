@@ -2,36 +2,19 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TypeVar
 
 from deployer.aws.session import Aws
+from deployer.deployments.patience import Patience, Say
 from deployer.deployments.sagemaker import observe
 from deployer.deployments.sagemaker.observe import Endpoint
 from deployer.errors import AwsRefusal, PartialFailure
 from deployer.units import format_duration
 
-Say = Callable[[str], None]
 _T = TypeVar("_T")
 
 BUSY = ("Creating", "Updating", "SystemUpdating", "RollingBack", "Deleting")
-
-
-@dataclass(frozen=True)
-class Patience:
-    """How waiting goes on: a look every ``poll_s``, at most ``limit_s``.
-
-    An answer may be stale for ``settle_s``: one that shows nothing of a change just asked for is not believed
-    before. ``sleep`` and ``clock`` are arguments, so that tests do not wait.
-    """
-
-    poll_s: float = 10.0
-    limit_s: float = 4 * 3600.0
-    settle_s: float = 90.0
-    sleep: Callable[[float], None] = time.sleep
-    clock: Callable[[], float] = time.monotonic
 
 
 class Watch:

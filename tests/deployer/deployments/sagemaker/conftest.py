@@ -14,11 +14,11 @@ import boto3
 import pytest
 
 from deployer.aws.session import Aws, connect
+from deployer.deployments.patience import Patience
 from deployer.deployments.sagemaker import destroy, reap, rollback, verbs
 from deployer.deployments.sagemaker.plan import SageMakerPlan
 from deployer.deployments.sagemaker.record import SageMakerDeployment
 from deployer.deployments.sagemaker.resolve import Asked
-from deployer.deployments.sagemaker.waiting import Patience
 from deployer.pricing import snapshot
 from deployer.spec.deployment import DeploymentSpec, Slo
 from deployer.spec.rollout import Canary

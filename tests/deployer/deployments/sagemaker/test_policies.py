@@ -14,8 +14,8 @@ import boto3
 import pytest
 
 from deployer.aws.session import Aws, connect
+from deployer.deployments.patience import Patience
 from deployer.deployments.sagemaker import rollback, status, verbs
-from deployer.deployments.sagemaker.waiting import Patience
 from deployer.doctor import documents as texts
 from deployer.doctor import policies
 from deployer.pricing import snapshot
