@@ -67,7 +67,7 @@ class ContractError(ValueError):
 ONNXRUNTIME_CONFIG = {
     # Spinning threads take the core from the HTTP process between batches.
     "session.intra_op.allow_spinning": "0",
-    # Attention leaves numbers below 1e-38 wherever a row is padded, and they take a processor a hundred times as long:
+    # Attention leaves numbers below 1e-38 wherever a row is padded, and arithmetic on them is slow:
     # a transformer in int8 is up to 1.4 times as fast without. It holds for the thread that opens the first session of
     # a process and for each session's own threads.
     "session.set_denormal_as_zero": "1",

@@ -13,6 +13,7 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from deployer.deployments.patience import Say
 from deployer.errors import DeployerError, EnvironmentProblem
 from deployer.spec.fleet_resolved import ResolvedFleet
 
@@ -20,7 +21,6 @@ CDK_CLI = "aws-cdk@2.1148.1"
 """The tested CLI, as ``stacks.CDK_CLI``; the two meet in documents, not in imports."""
 
 TAIL_LINES = 20
-Say = Callable[[str], None]
 
 
 def deploy(

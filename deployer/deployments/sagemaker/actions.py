@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
 
 from deployer.aws.autoscaling import Autoscaling
@@ -15,14 +14,12 @@ from deployer.aws.storage import Storage, object_options
 from deployer.aws.upload import PART_BYTES, upload
 from deployer.bundle import archive
 from deployer.bundle import bundle as bundles
-from deployer.deployments.patience import Patience
+from deployer.deployments.patience import Patience, Say
 from deployer.deployments.sagemaker import observe, requests, resolve
 from deployer.deployments.sagemaker.waiting import eventually
 from deployer.errors import DeployerError
 from deployer.spec.resolved import EXPIRES_TAG, NAME_TAG, Resolved
 from inference_code.contract import MANIFEST_PATH, Manifest
-
-Say = Callable[[str], None]
 
 
 class Actions:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -15,12 +14,11 @@ from deployer.aws.storage import Storage, object_options
 from deployer.clients import batch
 from deployer.clients.base import Answer, Body
 from deployer.clients.batch import BatchResult
+from deployer.deployments.patience import Say
 from deployer.deployments.sagemaker import observe, resolve
 from deployer.errors import AwsRefusal, EnvironmentProblem, InputError
 from deployer.spec.resolved import Resolved
 from deployer.spec.target import SageMakerBatch
-
-Say = Callable[[str], None]
 
 
 def run(
