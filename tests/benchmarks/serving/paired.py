@@ -2,9 +2,10 @@
 
     python tests/benchmarks/serving/paired.py --model-dir DIR --bodies DIR --connections 64 --max-batch 8
 
-Both stay up and warm; while one works the other sleeps. Each turn gives one ratio: answers per second over those of
-the loop just before and just after. The loop's batches are sorted by length, of the size that was faster at the
-start. The server's first and last answers of a turn, while its queue fills and drains, do not count.
+Both stay up and warm; while one works the other sleeps. Each turn's answers per second are held against the loop's
+just before and just after; a round is a few such turns and gives one ratio, so that a jolt of the host does not make
+it. The loop's batches are sorted by length, always all of them, of the size that was faster at the start. The
+server's first and last answers of a turn, while its queue fills and drains, do not count.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from typing import IO, Any
 
 import uvloop
 from generator import Client, Load, requests
-from peers import rate, served, sorted_bodies
+from peers import Bare, served
 from run import NEEDS, ROOT, command, interval, pinned, stop, wait_until_ready
 
 EDGE_S = 0.4
@@ -69,16 +70,15 @@ class Turns(Load):
 def bare(model_dir: str, max_batch: int, bodies: str, seconds: float) -> None:
     """Measure at each line of stdin; choose the batch size first."""
     model = served(model_dir, max_batch)
-    raw = sorted_bodies(model, bodies)
-    sizes = sorted({1, model.max_batch})
-    tried: dict[int, list[float]] = {size: [] for size in sizes}
+    loops = {size: Bare(model, bodies, size) for size in sorted({1, model.max_batch})}
+    tried: dict[int, list[float]] = {size: [] for size in loops}
     for _ in range(4):
-        for size in sizes:
-            tried[size].append(rate(model, raw, size, 0.5)[0])
-    best = max(sizes, key=lambda size: statistics.median(tried[size]))
+        for size, loop in loops.items():
+            tried[size].append(loop.rate(0.5)[0])
+    best = max(loops, key=lambda size: statistics.median(tried[size]))
     print(json.dumps({"batch": best}), flush=True)
     for _ in sys.stdin:
-        print(json.dumps(rate(model, raw, best, seconds)), flush=True)
+        print(json.dumps(loops[best].rate(seconds)), flush=True)
 
 
 def ask(loop: subprocess.Popen[str]) -> float:
@@ -95,18 +95,23 @@ def answer(out: IO[str] | None) -> Any:
     return json.loads(out.readline())
 
 
-async def play(port: int, loop: subprocess.Popen[str], options: argparse.Namespace) -> list[Any]:
-    """Take turns; return each turn's two rates."""
+async def play(
+    port: int, loop: subprocess.Popen[str], options: argparse.Namespace
+) -> list[tuple[float, ...]]:
+    """Take turns; return each round's two rates, the means of its turns."""
     load = Turns(requests(options.bodies, options.content_type))
     for _ in range(options.connections):
         await asyncio.get_running_loop().create_connection(lambda: Client(load), "127.0.0.1", port)
     await load.turn(2.0, options.connections)
     found, before = [], ask(loop)
-    for _ in range(options.turns):
-        rps = await load.turn(options.seconds, options.connections)
-        after = ask(loop)
-        found.append((rps, (before + after) / 2))
-        before = after
+    for _ in range(options.rounds):
+        pairs = []
+        for _ in range(options.turns):
+            rps = await load.turn(options.seconds, options.connections)
+            after = ask(loop)
+            pairs.append((rps, (before + after) / 2))
+            before = after
+        found.append(tuple(statistics.mean(side) for side in zip(*pairs, strict=True)))
     if load.errors or load.lost:
         raise SystemExit(f"{load.errors} answers were not 200, {load.lost} connections lost")
     return found
@@ -122,7 +127,8 @@ def main() -> None:
     parser.add_argument("--max-batch", type=int, default=8)
     parser.add_argument("--connections", type=int, default=64)
     parser.add_argument("--seconds", type=float, default=3.0)
-    parser.add_argument("--turns", type=int, default=10)
+    parser.add_argument("--rounds", type=int, default=10)
+    parser.add_argument("--turns", type=int, default=3, help="of each, in one round")
     parser.add_argument("--cores", type=lambda s: [int(n) for n in s.split(",")], default=[0, 1])
     options = parser.parse_args()
     options.python = {}

@@ -24,30 +24,33 @@ def served(model_dir: str, max_batch: int) -> ServedModel:
 def loop(model_dir: str, max_batch: int, bodies: str, seconds: float) -> None:
     """Print what the bare loop reaches in process: the best of single and full, length-sorted batches."""
     model = served(model_dir, max_batch)
-    raw = sorted_bodies(model, bodies)
-    best = max(rate(model, raw, size, seconds) for size in {1, model.max_batch})
+    loops = [Bare(model, bodies, size) for size in sorted({1, model.max_batch})]
+    best = max(bare.rate(seconds) for bare in loops)
     print(json.dumps({"rps": round(best[0], 1), "cpu_rps": round(best[1], 1)}))
 
 
-def sorted_bodies(model: ServedModel, bodies: str) -> list[tuple[bytes, str]]:
-    """Return the bodies with their types, sorted by length."""
-    paths = sorted(Path(bodies).iterdir())
-    raw = [(path.read_bytes(), CONTENT_TYPES[path.suffix]) for path in paths]
-    return sorted(raw, key=lambda pair: model.length(model.decode(*pair, "")))
+class Bare:
+    """The model in a bare loop over length-sorted batches, always all of them: a part would be short or long ones."""
 
+    def __init__(self, model: ServedModel, bodies: str, size: int) -> None:
+        """Read every file of the folder ``bodies``; batches of ``size``."""
+        paths = sorted(Path(bodies).iterdir())
+        raw = [(path.read_bytes(), CONTENT_TYPES[path.suffix]) for path in paths]
+        raw.sort(key=lambda pair: model.length(model.decode(*pair, "")))
+        self._batches = [raw[at : at + size] for at in range(0, len(raw), size)]
+        self._model = model
 
-def rate(
-    model: ServedModel, raw: list[tuple[bytes, str]], size: int, seconds: float
-) -> tuple[float, float]:
-    """Return the answers per second, and per second of processor time."""
-    start, start_cpu, count, at = time.perf_counter(), time.process_time(), 0, 0
-    while time.perf_counter() - start < seconds:
-        items = [model.decode(*pair, "") for pair in raw[at : at + size]]
-        for output in model.predict(items):
-            model.encode(output, "")
-        count += len(items)
-        at = (at + size) % len(raw)
-    return count / (time.perf_counter() - start), count / (time.process_time() - start_cpu)
+    def rate(self, seconds: float) -> tuple[float, float]:
+        """Return the answers per second, and per second of processor time, of at least ``seconds``."""
+        model, count = self._model, 0
+        start, start_cpu = time.perf_counter(), time.process_time()
+        while time.perf_counter() - start < seconds:
+            for batch in self._batches:
+                items = [model.decode(*pair, "") for pair in batch]
+                for output in model.predict(items):
+                    model.encode(output, "")
+                count += len(items)
+        return count / (time.perf_counter() - start), count / (time.process_time() - start_cpu)
 
 
 def answers(model_dir: str, bodies: str) -> None:
