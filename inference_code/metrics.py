@@ -107,6 +107,11 @@ class Histogram:
 Metric = Counter | Gauge | Histogram
 
 
+def milliseconds(seconds: float | None) -> float | None:
+    """Return a time as people read it; None stays None."""
+    return None if seconds is None else round(seconds * 1000, 3)
+
+
 def prometheus(metrics: Iterable[Metric]) -> str:
     """Return the text that a Prometheus server scrapes."""
     return "".join(f"{line}\n" for metric in metrics for line in metric.lines())

@@ -17,6 +17,7 @@ from inference_code.contract import JSON_TYPE
 from inference_code.engine import frames
 from inference_code.engine.arena import Arena, Slot
 from inference_code.engine.log import log
+from inference_code.engine.manners import wait_readable
 from inference_code.engine.measures import EngineMetrics
 from inference_code.engine.memory import MemoryWatch
 from inference_code.engine.pace import Pace
@@ -30,11 +31,14 @@ from inference_code.errors import (
     RequestError,
     StartupError,
 )
+from inference_code.metrics import milliseconds
 
 Done = Callable[[int, bytes, bytes], None]
 
 #: A worker that owes an answer and has not moved for this long is not healthy, in seconds.
 STALL_S = 1.0
+#: After refusals the front sleeps until a worker answers, and no longer than this, in seconds.
+GIVE_WAY_S = 0.01
 _TICK_S = 0.25
 _STOP_S = 1.0
 _LOOK_S = 5.0
@@ -65,6 +69,7 @@ class Engine:
         self._pace = Pace(settings.serving)
         self._deaths = 0
         self._ever_ready = False
+        self._giving_way = False
         self._closing = False
         self._ticker: asyncio.Task[None] | None = None
 
@@ -133,7 +138,7 @@ class Engine:
             "batch_effect": "answers differ" if effect == math.inf else effect,
             "full_batch_ms": round(pace.batch_s * 1000, 3),
             "mean_batch": round(metrics.batch_size.sum / max(1, metrics.batch_size.count), 2),
-            "queue_ms_p99_below": _milliseconds(metrics.queue_time.quantile(0.99)),
+            "queue_ms_p99_below": milliseconds(metrics.queue_time.quantile(0.99)),
             "shed": dict(metrics.shed.values),
             "cache": {"bytes": self.cache_bytes, **metrics.cache.values},
         }
@@ -186,6 +191,23 @@ class Engine:
         if self._backlog or not self._dispatch(job):
             self._enqueue(job)
         return job
+
+    def give_way(self) -> None:
+        """After a refusal: leave the core to the workers for a moment.
+
+        What comes meanwhile waits in its sockets and is read in one go. Were the front to wake for each request of
+        an overload, refusing them would take the time that the others are computed in.
+        """
+        if not self._giving_way:
+            self._giving_way = True
+            asyncio.get_running_loop().call_soon(self._sleep_until_answer)
+
+    def _sleep_until_answer(self) -> None:
+        self._giving_way = False
+        # With nothing owed no answer would end the sleep, and a worker would have nothing to do.
+        if self._jobs:
+            sockets = [worker.fileno() for worker in self._workers if worker.ready is not None]
+            wait_readable([number for number in sockets if number >= 0], GIVE_WAY_S)
 
     def cancel(self, job: Job) -> None:
         """Forget a request whose caller has gone; it is not computed if it has not begun."""
@@ -385,7 +407,3 @@ class Engine:
             worker.kill()
         elif not worker.jobs and now - worker.probed_s > 2 * _TICK_S and silent_s == 0.0:
             worker.probe(now)
-
-
-def _milliseconds(seconds: float | None) -> float | None:
-    return None if seconds is None else round(seconds * 1000, 3)

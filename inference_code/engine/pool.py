@@ -225,6 +225,10 @@ class WorkerHandle(asyncio.Protocol):
             "memory_mb": round(resident_bytes(self.pid) / 2**20, 1),
         }
 
+    def fileno(self) -> int:
+        """Return the file descriptor on which answers come; -1 once hung up."""
+        return self._socket.fileno()
+
     @property
     def pid(self) -> int:
         """The process id."""

@@ -5,7 +5,6 @@ It ends when the front's end of the socket closes, so it cannot outlive the serv
 
 from __future__ import annotations
 
-import contextlib
 import gc
 import json
 import os
@@ -21,6 +20,7 @@ from typing import Any
 from inference_code.batcher import Batcher, Objective, ServiceTimes, Waiting
 from inference_code.engine import frames
 from inference_code.engine.arena import ArenaView
+from inference_code.engine.manners import Manners
 from inference_code.engine.served import Reply, ServedModel, error_reply
 from inference_code.engine.settings import read_settings
 from inference_code.errors import DeadlineExceeded, RequestError, StartupError
@@ -28,8 +28,6 @@ from inference_code.errors import DeadlineExceeded, RequestError, StartupError
 _CHUNK = 1 << 20
 #: An idle worker that is asked whether it lives runs a sample when its last inference is this old.
 _PROOF_AGE_S = 5.0
-#: So many batches of more than one, in a row, make a crowd.
-_CROWD = 16
 
 
 class Channel:
@@ -185,27 +183,6 @@ class Worker:
             if len(self._headers) < 256 and not others:
                 self._headers[headers] = known
         return known
-
-
-class Manners:
-    """Whether this process, when it wakes, waits until who runs on its core has finished.
-
-    In a crowd the front then hands over all that have come, and they make one batch: 5 to 10% more answers of a
-    small model. A lone client would only pay for the time slices of whatever else runs on the core.
-    """
-
-    def __init__(self) -> None:
-        self._run = 0
-
-    def saw(self, size: int) -> None:
-        """Take note of a batch's size: a crowd is when many in a row had company."""
-        before = self._run
-        self._run = min(before + 1, _CROWD) if size > 1 else 0
-        if before != self._run and _CROWD in (before, self._run):
-            policy = os.SCHED_BATCH if self._run else os.SCHED_OTHER
-            # A sandbox may forbid it, and nothing depends on it.
-            with contextlib.suppress(OSError):
-                os.sched_setscheduler(0, policy, os.sched_param(0))
 
 
 def main(arguments: dict[str, Any]) -> None:

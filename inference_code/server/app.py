@@ -30,7 +30,14 @@ from inference_code.errors import (
     RequestError,
     UnsupportedMediaType,
 )
-from inference_code.metrics import TEXT_TYPE, Counter, Gauge, Histogram, prometheus
+from inference_code.metrics import (
+    TEXT_TYPE,
+    Counter,
+    Gauge,
+    Histogram,
+    milliseconds,
+    prometheus,
+)
 from inference_code.server import openapi, tracing
 from inference_code.server.clients import ClientLimit, Seat, client_of
 from inference_code.server.connection import Connection
@@ -193,6 +200,8 @@ class Application:
         except RequestError:
             if seat is not None:
                 seat.leave()
+            # The application's own: with many models, one that is overloaded must not hold up the others.
+            self.engine.give_way()
             raise
         if job is not None:
             exchange.cancel = partial(_cancel, engine, job, seat)
@@ -215,8 +224,8 @@ class Application:
             "uptime_s": round(time.monotonic() - self._start_s, 1),
             "draining": self.draining,
             "answers": {str(code): n for code, n in self.requests.values.items()},
-            "latency_ms_p50_below": _milliseconds(self.latency.quantile(0.5)),
-            "latency_ms_p99_below": _milliseconds(self.latency.quantile(0.99)),
+            "latency_ms_p50_below": milliseconds(self.latency.quantile(0.5)),
+            "latency_ms_p99_below": milliseconds(self.latency.quantile(0.99)),
             "connections": len(self.connections),
             **self.engine.stats(),
         }
@@ -277,7 +286,3 @@ def _urgency(header: bytes) -> int:
     """Return the urgency in a Priority header (RFC 9218); what cannot be read is ignored, as it says."""
     match = _URGENCY.search(header)
     return int(match[1]) if match else URGENCY
-
-
-def _milliseconds(seconds: float | None) -> float | None:
-    return None if seconds is None else round(seconds * 1000, 3)

@@ -12,7 +12,7 @@ pytestmark = pytest.mark.serve
 
 PLAY = """
 import os
-from inference_code.engine.process import Manners
+from inference_code.engine.manners import Manners
 manners, seen = Manners(), []
 for size in [1, *[4] * 15, 1, *[2] * 16, 8, 1, 1]:
     manners.saw(size)

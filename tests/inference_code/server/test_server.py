@@ -1,6 +1,7 @@
 """What the server answers, over real HTTP to a real process."""
 
 import json
+import os
 import re
 import socket
 import struct
@@ -8,6 +9,7 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 
+import psutil
 import pytest
 
 pytestmark = pytest.mark.serve
@@ -214,6 +216,43 @@ def test_a_full_queue_sheds_with_retry_after(moody):
     assert "queue full" in refused.json()["message"]
     assert (running().status, queued().status) == (200, 200)
     assert server.metric('inference_shed_total{reason="queue full"}') == 1
+
+
+def test_refusing_leaves_a_shared_core_to_the_worker_and_ping_stays_quick(moody):
+    server = moody("--max-batch", "1", "--queue-limit", "1")
+    front, core = psutil.Process(server.process.pid), min(os.sched_getaffinity(0))
+    [worker] = front.children()
+    for process in (front, worker):
+        process.cpu_affinity([core])
+    running = in_background(server.invoke, {"spin": 2.0})
+    time.sleep(0.2)
+    queued = in_background(server.invoke, {})
+    time.sleep(0.2)
+    request = b"POST /invocations HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{}"
+    clients = [socket.create_connection(("127.0.0.1", server.port)) for _ in range(16)]
+    refused, pings, before = 0, [], (cpu_s(front), cpu_s(worker))
+    end = time.monotonic() + 1.0
+    while time.monotonic() < end:
+        for client in clients:
+            client.sendall(request)
+        refused += sum(b" 503 " in client.recv(4096) for client in clients)
+        start = time.monotonic()
+        assert server.ask("GET", "/ping").status == 200
+        pings.append(time.monotonic() - start)
+    refusing_s, computing_s = cpu_s(front) - before[0], cpu_s(worker) - before[1]
+    for client in clients:
+        client.close()
+    assert refused > 100
+    # When the front woke for every request, refusing took half of the core.
+    assert refusing_s < 0.25 * computing_s
+    assert sorted(pings)[len(pings) // 2] < 0.1
+    assert (running().status, queued().status) == (200, 200)
+
+
+def cpu_s(process):
+    """Return the processor time a process has used, in seconds."""
+    times = process.cpu_times()
+    return times.user + times.system
 
 
 def test_a_request_whose_deadline_has_passed_is_504_and_not_computed(moody):
