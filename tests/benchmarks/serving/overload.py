@@ -3,10 +3,13 @@
     python tests/benchmarks/serving/overload.py                       # 3x and 10x, 60 s each, a small CNN
     python tests/benchmarks/serving/overload.py --bundle dist/sentence-encoder-*.tar.gz --bodies DIR
 
-Bars: goodput (right answers within the objective) above 0.9 of the capacity measured just before, p99 of the
-admitted under the objective, nothing hangs or is lost, memory grows by less than 64 MB, and from 1 s after
-the overload on every request is answered within the objective. The control is the same server without
-limits (a queue of a million, no deadline): it must miss.
+Bars: goodput (right answers within the objective) above 0.9 of the capacity, the mean of those measured just before
+and just after; p99 of the admitted under the objective, nothing hangs or is lost, memory grows by less than 64 MB,
+and from 1 s after the overload on every request is answered within the objective. The control is the same server
+without limits (a queue of a million, no deadline): it must miss.
+
+``stolen`` is what the host took of the server's core meanwhile, in percent. A case of which it took more than
+``--quiet-percent`` is kept in the results and measured again, ``--tries`` times at most; the last one counts.
 """
 
 from __future__ import annotations
@@ -19,13 +22,14 @@ import time
 import numpy as np
 import uvloop
 from client import Load, Outcome, lag_ms, percentile_ms, tally
+from host import Core
 from judge import Judge, golden
 from record import Record
 from subject import Server, Subject, add_options, load_apart, more_files, subject
 
 MEMORY_BAR_MB = 64.0
 AFTER_S = 6.0
-COLUMNS = ("case", "capacity_rps", "offered_rps", "goodput", "p50_ms", "p99_ms", "refused", "late",
+COLUMNS = ("case", "stolen", "capacity_rps", "offered_rps", "goodput", "p50_ms", "p99_ms", "refused", "late",
            "hung", "lost", "wrong", "memory_growth_mb", "recovery_s", "client_lag_p99_ms")  # fmt: skip
 
 
@@ -39,6 +43,8 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=60.0, help="of each overload")
     parser.add_argument("--objective-ms", type=int, default=1000)
     parser.add_argument("--capacity-seconds", type=float, default=8.0)
+    parser.add_argument("--quiet-percent", type=float, default=2.0)
+    parser.add_argument("--tries", type=int, default=3)
     options = parser.parse_args()
     more_files()
     with subject(options) as what, asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
@@ -46,7 +52,11 @@ def main() -> int:
         record = Record("overload", what.name, options.results)
         load_apart(options.server_core)
         for times in (float(text) for text in options.times.split(",")):
-            row = runner.run(_case(what, judge, times, options, options.seconds))
+            for attempt in range(1, options.tries + 1):
+                row = runner.run(_case(what, judge, times, options, options.seconds))
+                if float(row["stolen"]) <= options.quiet_percent or attempt == options.tries:
+                    break
+                record.note({**row, "case": f"{times:g}x, disturbed"})
             record.add(row, _missed(row, options.objective_ms))
         row = runner.run(_case(what, judge, 3.0, options, min(15.0, options.seconds), control=True))
         record.add(row, _missed(row, options.objective_ms), control=True)
@@ -70,14 +80,18 @@ async def _case(
         before = Load(server.port, what.bodies, judge, timeout_s=70.0)
         capacity = await before.closed_loop(64, options.capacity_seconds)
         watch = asyncio.create_task(_watch_memory(server))
+        core = Core(options.server_core)
         load = Load(server.port, what.bodies, judge, deadline, timeout_s=70.0)
         rng = np.random.default_rng(1)
         offsets = _poisson(rng, times * capacity, seconds)
         offsets += [seconds + offset for offset in _poisson(rng, 0.5 * capacity, AFTER_S)]
         start = time.monotonic()
         await load.open_loop(offsets)
+        stolen = core.stolen_percent()
         watch.cancel()
         memory = (await asyncio.gather(watch, return_exceptions=True))[0]
+        again = Load(server.port, what.bodies, judge, timeout_s=70.0)
+        capacities = capacity, await again.closed_loop(64, options.capacity_seconds)
     end = start + 0.05 + seconds
     during = [o for o in load.outcomes if o.due_s < end]
     after = [o for o in load.outcomes if o.due_s >= end]
@@ -88,10 +102,12 @@ async def _case(
         "case": "no limits, 3x" if control else f"{times:g}x",
         "seconds": seconds,
         "objective_ms": options.objective_ms,
-        "capacity_rps": round(capacity, 1),
+        "stolen": stolen,
+        "capacity_rps": round(sum(capacities) / 2, 1),
+        "capacities_rps": [round(each, 1) for each in capacities],
         "offered_rps": round(len(during) / seconds, 1),
         "goodput_rps": round(len(in_time) / seconds, 1),
-        "goodput": round(len(in_time) / seconds / capacity, 4),
+        "goodput": round(2 * len(in_time) / seconds / sum(capacities), 4),
         "p50_ms": percentile_ms(during, 50),
         "p99_ms": percentile_ms(during, 99),
         **tally(load.outcomes),

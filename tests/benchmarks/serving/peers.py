@@ -194,5 +194,13 @@ if __name__ == "__main__":
     elif name == "mosec":
         mosec(int(rest[0]), rest[1], int(rest[2]))
     else:
-        chosen = {"fastapi": fastapi, "uvicorn": uvicorn, "granian": granian, "litserve": litserve}
+        from ceiling import serve as ceiling
+
+        chosen = {
+            "ceiling": ceiling,
+            "fastapi": fastapi,
+            "uvicorn": uvicorn,
+            "granian": granian,
+            "litserve": litserve,
+        }
         chosen[name](int(rest[0]), served(rest[1], int(rest[2])))

@@ -33,7 +33,11 @@ class Record:
         good = bool(missed) if control else not missed
         whole = {**row, "control": control, "missed": list(missed), "ok": good}
         self.rows.append(whole)
-        dated = {"date": datetime.now(UTC).isoformat(timespec="seconds"), **self._common, **whole}
+        self.note(whole)
+
+    def note(self, row: Mapping[str, Any]) -> None:
+        """Print and keep a result that does not count."""
+        dated = {"date": datetime.now(UTC).isoformat(timespec="seconds"), **self._common, **row}
         line = json.dumps(dated)
         print(line, flush=True)
         if self._path is not None:

@@ -30,6 +30,7 @@ NEEDS = {
     "fastapi": "fastapi",
     "uvicorn": "uvicorn",
     "litserve": "litserve",
+    "ceiling": "numpy",
 }
 
 

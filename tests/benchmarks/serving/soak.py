@@ -4,9 +4,11 @@
     python tests/benchmarks/serving/soak.py --minutes 3             # a glance
 
 The load is open loop at 70% of the capacity measured first: the same Poisson arrivals and bodies again in
-every window, so that windows differ by the server alone. Bars: p99 drifts by less than 5% from the first third
-of the windows to the last (medians), memory grows by less than 1%, every answer is right, no descriptor is
-leaked. The control is a handler that leaks 16 KiB per request: it must be caught within a minute.
+every window, so that windows differ by server and host alone. Then a fresh server starts beside the old one, and the
+same window goes to the two in turns: what differs now is the server's age. Bars: the old one's p99 is within 5% of the
+fresh one's (median over the turns), memory grows by less than 1%, every answer is right, no descriptor is leaked.
+``p99_change``, from the first third of the windows to the last, is told beside it; it holds the host's own drift. The
+control is a handler that leaks 16 KiB per request: it must be caught within a minute.
 """
 
 from __future__ import annotations
@@ -25,6 +27,7 @@ import uvloop
 from client import Load, Outcome, lag_ms, percentile_ms, tally
 from judge import Judge, golden
 from record import Record
+from run import interval
 from subject import (
     Server,
     Subject,
@@ -38,7 +41,7 @@ from subject import (
 
 DRIFT_BAR, GROWTH_BAR = 0.05, 0.01
 COLUMNS = ("case", "minutes", "rate_rps", "offered", "right", "wrong", "refused", "late", "failed",
-           "p50_ms", "p99_ms", "p99_drift", "memory_mb", "memory_growth")  # fmt: skip
+           "p50_ms", "p99_ms", "p99_change", "p99_drift", "memory_mb", "memory_growth")  # fmt: skip
 
 
 def main() -> int:
@@ -50,6 +53,8 @@ def main() -> int:
     parser.add_argument("--minutes", type=float, default=30.0)
     parser.add_argument("--load", type=float, default=0.7, help="share of capacity")
     parser.add_argument("--window-s", type=float, default=30.0)
+    parser.add_argument("--turns", type=int, default=20, help="of the old and a fresh server")
+    parser.add_argument("--turn-s", type=float, default=15.0)
     parser.add_argument("--control-minutes", type=float, default=1.0)
     options = parser.parse_args()
     more_files()
@@ -57,7 +62,9 @@ def main() -> int:
         record = Record("soak", what.name, options.results)
         judge = Judge(golden(what.model_dir, what.bodies), options.limit)
         load_apart(options.server_core)
-        row = runner.run(_soak(what, judge, options, options.minutes, options.window_s))
+        row = runner.run(
+            _soak(what, judge, options, options.minutes, options.window_s, options.turns)
+        )
         record.add(row, _missed(row))
     if options.control_minutes:
         with tempfile.TemporaryDirectory(prefix="deployer-soak-") as name:
@@ -73,14 +80,19 @@ def _control(folder: Path, options: argparse.Namespace) -> dict[str, Any]:
     leaking = Subject("leak", model_dir, tuple(with_fault(body, "leak") for body in bodies))
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         minutes = options.control_minutes
-        row = runner.run(_soak(leaking, judge, options, minutes, minutes * 10))
+        row = runner.run(_soak(leaking, judge, options, minutes, minutes * 10, 0))
     return {**row, "case": "a handler that leaks"}
 
 
 async def _soak(
-    what: Subject, judge: Judge, options: argparse.Namespace, minutes: float, window_s: float
+    what: Subject,
+    judge: Judge,
+    options: argparse.Namespace,
+    minutes: float,
+    window_s: float,
+    turns: int,
 ) -> dict[str, Any]:
-    """Load one server for ``minutes`` after a window to warm up."""
+    """Load one server for ``minutes`` after a window to warm up, then in ``turns`` with a fresh one."""
     with Server(what.model_dir, core=options.server_core) as server:
         before = Load(server.port, what.bodies, judge)
         capacity = await before.closed_loop(32, 8.0)
@@ -94,6 +106,8 @@ async def _soak(
         await load.open_loop([n * window_s + at for n in range(windows + 1) for at in offsets])
         files = server.open_files()
         sampling.cancel()
+        short = [at for at in offsets if at < options.turn_s]
+        pairs = await _against_fresh(server, what, judge, options, short, turns)
     edges = [start + 0.05 + n * window_s for n in range(1, windows + 2)]
     parts = _split(load.outcomes, edges)
     counted = [outcome for part in parts for outcome in part]
@@ -108,12 +122,43 @@ async def _soak(
         "p50_ms": percentile_ms(counted, 50),
         "p99_ms": percentile_ms(counted, 99),
         "p99_by_window_ms": p99s,
-        "p99_drift": _change(p99s),
+        "p99_change": _change(p99s),
+        "p99_old_and_fresh_ms": pairs,
+        **_drift(pairs),
         "memory_mb": levels[-1],
         "memory_growth": _change(levels),
         "open_files": files,
         "client_lag_p99_ms": lag_ms(counted),
     }
+
+
+async def _against_fresh(
+    old: Server,
+    what: Subject,
+    judge: Judge,
+    options: argparse.Namespace,
+    offsets: list[float],
+    turns: int,
+) -> list[tuple[float, float]]:
+    """Return p99 in ms of the old and of a fresh server, over the same window in turns."""
+    found: list[tuple[float, float]] = []
+    if not turns:
+        return found
+    with Server(what.model_dir, core=options.server_core) as fresh:
+
+        async def p99_ms(server: Server) -> float:
+            load = Load(server.port, what.bodies, judge)
+            await load.open_loop(offsets)
+            return percentile_ms(load.outcomes, 99)
+
+        await p99_ms(fresh)
+        for turn in range(turns):
+            if turn % 2:
+                young = await p99_ms(fresh)
+                found.append((await p99_ms(old), young))
+            else:
+                found.append((await p99_ms(old), await p99_ms(fresh)))
+    return found
 
 
 async def _sample(server: Server, into: list[tuple[float, float]]) -> None:
@@ -143,6 +188,18 @@ def _change(values: list[float]) -> float:
     third = max(1, len(values) // 3)
     first, last = statistics.median(values[:third]), statistics.median(values[-third:])
     return round(last / first - 1, 4)
+
+
+def _drift(pairs: list[tuple[float, float]]) -> dict[str, Any]:
+    """Return by how much the old server's p99 exceeds the fresh one's, with the 95% interval of the median."""
+    if not pairs:
+        return {"p99_drift": 0.0}
+    ratios = [old / fresh for old, fresh in pairs]
+    low, high = interval(ratios)
+    return {
+        "p99_drift": round(statistics.median(ratios) - 1, 4),
+        "p99_drift_95%": [round(low - 1, 4), round(high - 1, 4)],
+    }
 
 
 def _missed(row: dict[str, Any]) -> list[str]:
