@@ -194,10 +194,10 @@ if __name__ == "__main__":
     elif name == "mosec":
         mosec(int(rest[0]), rest[1], int(rest[2]))
     else:
-        from ceiling import serve as ceiling
+        from plain import serve as plain
 
         chosen = {
-            "ceiling": ceiling,
+            "plain": plain,
             "fastapi": fastapi,
             "uvicorn": uvicorn,
             "granian": granian,

@@ -30,7 +30,7 @@ NEEDS = {
     "fastapi": "fastapi",
     "uvicorn": "uvicorn",
     "litserve": "litserve",
-    "ceiling": "numpy",
+    "plain": "numpy",
 }
 
 

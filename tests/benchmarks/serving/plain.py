@@ -1,7 +1,7 @@
-"""What one process could reach at most: sockets, the batcher and the model in one plain loop, and nothing else.
+"""Sockets, the batcher and the model in one plain loop, and nothing else: what TCP alone takes from the bare loop.
 
 No health, limits, metrics, timeouts or chunked bodies, one wedged inference stops all: not a server to use. What
-our server stays behind it is the price of its manners; what it stays behind the bare loop is the kernel's.
+ours stays behind it is the price of its manners.
 """
 
 from __future__ import annotations
