@@ -38,7 +38,7 @@ Done = Callable[[int, bytes, bytes], None]
 #: A worker that owes an answer and has not moved for this long is not healthy, in seconds.
 STALL_S = 1.0
 #: After refusals the front sleeps until a worker answers, and no longer than this, in seconds.
-GIVE_WAY_S = 0.01
+GIVE_WAY_S = 0.005
 _TICK_S = 0.25
 _STOP_S = 1.0
 _LOOK_S = 5.0
@@ -69,7 +69,6 @@ class Engine:
         self._pace = Pace(settings.serving)
         self._deaths = 0
         self._ever_ready = False
-        self._giving_way = False
         self._closing = False
         self._ticker: asyncio.Task[None] | None = None
 
@@ -193,17 +192,7 @@ class Engine:
         return job
 
     def give_way(self) -> None:
-        """After a refusal: leave the core to the workers for a moment.
-
-        What comes meanwhile waits in its sockets and is read in one go. Were the front to wake for each request of
-        an overload, refusing them would take the time that the others are computed in.
-        """
-        if not self._giving_way:
-            self._giving_way = True
-            asyncio.get_running_loop().call_soon(self._sleep_until_answer)
-
-    def _sleep_until_answer(self) -> None:
-        self._giving_way = False
+        """Leave the core to the workers until one answers, GIVE_WAY_S at most."""
         # With nothing owed no answer would end the sleep, and a worker would have nothing to do.
         if self._jobs:
             sockets = [worker.fileno() for worker in self._workers if worker.ready is not None]

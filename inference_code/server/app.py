@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import os
 import re
@@ -71,6 +72,7 @@ class Application:
         self._clients = ClientLimit(client_limit) if client_limit else None
         self.max_body_bytes = engine.settings.serving.max_body_bytes
         self.draining = False
+        self._giving_way = self._newcomer = False
         self.scratch = memoryview(bytearray(_SCRATCH_BYTES))
         self.connections: set[Connection] = set()
         self.most_connections = most_connections(engine.settings.serving.workers)
@@ -106,6 +108,7 @@ class Application:
         Rather one that never asked anything, then the one idle for longest: without a descriptor left, whoever
         comes next would be lost, and a dead worker could not be replaced.
         """
+        self._newcomer = True
         self.connections.add(connection)
         if len(self.connections) > self.most_connections:
             some = itertools.islice(self.connections, _LOOKED_AT)
@@ -198,13 +201,30 @@ class Application:
         try:
             job = engine.submit(exchange.body, key, timeout_s, done, urgency)
         except RequestError:
-            if seat is not None:
-                seat.leave()
-            # The application's own: with many models, one that is overloaded must not hold up the others.
-            self.engine.give_way()
+            self._turned_away(seat)
             raise
         if job is not None:
             exchange.cancel = partial(_cancel, engine, job, seat)
+
+    def _turned_away(self, seat: Seat | None) -> None:
+        if seat is not None:
+            seat.leave()
+        if not self._giving_way:
+            self._giving_way = True
+            asyncio.get_running_loop().call_soon(self._give_way)
+
+    def _give_way(self) -> None:
+        """After refusals: leave the core to the workers for a moment.
+
+        What comes meanwhile waits in its sockets and is read in one go. Were the front to wake for each request of
+        an overload, refusing them would take the time that the others are computed in.
+        """
+        self._giving_way = False
+        # The event loop takes one new connection per turn: a sleep between them would let a crowd wait for seconds.
+        if not self._newcomer:
+            # The application's own engine: of many models, one that is overloaded must not hold up the others.
+            self.engine.give_way()
+        self._newcomer = False
 
     def _seat(self, exchange: Exchange) -> Seat | None:
         if self._clients is None:

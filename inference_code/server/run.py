@@ -85,7 +85,7 @@ async def _serve(
     engine = Engine(settings)
     many = serves_many()
     app = (MultiModelApplication if many else Application)(engine, sight.access_log, client_limit)
-    server = await loop.create_server(app.connection, sock=sock)
+    server = await loop.create_server(app.connection, sock=sock, backlog=_BACKLOG)
     host, port = sock.getsockname()[:2]
     log("listening", model=settings.name, url=f"http://{host}:{port}")
     tasks = [loop.create_task(_sweep(app))]
