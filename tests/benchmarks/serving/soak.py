@@ -6,9 +6,9 @@
 The load is open loop at 70% of the capacity measured first: the same Poisson arrivals and bodies again in
 every window, so that windows differ by server and host alone. Then a fresh server starts beside the old one, and the
 same window goes to the two in turns: what differs now is the server's age. Bars: the old one's p99 is at most 5%
-above the fresh one's (median over the turns), memory grows by less than 1%, every answer is right, no descriptor is leaked.
-``p99_change``, from the first third of the windows to the last, is told beside it; it holds the host's own drift. The
-control is a handler that leaks 16 KiB per request: it must be caught within a minute.
+above the fresh one's (median over the turns), memory grows by less than 1%, every answer is right, no descriptor is
+leaked. ``p99_change``, from the first third of the windows to the last, is told beside it; it holds the host's own
+drift. The control is a handler that leaks 16 KiB per request: it must be caught within a minute.
 """
 
 from __future__ import annotations
