@@ -49,8 +49,8 @@ def usable_cores() -> int:
 def denormals_flushed() -> Iterator[None]:
     """Take numbers below 1e-38 for zero in this thread, as ``inference_code.runtime`` does where the model will serve.
 
-    Attention over padded rows is full of them, and arithmetic on them is slow. How the
-    thread did before is restored: it is the caller's.
+    Attention over padded rows is full of them, and arithmetic on them is slow. How the thread did before is restored:
+    it is the caller's.
     """
     before = bool(_DENORMAL * _ONE == 0)
     torch.set_flush_denormal(True)

@@ -14,6 +14,7 @@ import pytest
 
 pytestmark = pytest.mark.serve
 
+REQUEST = b"POST /invocations HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{}"
 SLOW_START = """
 import time
 
@@ -48,6 +49,21 @@ def in_background(function, *arguments):
         return results[0]
 
     return wait
+
+
+def filled(server, value):
+    """Let a server of one place in its queue compute ``value`` and another wait; return how to wait for either."""
+    running = in_background(server.invoke, value)
+    time.sleep(0.2)
+    queued = in_background(server.invoke, {})
+    time.sleep(0.2)
+    return running, queued
+
+
+def cpu_s(process):
+    """Return the processor time a process has used, in seconds."""
+    times = process.cpu_times()
+    return times.user + times.system
 
 
 def raw(server, data, timeout=5.0):
@@ -206,10 +222,7 @@ def test_what_waits_together_is_one_batch(moody):
 
 def test_a_full_queue_sheds_with_retry_after(moody):
     server = moody("--max-batch", "1", "--queue-limit", "1")
-    running = in_background(server.invoke, {"s": 1.0})
-    time.sleep(0.2)
-    queued = in_background(server.invoke, {})
-    time.sleep(0.2)
+    running, queued = filled(server, {"s": 1.0})
     refused = server.invoke({})
     assert refused.status == 503
     assert int(refused.headers["retry-after"]) >= 1
@@ -224,17 +237,13 @@ def test_refusing_leaves_a_shared_core_to_the_worker_and_ping_stays_quick(moody)
     [worker] = front.children()
     for process in (front, worker):
         process.cpu_affinity([core])
-    running = in_background(server.invoke, {"spin": 2.0})
-    time.sleep(0.2)
-    queued = in_background(server.invoke, {})
-    time.sleep(0.2)
-    request = b"POST /invocations HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{}"
+    running, queued = filled(server, {"spin": 2.0})
     clients = [socket.create_connection(("127.0.0.1", server.port)) for _ in range(16)]
     refused, pings, before = 0, [], (cpu_s(front), cpu_s(worker))
     end = time.monotonic() + 1.0
     while time.monotonic() < end:
         for client in clients:
-            client.sendall(request)
+            client.sendall(REQUEST)
         refused += sum(b" 503 " in client.recv(4096) for client in clients)
         start = time.monotonic()
         clients[0].sendall(b"GET /ping HTTP/1.1\r\nHost: x\r\n\r\n")
@@ -252,10 +261,7 @@ def test_refusing_leaves_a_shared_core_to_the_worker_and_ping_stays_quick(moody)
 
 def test_a_crowd_of_new_clients_is_refused_at_once(moody):
     server = moody("--max-batch", "1", "--queue-limit", "1")
-    running = in_background(server.invoke, {"spin": 2.5})
-    time.sleep(0.2)
-    queued = in_background(server.invoke, {})
-    time.sleep(0.2)
+    running, queued = filled(server, {"spin": 2.5})
     clients = [socket.socket() for _ in range(300)]
     start = time.monotonic()
     for client in clients:
@@ -263,7 +269,7 @@ def test_a_crowd_of_new_clients_is_refused_at_once(moody):
         client.connect_ex(("127.0.0.1", server.port))
     for client in clients:
         client.setblocking(True)
-        client.sendall(b"POST /invocations HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{}")
+        client.sendall(REQUEST)
     assert all(b" 503 " in client.recv(4096) for client in clients)
     took_s = time.monotonic() - start
     for client in clients:
@@ -271,12 +277,6 @@ def test_a_crowd_of_new_clients_is_refused_at_once(moody):
     # Beyond a backlog of 100, asyncio's own, clients wait for TCP's second try, a second later.
     assert took_s < 0.5
     assert (running().status, queued().status) == (200, 200)
-
-
-def cpu_s(process):
-    """Return the processor time a process has used, in seconds."""
-    times = process.cpu_times()
-    return times.user + times.system
 
 
 def test_a_request_whose_deadline_has_passed_is_504_and_not_computed(moody):
