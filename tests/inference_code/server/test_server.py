@@ -201,12 +201,12 @@ def test_a_half_closed_client_still_gets_its_answer(moody):
 
 def test_inference_does_not_block_ping_and_metrics(moody):
     server = moody()
-    waiting = in_background(server.invoke, {"s": 0.8})
+    waiting = in_background(server.invoke, {"s": 2})
     time.sleep(0.2)
     start = time.monotonic()
     assert server.ask("GET", "/ping").status == 200
     assert server.ask("GET", "/metrics").status == 200
-    assert time.monotonic() - start < 0.4
+    assert time.monotonic() - start < 1
     assert waiting().status == 200
 
 
@@ -275,7 +275,7 @@ def test_a_crowd_of_new_clients_is_refused_at_once(moody):
     for client in clients:
         client.close()
     # Beyond a backlog of 100, asyncio's own, clients wait for TCP's second try, a second later.
-    assert took_s < 0.5
+    assert took_s < 0.9
     assert (running().status, queued().status) == (200, 200)
 
 
