@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import importlib.util
 import os
 import signal
@@ -70,6 +71,19 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         for extra in MISSING:
             if item.get_closest_marker(extra):
                 item.add_marker(pytest.mark.skip(reason=f"extra {extra!r} is not installed"))
+
+
+_LIBM = ctypes.CDLL(None)
+_DEFAULT_ENVIRONMENT = ctypes.c_void_p(-1)
+"""C's FE_DFL_ENV, in glibc and musl."""
+
+
+@pytest.fixture(autouse=True)
+def _subnormal_numbers() -> Iterator[None]:
+    """Give the process its subnormal numbers back: the first served session takes them, and hypothesis needs them."""
+    yield
+    if sys.platform == "linux":
+        _LIBM.fesetenv(_DEFAULT_ENVIRONMENT)
 
 
 @pytest.fixture(autouse=True)
