@@ -44,6 +44,7 @@ from inference_code.server.clients import ClientLimit, Seat, client_of
 from inference_code.server.connection import Connection
 from inference_code.server.descriptors import most_connections
 from inference_code.server.exchange import Exchange
+from inference_code.server.head import Asked, Head, Heads
 
 #: The caller's remaining time in milliseconds; a request that cannot make it is not computed.
 DEADLINE_HEADER = b"x-deadline-ms"
@@ -74,6 +75,7 @@ class Application:
         self.draining = False
         self._giving_way = self._newcomer = False
         self.scratch = memoryview(bytearray(_SCRATCH_BYTES))
+        self.heads = Heads()
         self.connections: set[Connection] = set()
         self.most_connections = most_connections(engine.settings.serving.workers)
         self.requests = Counter("inference_requests_total", "Answers, by HTTP status.", "code")
@@ -119,9 +121,8 @@ class Application:
     def handle(self, exchange: Exchange) -> None:
         """Answer an exchange, now or when the engine calls back."""
         self._identify(exchange)
-        path = exchange.target.partition(b"?")[0].decode("latin-1")
         try:
-            self.route(exchange, path)
+            self.route(exchange, exchange.head.path)
         except RequestError as error:
             self.fail(exchange, error)
 
@@ -131,7 +132,7 @@ class Application:
         if route is None:
             raise NotFound(f"no such route; there are {', '.join(self._routes)}")
         method, answer = route
-        if exchange.method != method:
+        if exchange.head.method != method:
             exchange.allow = method
             raise MethodNotAllowed(f"{path} takes {method.decode()}")
         answer(exchange)
@@ -159,7 +160,7 @@ class Application:
             self.requests.add(1, 499)
 
     def _identify(self, exchange: Exchange) -> None:
-        given = exchange.headers.get(_ID_HEADER)
+        given = exchange.head.headers.get(_ID_HEADER)
         if given is not None and _SAFE_ID.fullmatch(given):
             exchange.request_id = given
         else:
@@ -172,18 +173,11 @@ class Application:
 
     def invoke(self, exchange: Exchange, engine: Engine) -> None:
         """Hand a request to ``engine``; it answers when it can."""
-        headers = exchange.headers
-        if b"content-encoding" in headers:
-            raise UnsupportedMediaType("send the body as it is: Content-Encoding is not read")
+        key, urgency, timeout_s, trace = exchange.head.asked or _asked(exchange.head)
         if not len(exchange.body):
             raise BadRequest("the body is empty; send one request's input")
-        key = headers.get(b"content-type", b"") + b"\0" + headers.get(b"accept", b"")
         if engine.wants_headers:
-            key += b"".join(b"\0%b\0%b" % pair for pair in headers.items())
-        priority = headers.get(b"priority")
-        urgency = URGENCY if priority is None else _urgency(priority)
-        deadline = headers.get(DEADLINE_HEADER)
-        timeout_s = None if deadline is None else _seconds(deadline)
+            key += b"".join(b"\0%b\0%b" % pair for pair in exchange.head.headers.items())
         seat = self._seat(exchange)
 
         def done(status: int, content_type: bytes, body: bytes) -> None:
@@ -194,9 +188,8 @@ class Application:
             if status >= 500 or self.access_log:
                 self._log(exchange, status)
             # A handler's own attributes come with the content type, and stand in place of the trace's.
-            own = tracing.ATTRIBUTES in content_type
-            extra = b"" if own else tracing.response_headers(headers)
-            exchange.answer(status, content_type, body, extra)
+            own = trace and tracing.ATTRIBUTES in content_type
+            exchange.answer(status, content_type, body, b"" if own else trace)
 
         try:
             job = engine.submit(exchange.body, key, timeout_s, done, urgency)
@@ -229,7 +222,7 @@ class Application:
     def _seat(self, exchange: Exchange) -> Seat | None:
         if self._clients is None:
             return None
-        return self._clients.enter(client_of(exchange.headers, exchange.connection.peer))
+        return self._clients.enter(client_of(exchange.head.headers, exchange.connection.peer))
 
     def _ping(self, exchange: Exchange) -> None:
         reason = "draining" if self.draining else self.unhealthy()
@@ -259,12 +252,12 @@ class Application:
         exchange.answer(200, TEXT_TYPE.encode(), self.metrics_text().encode())
 
     def _log(self, exchange: Exchange, status: int, message: str | None = None) -> None:
-        parent = tracing.traceparent(exchange.headers)
+        parent = tracing.traceparent(exchange.head.headers)
         log(
             "request",
             status=status,
             request_id=exchange.request_id.decode("latin-1"),
-            path=exchange.target[:200].decode("latin-1"),
+            path=exchange.head.target[:200].decode("latin-1"),
             bytes=len(exchange.body),
             ms=round((time.monotonic() - exchange.started_s) * 1000, 3),
             **({"trace_id": tracing.trace_id(parent)} if parent else {}),
@@ -283,7 +276,7 @@ class Application:
         }
         if self.access_log:
             self._log(exchange, error.status, error.message)
-        extra = tracing.response_headers(exchange.headers)
+        extra = tracing.response_headers(exchange.head.headers)
         extra += b"allow: %b\r\n" % exchange.allow if exchange.allow else b""
         if error.retry_after_s is not None:
             extra += b"retry-after: %d\r\n" % max(1, round(error.retry_after_s))
@@ -294,6 +287,21 @@ def _cancel(engine: Engine, job: Job, seat: Seat | None) -> None:
     engine.cancel(job)
     if seat is not None:
         seat.leave()
+
+
+def _asked(head: Head) -> Asked:
+    """Read what a head asks of the engine, and keep it with the head; raise RequestError."""
+    headers = head.headers
+    if b"content-encoding" in headers:
+        raise UnsupportedMediaType("send the body as it is: Content-Encoding is not read")
+    priority, deadline = headers.get(b"priority"), headers.get(DEADLINE_HEADER)
+    head.asked = Asked(
+        headers.get(b"content-type", b"") + b"\0" + headers.get(b"accept", b""),
+        URGENCY if priority is None else _urgency(priority),
+        None if deadline is None else _seconds(deadline),
+        tracing.response_headers(headers),
+    )
+    return head.asked
 
 
 def _seconds(header: bytes) -> float:

@@ -24,6 +24,7 @@ from inference_code.errors import (
     RequestTimeout,
 )
 from inference_code.server.exchange import Exchange
+from inference_code.server.head import Head, Heads
 
 MAX_HEAD_BYTES = 16 * 1024
 MAX_HEADERS = 100
@@ -39,6 +40,7 @@ LINGER_S = 2.0
 
 _PART_BYTES = 512 * 1024
 _NEVER = float("inf")
+_NO_HEAD = Head(b"", b"", {})
 
 
 class App(Protocol):
@@ -47,6 +49,7 @@ class App(Protocol):
     max_body_bytes: int
     draining: bool
     scratch: memoryview
+    heads: Heads
     connections: set[Connection]
 
     def connected(self, connection: Connection) -> None:
@@ -70,10 +73,12 @@ class Connection(asyncio.BufferedProtocol):
 
     __slots__ = (
         "_app",
+        "_begun",
         "_body",
         "_body_start_s",
         "_ended",
         "_fed",
+        "_head",
         "_head_bytes",
         "_head_count",
         "_headers",
@@ -82,7 +87,6 @@ class Connection(asyncio.BufferedProtocol):
         "_keep_alive",
         "_lingering",
         "_low_water",
-        "_method",
         "_parser",
         "_paused",
         "_pending",
@@ -101,16 +105,15 @@ class Connection(asyncio.BufferedProtocol):
         self._pending: deque[Exchange] = deque()
         self._target = b""
         self._headers: dict[bytes, bytes] = {}
+        self._head = _NO_HEAD
         self._head_bytes = self._head_count = 0
-        self._fed = 0
+        self._fed = self._begun = 0
         self._in_head = self._in_message = False
         self._body: bytes | bytearray = b""
         self._body_start_s = 0.0
         self._received = 0
         self._slot: Slot | None = None
         self._low_water = 1
-        self._method = b""
-        self._keep_alive = True
         self._lingering = False
         self._ended = False
         self._paused = False
@@ -157,15 +160,17 @@ class Connection(asyncio.BufferedProtocol):
                 self._parser = httptools.HttpRequestParser(self)
                 self._complete()
             return
-        try:
-            self._parser.feed_data(self._app.scratch[:count])
-        except httptools.HttpParserError as error:
-            self._refuse(_cause(error))
-            return
-        if self._in_head:
-            self._fed += count
-            if self._fed > MAX_HEAD_BYTES:
-                self._refuse(_head_too_large())
+        received = bytes(self._app.scratch[:count])
+        if self._in_message or not self._head.keep_alive:
+            self._parse(received)
+        elif (known := self._app.heads.find(received)) is not None:
+            self._head, self._body = known
+            self._complete()
+        else:
+            begun = self._begun
+            self._parse(received)
+            if not self._in_message and self._begun == begun + 1:
+                self._app.heads.keep(received, self._head, self._received)
 
     def eof_received(self) -> bool:
         """Keep a half-closed connection open while an answer is owed, and no longer."""
@@ -187,6 +192,7 @@ class Connection(asyncio.BufferedProtocol):
     def on_message_begin(self) -> None:
         """Start the clock for the head."""
         self._in_head = self._in_message = True
+        self._begun += 1
         self._fed = self._head_bytes = self._head_count = self._received = 0
         self._target = b""
         self._headers = {}
@@ -216,8 +222,9 @@ class Connection(asyncio.BufferedProtocol):
         length = int(headers.get(b"content-length", b"0"))
         if length > self._app.max_body_bytes:
             raise _body_too_large(self._app.max_body_bytes)
-        self._method = self._parser.get_method()
-        self._keep_alive = self._parser.should_keep_alive()
+        self._head = Head(
+            self._parser.get_method(), self._target, headers, self._parser.should_keep_alive()
+        )
         self._slot = self._app.slot(self._target, length)
         self._body_start_s = time.monotonic()
         self.deadline_s = self._body_start_s + BODY_TIMEOUT_S
@@ -249,13 +256,13 @@ class Connection(asyncio.BufferedProtocol):
         self._in_message = False
         self.asked = True
         self.deadline_s = _NEVER
-        exchange = Exchange(self, self._method, self._target, self._headers)
+        exchange = Exchange(self, self._head)
         self._pending.append(exchange)
         if self._slot is not None:
             exchange.body, self._slot = self._slot, None
         else:
             exchange.body = self._body if isinstance(self._body, bytes) else bytes(self._body)
-        exchange.close = not self._keep_alive
+        exchange.close = not self._head.keep_alive
         self._body = b""
         if len(self._pending) >= MAX_PIPELINED:
             self._pause()
@@ -308,6 +315,17 @@ class Connection(asyncio.BufferedProtocol):
         if self._transport is not None:
             self._transport.abort()
 
+    def _parse(self, received: bytes) -> None:
+        try:
+            self._parser.feed_data(received)
+        except httptools.HttpParserError as error:
+            self._refuse(_cause(error))
+            return
+        if self._in_head:
+            self._fed += len(received)
+            if self._fed > MAX_HEAD_BYTES:
+                self._refuse(_head_too_large())
+
     def _body_progress(self) -> None:
         """Let the deadline grow with what has come."""
         earned_s = self._received / MIN_BODY_BYTES_PER_S
@@ -334,7 +352,7 @@ class Connection(asyncio.BufferedProtocol):
         self._lingering = True
         self._in_head = False
         self._drop_slot()
-        exchange = Exchange(self, b"", self._target, self._headers)
+        exchange = Exchange(self, Head(b"", self._target, self._headers))
         exchange.close = True
         self._pending.append(exchange)
         self._app.refuse(exchange, error)

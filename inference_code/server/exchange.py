@@ -8,6 +8,7 @@ from http import HTTPStatus
 from typing import Protocol
 
 from inference_code.engine.arena import Slot
+from inference_code.server.head import Head
 
 _STATUS_LINES = {
     status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\ncontent-type: ".encode()
@@ -39,21 +40,15 @@ class Exchange:
         "cancel",
         "close",
         "connection",
-        "headers",
-        "method",
+        "head",
         "output",
         "request_id",
         "started_s",
-        "target",
     )
 
-    def __init__(
-        self, connection: Flushing, method: bytes, target: bytes, headers: dict[bytes, bytes]
-    ) -> None:
+    def __init__(self, connection: Flushing, head: Head) -> None:
         self.connection = connection
-        self.method = method
-        self.target = target
-        self.headers = headers
+        self.head = head
         self.body: bytes | Slot = b""
         self.close = False
         self.allow = b""

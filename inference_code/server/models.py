@@ -62,7 +62,7 @@ class MultiModelApplication(Application):
             super().route(exchange, path)
             return
         name = unquote(parts[1]) if len(parts) > 1 else ""
-        match exchange.method, parts[2:]:
+        match exchange.head.method, parts[2:]:
             case b"POST", [] if not name:
                 self._run(exchange, self._load(exchange))
             case b"GET", [] if not name:
@@ -74,7 +74,7 @@ class MultiModelApplication(Application):
             case b"POST", ["invoke"]:
                 self.invoke(exchange, self._engine(name))
             case _, [] | ["invoke"]:
-                raise MethodNotAllowed(f"{path} does not take {exchange.method.decode()}")
+                raise MethodNotAllowed(f"{path} does not take {exchange.head.method.decode()}")
             case _:
                 raise NotFound("no such route below /models")
 
@@ -113,7 +113,7 @@ class MultiModelApplication(Application):
         self._answer(exchange, {"status": f"model {name!r} unloaded"})
 
     def _list(self, exchange: Exchange) -> None:
-        _, _, query = exchange.target.partition(b"next_page_token=")
+        _, _, query = exchange.head.target.partition(b"next_page_token=")
         start = int(query) if query.isdigit() else 0
         names = list(self._engines)
         page = {"models": [self._describe(name) for name in names[start : start + _PAGE]]}

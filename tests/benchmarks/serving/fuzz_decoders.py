@@ -38,6 +38,7 @@ with atheris.instrument_imports(include=["inference_code"]):
     from inference_code.server import tracing
     from inference_code.server.connection import Connection
     from inference_code.server.exchange import Exchange
+    from inference_code.server.head import Heads
 
 Target = Callable[[bytes], None]
 
@@ -144,6 +145,7 @@ class Echo:
 
     def __init__(self) -> None:
         self.scratch = memoryview(bytearray(4096))
+        self.heads = Heads()
         self.connections: set[Connection] = set()
         self.answers = self.refusals = 0
 

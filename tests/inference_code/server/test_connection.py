@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from inference_code.engine.arena import LARGE_BYTES, Arena
 from inference_code.server.connection import Connection
+from inference_code.server.head import Heads
 
 REQUESTS = (
     b"GET /ping HTTP/1.1\r\nhost: a\r\n\r\n",
@@ -60,10 +61,12 @@ class Echo:
     max_body_bytes = 100_000
     draining = False
 
-    def __init__(self, scratch_bytes=4096):
+    def __init__(self, heads=None, scratch_bytes=4096):
+        self.heads = Heads() if heads is None else heads
         self.scratch = memoryview(bytearray(scratch_bytes))
         self.connections = set()
         self.bodies = []
+        self.heard = []
         self.refused = []
 
     def slot(self, target, length):
@@ -77,6 +80,7 @@ class Echo:
         if not isinstance(exchange.body, bytes):
             exchange.body.release()
         self.bodies.append(body)
+        self.heard.append((exchange.head.method, exchange.head.target, exchange.head.headers, body))
         exchange.answer(200, b"text/plain", b"")
 
     def refuse(self, exchange, error):
@@ -87,9 +91,9 @@ class Echo:
         raise AssertionError("every exchange is answered at once")
 
 
-def feed(data, cuts):
+def feed(data, cuts, heads=None):
     """Send ``data`` as the event loop would: never more than the connection's buffer takes."""
-    app, wire = Echo(), Wire()
+    app, wire = Echo(heads), Wire()
     connection = Connection(app)
     connection.connection_made(wire)
     edges = [0, *sorted(cut % (len(data) + 1) for cut in cuts), len(data)]
@@ -142,6 +146,68 @@ def test_any_bytes_are_survived(data, cuts):
     app, _ = feed(data, cuts)
     assert ARENA.in_use == 0
     assert len(app.refused) <= 1
+
+
+class Forgetful(Heads):
+    """Knows no head: each is parsed."""
+
+    def find(self, received):
+        return None
+
+
+PIECES = (
+    *REQUESTS[:3],
+    b"POST /a?b HTTP/1.1\r\ncontent-length: 4\r\n\r\n",
+    b"POST /a?b HTTP/1.1\r\ncontent-length: 4\r\nconnection: close\r\n\r\n",
+    b"POST /a?b HTTP/1.0\r\ncontent-length: 4\r\n\r\n",
+    b"POST /a?b HTTP/1.0\r\ncontent-length: 4\r\nconnection: keep-alive\r\n\r\n",
+    b"POST / HTTP/1.1\ncontent-length: 4\n\n",
+    b"POST / HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\n",
+    b"0\r\n\r\n",
+    b"GET /ping HTTP/1.1\r\n",
+    b"\r\n\r\n",
+    b"\r\n",
+    b"\n",
+    b"\r",
+    b"body",
+)
+
+
+@settings(max_examples=500, deadline=None)
+@given(
+    st.lists(
+        st.tuples(
+            st.lists(st.sampled_from(PIECES), min_size=1, max_size=5).map(b"".join),
+            st.one_of(st.just([]), CUTS),
+        ),
+        min_size=2,
+        max_size=6,
+    )
+)
+def test_a_head_known_by_its_bytes_is_understood_as_when_it_was_parsed(streams):
+    heads = Heads()
+    for data, cuts in streams * 2:
+        (app, wire), (parsed, parsed_wire) = feed(data, cuts, heads), feed(data, cuts, Forgetful())
+        assert (app.heard, app.refused) == (parsed.heard, parsed.refused)
+        assert (wire.sent.count(b"HTTP/1.1 "), wire.closed) == (
+            parsed_wire.sent.count(b"HTTP/1.1 "),
+            parsed_wire.closed,
+        )
+
+
+def test_a_client_that_repeats_itself_is_parsed_once():
+    heads = Heads()
+    request = REQUESTS[1]
+    feed(request, [], heads)
+    (head, body) = heads.find(request)
+    assert (head.target, body) == (b"/invocations", b"hello")
+    assert heads.find(request[:-1]) is None
+    assert heads.find(request + request) is None
+    assert heads.find(request.replace(b"hello", b"world"))[1] == b"world"
+    for number in range(2000):
+        feed(request.replace(b"x-request-id: r", b"x-request-id: %d" % number), [], heads)
+    assert heads.find(request) is None  # forgotten, and no more than so many are kept
+    assert len(heads) <= 512
 
 
 @pytest.mark.parametrize(
