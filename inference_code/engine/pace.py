@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from inference_code import policy
 from inference_code.contract import ServingConfig
@@ -12,8 +12,7 @@ from inference_code.engine import frames
 _OUTLIER = 4.0
 
 
-@dataclass(frozen=True)
-class Refusal:
+class Refusal(NamedTuple):
     """Why a request is refused, and when to come again, in seconds."""
 
     reason: str
