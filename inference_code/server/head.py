@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-#: Longer heads are parsed each time.
+#: Longer heads are parsed each time. With so many known all are forgotten: where each differs none is worth keeping.
 _LONGEST = 2048
-_MOST = 512
+_MOST = 256
 _END = b"\r\n\r\n"
 
 
@@ -24,9 +24,10 @@ class Asked(NamedTuple):
 
 
 class Head:
-    """Method, target and headers of a request; several requests may share one, so it never changes.
+    """Method, target and headers of a request; requests share it, so nobody may change what it says.
 
-    Names in ``headers`` are lower case; ``path`` is the target without its query; ``asked`` is None until read.
+    Names in ``headers`` are lower case; ``path`` is the target without its query; ``length`` is how many bytes of
+    body follow, known once the head is kept; ``asked`` is None until read.
     """
 
     __slots__ = ("asked", "headers", "keep_alive", "length", "method", "path", "target")

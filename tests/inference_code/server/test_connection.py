@@ -207,7 +207,7 @@ def test_a_client_that_repeats_itself_is_parsed_once():
     for number in range(2000):
         feed(request.replace(b"x-request-id: r", b"x-request-id: %d" % number), [], heads)
     assert heads.find(request) is None  # forgotten, and no more than so many are kept
-    assert len(heads) <= 512
+    assert len(heads) <= 256
 
 
 @pytest.mark.parametrize(
