@@ -84,7 +84,6 @@ class Connection(asyncio.BufferedProtocol):
         "_headers",
         "_in_head",
         "_in_message",
-        "_keep_alive",
         "_lingering",
         "_low_water",
         "_parser",
