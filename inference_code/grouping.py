@@ -14,11 +14,15 @@ from itertools import accumulate
 def best_group(lengths: Sequence[int], most: int, overhead: float) -> list[int]:
     """Return the places of the requests to run now, in order; the first (the oldest) is always in.
 
-    Of all groups of neighbours in length around the oldest, at most ``most`` long, it is the one that
-    wastes least: most real tokens per padded token and overhead.
+    Of all groups of neighbours in length around the oldest, at most ``most`` long, it is the one that gains
+    most over its requests one by one: what they would cost so, over what they cost together. Tokens per
+    cost would not do: a long request wastes less than a short one as it is, so the short would always take
+    one along and be padded to it.
 
     >>> best_group([10, 90, 11, 50, 9, 12], most=4, overhead=10)
     [0, 2, 4, 5]
+    >>> best_group([8, 42], most=2, overhead=15)
+    [0]
     """
     order = sorted(range(len(lengths)), key=lengths.__getitem__)
     oldest = order.index(0)
@@ -26,10 +30,11 @@ def best_group(lengths: Sequence[int], most: int, overhead: float) -> list[int]:
     best, found = -1.0, (oldest, oldest + 1)
     for start in range(max(0, oldest - most + 1), oldest + 1):
         for end in range(oldest + 1, min(start + most, len(order)) + 1):
-            padded = (end - start) * lengths[order[end - 1]]
-            worth = (sums[end] - sums[start]) / (overhead + padded) if padded else 1.0
+            count = end - start
+            apart = count * overhead + sums[end] - sums[start]
+            worth = apart / (overhead + count * lengths[order[end - 1]])
             # Among equals the larger group is better: it empties the queue sooner.
-            if worth > best or (worth == best and end - start > found[1] - found[0]):
+            if worth > best or (worth == best and count > found[1] - found[0]):
                 best, found = worth, (start, end)
     return sorted(order[found[0] : found[1]])
 

@@ -7,9 +7,10 @@ from inference_code.grouping import batches_pay, best_group, overhead_tokens
 LENGTHS = st.lists(st.integers(0, 500), min_size=1, max_size=40)
 
 
-def padded_per_token(lengths, places, overhead):
+def gain(lengths, places, overhead):
+    """What the requests cost one by one over what they cost together."""
     chosen = [lengths[place] for place in places]
-    return (overhead + len(chosen) * max(chosen)) / max(1, sum(chosen))
+    return (len(chosen) * overhead + sum(chosen)) / (overhead + len(chosen) * max(chosen))
 
 
 @given(LENGTHS, st.integers(1, 9), st.floats(0.5, 100))
@@ -21,15 +22,20 @@ def test_a_group_has_the_oldest_and_keeps_the_order(lengths, most, overhead):
 
 
 @given(LENGTHS, st.integers(1, 9), st.floats(0.5, 100))
-def test_a_group_wastes_no_more_than_the_oldest_alone_or_those_nearest_to_it(
-    lengths, most, overhead
-):
+def test_no_group_of_neighbours_gains_more_over_its_requests_one_by_one(lengths, most, overhead):
     group = best_group(lengths, most, overhead)
-    nearest = sorted(range(len(lengths)), key=lambda place: abs(lengths[place] - lengths[0]))
-    for other in ([0], nearest[:most] if 0 in nearest[:most] else [0]):
-        if lengths[0]:
-            wasted = padded_per_token(lengths, group, overhead)
-            assert wasted <= padded_per_token(lengths, other, overhead) * (1 + 1e-9)
+    found = gain(lengths, group, overhead)
+    assert found >= 1.0
+    ordered = sorted(range(len(lengths)), key=lengths.__getitem__)
+    for start in range(len(ordered)):
+        for end in range(start + 1, min(start + most, len(ordered)) + 1):
+            if 0 in ordered[start:end]:
+                assert gain(lengths, ordered[start:end], overhead) <= found * (1 + 1e-9)
+
+
+def test_a_short_request_takes_no_longer_one_along_that_would_be_padded_to():
+    assert best_group([8, 42], most=2, overhead=15) == [0]
+    assert best_group([8, 10], most=2, overhead=15) == [0, 1]
 
 
 def test_a_long_request_is_not_padded_to_by_short_ones():

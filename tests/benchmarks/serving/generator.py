@@ -41,6 +41,8 @@ class Client(asyncio.Protocol):
 
     def on_message_complete(self) -> None:
         now = time.perf_counter()
+        self._load.in_flight -= 1
+        self._load.answered += 1
         self._load.record(self._parser.get_status_code(), now - self._start, now)
         self._parser = httptools.HttpResponseParser(self)
         if not self._load.over:
@@ -49,7 +51,12 @@ class Client(asyncio.Protocol):
     def send(self, request: bytes, due_s: float) -> None:
         """Send one request, whose latency counts from ``due_s``."""
         self._start = due_s
+        self._load.in_flight += 1
         self._transport.write(request)  # type: ignore[attr-defined]
+
+    def close(self) -> None:
+        """Hang up."""
+        self._transport.close()
 
 
 class Load:
@@ -62,7 +69,7 @@ class Load:
         self._until = self._from + seconds
         self.latencies: list[float] = []
         self.statuses: dict[int, int] = {}
-        self.lost = 0
+        self.in_flight = self.answered = self.lost = 0
         self.lag_s = 0.0
         self.over = False
 
@@ -90,10 +97,12 @@ class Load:
 class OpenLoad(Load):
     """Requests at Poisson times."""
 
-    def __init__(self, requests: list[bytes], warm_s: float, seconds: float, rate: float) -> None:
+    def __init__(
+        self, requests: list[bytes], warm_s: float, seconds: float, rate: float, seed: int = 2
+    ) -> None:
         super().__init__(requests, warm_s, seconds)
         count = int(rate * (warm_s + seconds) * 1.05) + 50
-        gaps = np.random.default_rng(2).exponential(1.0 / rate, count)
+        gaps = np.random.default_rng(seed).exponential(1.0 / rate, count)
         self._due = deque((self._from - warm_s + np.cumsum(gaps)).tolist())
         self._idle: list[Client] = []
         self._wake: asyncio.TimerHandle | None = None

@@ -20,11 +20,11 @@ import sys
 import time
 
 import numpy as np
-import psutil
 import uvloop
 from client import Load, Outcome, lag_ms, percentile_ms, tally
 from judge import Judge, golden
 from record import Record
+from run import stolen_percent
 from subject import Server, Subject, add_options, load_apart, more_files, subject
 
 MEMORY_BAR_MB = 64.0
@@ -80,14 +80,14 @@ async def _case(
         before = Load(server.port, what.bodies, judge, timeout_s=70.0)
         capacity = await before.closed_loop(64, options.capacity_seconds)
         watch = asyncio.create_task(_watch_memory(server))
-        _stolen_percent(options.server_core)
+        stolen_percent(options.server_core)
         load = Load(server.port, what.bodies, judge, deadline, timeout_s=70.0)
         rng = np.random.default_rng(1)
         offsets = _poisson(rng, times * capacity, seconds)
         offsets += [seconds + offset for offset in _poisson(rng, 0.5 * capacity, AFTER_S)]
         start = time.monotonic()
         await load.open_loop(offsets)
-        stolen = _stolen_percent(options.server_core)
+        stolen = stolen_percent(options.server_core)
         watch.cancel()
         memory = (await asyncio.gather(watch, return_exceptions=True))[0]
         again = Load(server.port, what.bodies, judge, timeout_s=70.0)
@@ -119,13 +119,6 @@ async def _case(
         "after": tally(after),
         "worst_distance": judge.worst,
     }
-
-
-def _stolen_percent(core: int) -> float:
-    """Return what the host took of a core (of all, when it is none) since the last call, in percent."""
-    if 0 <= core < psutil.cpu_count():
-        return float(psutil.cpu_times_percent(percpu=True)[core].steal)
-    return float(psutil.cpu_times_percent().steal)
 
 
 async def _watch_memory(server: Server) -> tuple[float, float]:

@@ -245,6 +245,13 @@ def interval(values: list[float]) -> tuple[float, float]:
     return float(low), float(high)
 
 
+def stolen_percent(core: int) -> float:
+    """Return what the host took of a core (of all, when it is none) since the last call, in percent."""
+    if 0 <= core < psutil.cpu_count():
+        return float(psutil.cpu_times_percent(percpu=True)[core].steal)
+    return float(psutil.cpu_times_percent().steal)
+
+
 def installed(name: str, options: argparse.Namespace) -> bool:
     """Return whether a server's package can be imported by the Python that will run it."""
     python = options.python.get(name, sys.executable)
