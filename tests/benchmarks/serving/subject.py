@@ -190,6 +190,10 @@ class Server:
                 total += process.memory_full_info().pss
         return total / 2**20
 
+    def processor_s(self) -> float:
+        """Return the processor time of front and workers so far, in seconds."""
+        return float(sum(sum(process.cpu_times()[:2]) for process in self._family()))
+
     def open_files(self) -> int:
         """Return how many file descriptors the front holds."""
         return psutil.Process(self.process.pid).num_fds()
