@@ -92,7 +92,7 @@ class Batcher(Generic[T]):
         overhead: float | None = None,
         objective: Objective | None = None,
     ) -> None:
-        """Group by length when ``overhead`` is given: what a run costs beside its tokens, in tokens."""
+        """Group by length when ``overhead`` is given, in tokens, as ``grouping.overhead_tokens`` tells it."""
         self._max_batch = max_batch
         self._max_wait_s = max_wait_s
         self._overhead = overhead

@@ -2,7 +2,7 @@
 
 A batch costs its padded size: as many rows as requests, each as long as the longest. So a batch of random
 lengths is slower than none, and the best batch is not always the fullest. What speaks for a larger one is
-what every run costs beside its tokens; ``overhead`` is that cost in tokens, measured at warm-up.
+what every run costs beside its tokens; ``overhead`` is that cost in tokens.
 """
 
 from __future__ import annotations
@@ -40,18 +40,20 @@ def best_group(lengths: Sequence[int], most: int, overhead: float) -> list[int]:
 
 
 def overhead_tokens(alone_s: float, full_s: float, size: int, length: int) -> float:
-    """Return what a run costs beside its tokens, in tokens, from two runs of one request.
+    """Return the overhead to group by, in tokens: half of what a run costs beside its tokens.
 
-    ``alone_s`` is the time of the request by itself, ``full_s`` of ``size`` copies of it, ``length`` its
-    tokens. At least half a token: batches of equal lengths are never worse.
+    That cost follows from two runs of one request: ``alone_s`` is the time of the request by itself, ``full_s``
+    of ``size`` copies of it, ``length`` its tokens. A warm-up may be off by a factor of two, and twice too much
+    makes all wait for groups too large (p99 up by 10 to 25% in tests/benchmarks/serving/grouping.py), half too
+    little costs nothing. At least half a token: batches of equal lengths are never worse.
 
     >>> overhead_tokens(alone_s=3.0, full_s=10.0, size=8, length=20)
-    40.0
+    20.0
     """
     each_s = (full_s - alone_s) / max(1, size - 1)
     if each_s <= 0.0:
         return float(max(1, length) * size)
-    return max(0.5, (alone_s - each_s) / each_s * length)
+    return max(0.5, 0.5 * (alone_s - each_s) / each_s * length)
 
 
 def batches_pay(alone_s: float, full_s: float, size: int) -> bool:

@@ -57,7 +57,7 @@ class ServedModel:
             _tell(error)
             raise HandlerInvalid(f"load() fails: {type(error).__name__}: {error}") from error
         self.max_batch = settings.serving.max_batch if self.handler.batches else 1
-        #: What a run costs beside its tokens, in tokens; None when the handler knows no length.
+        #: A run's overhead to group by, in tokens; None when the handler knows no length.
         self.overhead: float | None = 10.0 if self.handler.knows_length else None
         self.samples = settings.samples or tuple(
             Sample(f"example {number}", kind, body)

@@ -51,8 +51,8 @@ def test_a_costly_run_takes_whatever_is_there():
     assert best_group([10, 40, 20, 30], most=4, overhead=10_000) == [0, 1, 2, 3]
 
 
-def test_overhead_is_what_the_first_copy_costs_more_than_the_others():
-    assert overhead_tokens(alone_s=0.003, full_s=0.010, size=8, length=20) == pytest.approx(40)
+def test_overhead_is_half_of_what_the_first_copy_costs_more_than_the_others():
+    assert overhead_tokens(alone_s=0.003, full_s=0.010, size=8, length=20) == pytest.approx(20)
     assert overhead_tokens(alone_s=0.001, full_s=0.010, size=8, length=20) == 0.5
     assert overhead_tokens(alone_s=0.001, full_s=0.001, size=8, length=20) == 160
 
