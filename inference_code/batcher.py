@@ -43,11 +43,14 @@ class ServiceTimes:
 
     def learn(self, size: int, took_s: float) -> None:
         """Learn from a batch of ``size`` that took ``took_s`` seconds."""
-        part, known_s = self._part(size), self.of(size)
+        part = self._part(size)
+        known_s = self.alone_s + part * (self.full_s - self.alone_s)
         # One stall must not make all that comes after it seem too slow.
-        error_s = (min(took_s, _OUTLIER * known_s) if known_s else took_s) - known_s
-        self.alone_s = max(0.0, self.alone_s + 0.1 * (1.0 - part) * error_s)
-        self.full_s = max(self.alone_s, self.full_s + 0.1 * part * error_s)
+        if known_s and took_s > _OUTLIER * known_s:
+            took_s = _OUTLIER * known_s
+        error_s = 0.1 * (took_s - known_s)
+        self.alone_s = max(0.0, self.alone_s + (1.0 - part) * error_s)
+        self.full_s = max(self.alone_s, self.full_s + part * error_s)
 
     def doubt(self) -> None:
         """Halve them: they kept a whole batch from running, so nothing else would show them wrong."""

@@ -6,6 +6,7 @@ the lowest free slot is used first. When all slots are taken a body travels thro
 
 from __future__ import annotations
 
+import contextlib
 import heapq
 import mmap
 import os
@@ -43,16 +44,26 @@ class Arena:
         self.slot_bytes = -(-slot_bytes // mmap.PAGESIZE) * mmap.PAGESIZE
         self.fd = os.memfd_create("bodies")
         os.ftruncate(self.fd, self.slot_bytes * SLOTS)
-        self._memory = memoryview(mmap.mmap(self.fd, self.slot_bytes * SLOTS))
+        self._map = mmap.mmap(self.fd, self.slot_bytes * SLOTS)
+        self._memory = memoryview(self._map)
         self._free = list(range(SLOTS))
 
     def acquire(self, length: int) -> Slot | None:
-        """Return a slot of ``length`` bytes; None when all are taken or the body is too long."""
-        if not self._free or not 0 < length <= self.slot_bytes:
+        """Return a slot of ``length`` bytes; None when all are taken, the body is too long, or after ``close``."""
+        if self.fd < 0 or not self._free or not 0 < length <= self.slot_bytes:
             return None
         index = heapq.heappop(self._free)
         start = index * self.slot_bytes
         return Slot(self, index, self._memory[start : start + length])
+
+    def close(self) -> None:
+        """Give the memory back, now or when the last slot goes."""
+        if self.fd >= 0:
+            os.close(self.fd)
+            self.fd = -1
+            self._memory.release()
+            with contextlib.suppress(BufferError):  # a slot still has its view
+                self._map.close()
 
     def give_back(self, slot: Slot) -> None:
         """Take a slot back; called by ``Slot.release``."""

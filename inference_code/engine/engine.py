@@ -29,7 +29,6 @@ from inference_code.errors import (
     HandlerFailed,
     Overloaded,
     RequestError,
-    StartupError,
 )
 from inference_code.metrics import milliseconds
 
@@ -73,7 +72,7 @@ class Engine:
         self._ticker: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
-        """Start the worker processes; ``health`` tells when they are ready."""
+        """Start the worker processes; ``unhealthy`` tells when one is ready, ``failed`` that none will be."""
         for _ in range(self.settings.serving.workers):
             await self._add_worker()
         self._ticker = asyncio.get_running_loop().create_task(self._tick())
@@ -90,6 +89,7 @@ class Engine:
             await asyncio.sleep(0.005)
         for worker in self._workers:
             worker.kill()
+        self.arena.close()
 
     @property
     def unanswered(self) -> int:
@@ -245,8 +245,7 @@ class Engine:
             return
         self._deaths += 1
         if not self._ever_ready and (worker.failure or self._deaths >= _FALSE_STARTS):
-            if not self.failed.done():
-                self.failed.set_result(worker.failure or f"the model's process died: {reason}")
+            self._give_up(worker.failure or f"the model's process died: {reason}")
             return
         self.metrics.restarts.add()
         log("worker died", worker=worker.number, reason=reason, unanswered=len(worker.jobs))
@@ -353,6 +352,10 @@ class Engine:
             body = jsontext.write({"error": type(error).__name__, "message": error.message})
             job.done(error.status, _JSON, body)
 
+    def _give_up(self, reason: str) -> None:
+        if not self.failed.done():
+            self.failed.set_result(reason)
+
     def _replace(self) -> None:
         if not self._closing:
             self._replacing = asyncio.get_running_loop().create_task(self._add_worker())
@@ -361,10 +364,11 @@ class Engine:
         try:
             worker = WorkerHandle(self.settings, self, next(self._numbers), self.arena)
         except OSError as error:
-            if not self._ever_ready:
-                raise StartupError(f"cannot start a worker process: {error}") from error
-            # No file descriptors or memory just now: try again, the front must live on.
-            asyncio.get_running_loop().call_later(1.0, self._replace)
+            if self._ever_ready:
+                # No file descriptors or memory just now: try again, the front must live on.
+                asyncio.get_running_loop().call_later(1.0, self._replace)
+            else:
+                self._give_up(f"cannot start a worker process: {error}")
             return
         self._workers.append(worker)
         await worker.connect()

@@ -152,7 +152,7 @@ class Worker:
         self._times.learn(len(batch), encoded - start)
         report = frames.Report(
             len(batch),
-            sum(waiting.length for waiting in batch),
+            sum([waiting.length for waiting in batch]) if self._knows_length else 0,
             start,
             self._decode_s,
             predicted - start,

@@ -8,6 +8,7 @@ one that crashes harms no other, and unloading returns all of its memory. SageMa
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 from collections.abc import Coroutine
 from pathlib import Path
@@ -17,6 +18,7 @@ from urllib.parse import unquote
 from inference_code.codecs import jsontext
 from inference_code.contract import JSON_TYPE, MODELS_ROOT_ENV
 from inference_code.engine.engine import Engine
+from inference_code.engine.log import log
 from inference_code.engine.settings import Settings, read_settings
 from inference_code.errors import (
     BadRequest,
@@ -37,6 +39,7 @@ DEFAULT_ROOT = "/opt/ml/models"
 #: A model in memory takes about this many times its files, plus a Python process.
 _GROWTH = 2
 _PROCESS_BYTES = 100 * 2**20
+_EXHAUSTED = {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOSPC}
 _PAGE = 100
 _JSON = JSON_TYPE.encode()
 
@@ -96,13 +99,18 @@ class MultiModelApplication(Application):
         engine = self._engines[name] = Engine(settings)
         self._urls[name] = url
         await engine.start()
-        while engine.unhealthy() and not engine.failed.done():
+        while engine.unhealthy() and not engine.failed.done() and self._has(name, engine):
             await asyncio.sleep(0.01)
+        if not self._has(name, engine):
+            raise HandlerFailed(f"model {name!r} was unloaded before it was ready")
         if engine.failed.done():
             del self._engines[name], self._urls[name]
             await engine.close()
             raise HandlerFailed(f"model {name!r} cannot be served: {engine.failed.result()}")
         self._answer(exchange, {"status": f"model {name!r} loaded"})
+
+    def _has(self, name: str, engine: Engine) -> bool:
+        return self._engines.get(name) is engine
 
     async def _unload(self, exchange: Exchange, name: str) -> None:
         engine = self._engine(name)
@@ -148,6 +156,13 @@ class MultiModelApplication(Application):
                 await work
             except RequestError as error:
                 self.fail(exchange, error)
+            except Exception as error:  # whatever it is, the client must not wait for ever
+                log("load or unload failed", error=repr(error))
+                if isinstance(error, OSError) and error.errno in _EXHAUSTED:
+                    reason = f"no room for one more model ({error.strerror}); unload another first"
+                    self.fail(exchange, InsufficientMemory(reason))
+                else:
+                    self.fail(exchange, HandlerFailed("the server failed; its log says why"))
 
         task = asyncio.get_running_loop().create_task(guarded())
         self._tasks.add(task)
