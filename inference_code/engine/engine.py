@@ -113,10 +113,8 @@ class Engine:
 
     def memory_bytes(self) -> dict[str, float]:
         """Return the resident memory of each process, in bytes."""
-        found = {"front": resident_bytes(os.getpid())}
-        for worker in self._workers:
-            found[f"worker {worker.number}"] = resident_bytes(worker.pid)
-        return found
+        workers = {f"worker {each.number}": resident_bytes(each.pid) for each in self._workers}
+        return {"front": resident_bytes(os.getpid()), **workers}
 
     def stats(self) -> dict[str, Any]:
         """Return what a person wants to know about this server."""

@@ -196,6 +196,7 @@ def main(arguments: dict[str, Any]) -> None:
         page = frames.StatusPage(arguments["page"], arguments["page_ids"])
         model = ServedModel(settings)
         model.warm_up()
+        interface = model.interface()
     except StartupError as error:
         channel.send(frames.pack_answer(0, frames.FAILED, b"", str(error).encode()))
         sys.exit(2)
@@ -206,7 +207,7 @@ def main(arguments: dict[str, Any]) -> None:
         "batch_effect": model.batch_effect,
         "pid": os.getpid(),
         "wants_headers": model.handler.wants_headers,
-        "interface": model.interface(),
+        "interface": interface,
     }
     # What lives now lives for good: the collector need not walk it in the middle of a request.
     gc.collect()

@@ -5,20 +5,22 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
 from typing import Any, TypeVar
 
 from inference_code.codecs import jsontext
-from inference_code.contract import JSON_TYPE
+from inference_code.contract import CUSTOM_ATTRIBUTES_HEADER, JSON_TYPE
 from inference_code.engine import company
 from inference_code.engine.log import emit
 from inference_code.engine.settings import Sample, Settings
 from inference_code.errors import BadRequest, HandlerFailed, HandlerInvalid, RequestError
 from inference_code.grouping import batches_pay, overhead_tokens
-from inference_code.handler.base import NO_HEADERS, Body, Context, Handler
+from inference_code.handler.base import NO_HEADERS, STATUSES, Body, Context, Handler
 from inference_code.handler.loading import find_handler
 
 T = TypeVar("T")
@@ -26,6 +28,10 @@ T = TypeVar("T")
 _MEASURES, _MEASURE_S = 3, 0.05
 #: So many samples are answered in one batch and alone.
 _COMPARED = 4
+#: What a handler may say of its answer: the type, and as one more line SageMaker's custom attributes.
+_CONTENT_TYPE = re.compile(
+    rf"[ -~]{{0,1024}}(\r\n{CUSTOM_ATTRIBUTES_HEADER.lower()}: [ -~]{{0,1024}})?"
+)
 #: Status, content type, body.
 Reply = tuple[int, bytes, bytes]
 
@@ -49,19 +55,13 @@ class ServedModel:
         context = Context(
             settings.model_dir, settings.serving.threads, settings.model, settings.manifest
         )
-        try:
-            self._timed("load", self.handler.load, context)
-        except HandlerInvalid:
-            raise
-        except Exception as error:
-            _tell(error)
-            raise HandlerInvalid(f"load() fails: {type(error).__name__}: {error}") from error
+        self._timed("load", _prepare, "load", self.handler.load, context)
         self.max_batch = settings.serving.max_batch if self.handler.batches else 1
         #: A run's overhead to group by, in tokens; None when the handler knows no length.
         self.overhead: float | None = 10.0 if self.handler.knows_length else None
         self.samples = settings.samples or tuple(
             Sample(f"example {number}", kind, body)
-            for number, (body, kind) in enumerate(self.handler.examples(), 1)
+            for number, (body, kind) in enumerate(_prepare("examples", self.handler.examples), 1)
         )
 
     def warm_up(self) -> None:
@@ -78,7 +78,7 @@ class ServedModel:
 
     def interface(self) -> dict[str, Any]:
         """Return the JSON schemas of request and answer, and an example, for the OpenAPI document."""
-        described = dict(self.handler.describe())
+        described: dict[str, Any] = _prepare("describe", self._described)
         for sample in self.samples:
             if sample.content_type == JSON_TYPE:
                 described["example"] = jsontext.read(sample.body)
@@ -107,7 +107,7 @@ class ServedModel:
         if not self.handler.knows_length:
             return 0
         try:
-            return self.handler.length(item)
+            return max(0, int(self.handler.length(item)))
         except Exception as error:
             raise _failed("length", error) from error
 
@@ -126,12 +126,11 @@ class ServedModel:
             return error_reply(output)
         try:
             body, kind = self.handler.encode(output, accept)
-            status = self.handler.status(output)
+            return _reply(self.handler.status(output), kind, body)
         except RequestError as error:
             return error_reply(error)
         except Exception as error:
             return error_reply(_failed("encode", error))
-        return status, kind.encode("latin-1", "replace"), body
 
     def answer(self, body: Body, content_type: str, accept: str = "") -> Reply:
         """Take one request all the way."""
@@ -140,6 +139,10 @@ class ServedModel:
         except RequestError as error:
             return error_reply(error)
         return self.encode(self.predict([item])[0], accept)
+
+    def _described(self) -> Any:
+        # There and back again, so that what is no JSON shows now.
+        return jsontext.read(jsontext.write(dict(self.handler.describe())))
 
     def _answer_samples(self) -> None:
         for number, sample in enumerate(self.samples):
@@ -193,8 +196,18 @@ class ServedModel:
         return min(walls), min(processor)
 
     def _predict_copies(self, item: Any, copies: int) -> list[Any]:
+        """Predict; raise HandlerInvalid when a batch fails though one item did not."""
         items = [item] * copies
-        return _one_each(self.handler.predict(items), items)
+        try:
+            return _one_each(self.handler.predict(items), items)
+        except HandlerInvalid:
+            raise
+        except Exception as error:
+            _tell(error)
+            raise HandlerInvalid(
+                f"predict() fails for {copies} items at once: {type(error).__name__}: {error}; "
+                "let it take several, or set batches = False"
+            ) from error
 
     def _item(self, sample: Sample) -> Any:
         return self.decode(sample.body, sample.content_type, "")
@@ -211,6 +224,35 @@ def error_reply(error: RequestError) -> Reply:
     """Return the JSON body that tells a caller what went wrong."""
     body = jsontext.write({"error": type(error).__name__, "message": error.message})
     return error.status, JSON_TYPE.encode(), body
+
+
+def _prepare(name: str, function: Callable[..., T], *arguments: Any) -> T:
+    """Call a handler's method before serving; raise HandlerInvalid when it fails."""
+    try:
+        return function(*arguments)
+    except HandlerInvalid:
+        raise
+    except Exception as error:
+        _tell(error)
+        raise HandlerInvalid(f"{name}() fails: {type(error).__name__}: {error}") from error
+
+
+def _reply(status: Any, kind: Any, body: Any) -> Reply:
+    """Return a handler's answer, or raise what is wrong with it: beyond this point it would harm others."""
+    if not isinstance(status, int) or status not in STATUSES:
+        raise TypeError(f"status() returned {status!r}; an answer with a body has one of STATUSES")
+    if not isinstance(body, bytes):
+        if not isinstance(body, bytearray | memoryview):
+            raise TypeError(f"encode() returned {type(body).__name__} as the body, not bytes")
+        body = bytes(body)
+    return status, _content_type(kind), body
+
+
+@lru_cache(maxsize=256)
+def _content_type(kind: str) -> bytes:
+    if not _CONTENT_TYPE.fullmatch(kind):
+        raise ValueError(f"encode() returned {kind[:100]!r} as the content type")
+    return kind.encode()
 
 
 def _one_each(outputs: Sequence[Any], items: Sequence[Any]) -> list[Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from http import HTTPStatus
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Generic, TypeVar
@@ -17,6 +18,8 @@ Item = TypeVar("Item")
 Output = TypeVar("Output")
 Body = bytes | memoryview
 NO_HEADERS: Mapping[str, str] = MappingProxyType({})
+#: Every status of an answer that has a body.
+STATUSES = frozenset(s.value for s in HTTPStatus if s >= 200 and s not in (204, 205, 304))
 
 
 @dataclass(frozen=True)
@@ -85,7 +88,7 @@ class Handler(ABC, Generic[Item, Output]):
         return encode_value(output, accept)
 
     def status(self, output: Output) -> int:
-        """Return the HTTP status of an answer; asked after ``encode``."""
+        """Return the HTTP status of an answer, one of STATUSES; asked after ``encode``."""
         return 200
 
     def length(self, item: Item) -> int:

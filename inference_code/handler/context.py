@@ -11,11 +11,10 @@ from typing import Any
 
 from inference_code.contract import CUSTOM_ATTRIBUTES_HEADER
 from inference_code.errors import HandlerFailed
+from inference_code.handler.base import STATUSES
 
 _ATTRIBUTES = CUSTOM_ATTRIBUTES_HEADER.lower()
 _LONGEST = 1024
-#: Every status of an answer that has a body.
-_KNOWN = frozenset(s.value for s in HTTPStatus if s >= 200 and s not in (204, 205, 304))
 
 
 class Metrics:
@@ -99,7 +98,7 @@ class FunctionContext:
 
     def set_response_status(self, code: int = 200, phrase: str = "", idx: int = 0) -> None:
         """Say how the request ended. Raises HandlerFailed for a number that is no status of an answer."""
-        if code not in _KNOWN:
+        if code not in STATUSES:
             raise HandlerFailed(f"the handler sets the status {code!r}, which HTTP does not know")
         self.status = code
 

@@ -132,8 +132,8 @@ class Application:
         if route is None:
             raise NotFound(f"no such route; there are {', '.join(self._routes)}")
         method, answer = route
-        if exchange.head.method != method:
-            exchange.allow = method
+        if exchange.head.method != method and (exchange.head.method, method) != (b"HEAD", b"GET"):
+            exchange.allow = b"GET, HEAD" if method == b"GET" else method
             raise MethodNotAllowed(f"{path} takes {method.decode()}")
         answer(exchange)
 

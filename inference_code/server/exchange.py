@@ -69,7 +69,7 @@ class Exchange:
             len(body),
             extra,
             b"connection: close\r\n\r\n" if self.close else b"\r\n",
-            body,
+            b"" if self.head.method == b"HEAD" else body,
         )
         self.cancel = None
         self.connection.flush()

@@ -87,6 +87,16 @@ def test_ping_is_an_empty_200(doubler):
     assert (reply.status, reply.body) == (200, b"")
 
 
+def test_head_is_answered_as_get_without_a_body(doubler):
+    head = b"HEAD %b HTTP/1.1\r\nHost: x\r\n\r\n"
+    last = b"GET /ping HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+    got = raw(doubler, head % b"/openapi.json" + head % b"/nope" + head % b"/invocations" + last)
+    answers = got.split(b"\r\n\r\n")
+    assert [answer.split(b" ")[1] for answer in answers[:4]] == [b"200", b"404", b"405", b"200"]
+    assert answers[4:] == [b""]
+    assert int(re.search(rb"content-length: (\d+)", answers[0])[1]) > 100
+
+
 def test_ping_is_503_until_warm_and_invocations_wait_for_nothing(start, model_dir):
     server = start(model_dir(SLOW_START))
     assert server.ask("GET", "/ping").status == 503
