@@ -43,8 +43,12 @@ class Arena:
         """Reserve address space for SLOTS bodies of ``slot_bytes``."""
         self.slot_bytes = -(-slot_bytes // mmap.PAGESIZE) * mmap.PAGESIZE
         self.fd = os.memfd_create("bodies")
-        os.ftruncate(self.fd, self.slot_bytes * SLOTS)
-        self._map = mmap.mmap(self.fd, self.slot_bytes * SLOTS)
+        try:
+            os.ftruncate(self.fd, self.slot_bytes * SLOTS)
+            self._map = mmap.mmap(self.fd, self.slot_bytes * SLOTS)
+        except OSError:
+            os.close(self.fd)
+            raise
         self._memory = memoryview(self._map)
         self._free = list(range(SLOTS))
 

@@ -136,14 +136,16 @@ class WorkerHandle(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._loop = asyncio.get_running_loop()
         capacity = settings.serving.max_batch * AHEAD
-        page_fd = frames.StatusPage.create(capacity)
         ours, theirs = socket.socketpair()
+        page_fd = -1
         try:
+            page_fd = frames.StatusPage.create(capacity)
             self.page = frames.StatusPage(page_fd, capacity)
             self._process = _spawn(settings, theirs.fileno(), page_fd, arena.fd)
         finally:
             theirs.close()
-            os.close(page_fd)
+            if page_fd >= 0:
+                os.close(page_fd)
         self._socket = ours
 
     async def connect(self) -> None:
