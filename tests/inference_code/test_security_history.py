@@ -136,9 +136,10 @@ def test_a_url_in_a_request_is_not_followed(server):
 def test_every_verb_on_every_route_is_refused_but_the_one_that_is_meant(server):
     verbs = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "PROPFIND")
     for route, meant in ROUTES.items():
+        allowed = {meant, "HEAD"} if meant == "GET" else {meant}  # a HEAD is a GET without a body
         for verb in verbs:
             reply = server.ask(verb, route, b"[[1, 2]]" if verb == "POST" else None)
-            assert reply.status == (200 if verb == meant else 405), (verb, route)
+            assert reply.status == (200 if verb in allowed else 405), (verb, route)
     for route in (
         "/models",
         "/admin",
