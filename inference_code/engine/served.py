@@ -55,13 +55,15 @@ class ServedModel:
         context = Context(
             settings.model_dir, settings.serving.threads, settings.model, settings.manifest
         )
-        self._timed("load", _prepare, "load", self.handler.load, context)
+        self._timed("load", _prepare, "load() fails", lambda: self.handler.load(context))
         self.max_batch = settings.serving.max_batch if self.handler.batches else 1
         #: A run's overhead to group by, in tokens; None when the handler knows no length.
         self.overhead: float | None = 10.0 if self.handler.knows_length else None
         self.samples = settings.samples or tuple(
             Sample(f"example {number}", kind, body)
-            for number, (body, kind) in enumerate(_prepare("examples", self.handler.examples), 1)
+            for number, (body, kind) in enumerate(
+                _prepare("examples() fails", self.handler.examples), 1
+            )
         )
 
     def warm_up(self) -> None:
@@ -78,7 +80,7 @@ class ServedModel:
 
     def interface(self) -> dict[str, Any]:
         """Return the JSON schemas of request and answer, and an example, for the OpenAPI document."""
-        described: dict[str, Any] = _prepare("describe", self._described)
+        described: dict[str, Any] = _prepare("describe() fails", self._described)
         for sample in self.samples:
             if sample.content_type == JSON_TYPE:
                 described["example"] = jsontext.read(sample.body)
@@ -196,18 +198,12 @@ class ServedModel:
         return min(walls), min(processor)
 
     def _predict_copies(self, item: Any, copies: int) -> list[Any]:
-        """Predict; raise HandlerInvalid when a batch fails though one item did not."""
         items = [item] * copies
-        try:
-            return _one_each(self.handler.predict(items), items)
-        except HandlerInvalid:
-            raise
-        except Exception as error:
-            _tell(error)
-            raise HandlerInvalid(
-                f"predict() fails for {copies} items at once: {type(error).__name__}: {error}; "
-                "let it take several, or set batches = False"
-            ) from error
+        return _prepare(
+            f"predict() fails for {copies} items at once",
+            lambda: _one_each(self.handler.predict(items), items),
+            advice="; let it take several, or set batches = False",
+        )
 
     def _item(self, sample: Sample) -> Any:
         return self.decode(sample.body, sample.content_type, "")
@@ -226,15 +222,15 @@ def error_reply(error: RequestError) -> Reply:
     return error.status, JSON_TYPE.encode(), body
 
 
-def _prepare(name: str, function: Callable[..., T], *arguments: Any) -> T:
-    """Call a handler's method before serving; raise HandlerInvalid when it fails."""
+def _prepare(failure: str, call: Callable[[], T], advice: str = "") -> T:
+    """Call what a handler does before serving; raise HandlerInvalid, beginning with ``failure``, when it raises."""
     try:
-        return function(*arguments)
+        return call()
     except HandlerInvalid:
         raise
     except Exception as error:
         _tell(error)
-        raise HandlerInvalid(f"{name}() fails: {type(error).__name__}: {error}") from error
+        raise HandlerInvalid(f"{failure}: {type(error).__name__}: {error}{advice}") from error
 
 
 def _reply(status: Any, kind: Any, body: Any) -> Reply:

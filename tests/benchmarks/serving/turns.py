@@ -135,21 +135,19 @@ def turn(port: int, process: psutil.Process, number: int, options: argparse.Name
     stolen_percent(options.cores[0])
     before = _processor_s(family)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        load, answered = runner.run(_work(port, found, number, options))
+        load = runner.run(_work(port, found, number, options))
     used_s = _processor_s(family) - before
     return Turn(
         len(load.latencies) / options.seconds,
         load.latencies,
-        1e6 * used_s / max(1, answered),
+        1e6 * used_s / max(1, load.answered),
         stolen_percent(options.cores[0]),
         load.lost + sum(count for status, count in load.statuses.items() if status != 200),
     )
 
 
-async def _work(
-    port: int, found: list[bytes], number: int, options: argparse.Namespace
-) -> tuple[Load, int]:
-    """Return the load of one turn, all of it answered, and how many answers there were."""
+async def _work(port: int, found: list[bytes], number: int, options: argparse.Namespace) -> Load:
+    """Return the load of one turn, all of it answered."""
     load: Load
     if options.rate is None:
         load, count = Load(found, WARM_S, options.seconds), options.connections
@@ -168,7 +166,7 @@ async def _work(
     load.over = True
     for client in clients:
         client.close()
-    return load, load.answered
+    return load
 
 
 def table(rounds: list[dict[str, Turn]]) -> str:

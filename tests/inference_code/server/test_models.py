@@ -85,7 +85,7 @@ def test_a_model_unloaded_while_it_loads_is_answered_and_can_be_loaded_again(ser
     answers = []
     loading = threading.Thread(target=lambda: answers.append(load(server)))
     loading.start()
-    while not server.ask("GET", "/models").json()["models"]:
+    while not answers and not server.ask("GET", "/models").json()["models"]:
         time.sleep(0.01)
     assert server.ask("DELETE", "/models/m%2F1").status == 200
     loading.join(20)
