@@ -3,6 +3,7 @@
 DeployerError                exit 2: could not do it
 ├── InputError               a file or value given by the user is wrong
 │   └── SpecError            a key of a specification is wrong; ``key`` names it
+│       └── RuleBroken       exit 1: a specification breaks a rule; ``code`` is the rule's id
 ├── EnvironmentProblem       the machine lacks something (a package, a port, a folder)
 │   ├── Unreachable          nothing took the connection: the request was not sent
 │   └── AwsRefusal           AWS refused a call; ``code`` is its word for why
@@ -39,6 +40,28 @@ class SpecError(InputError):
     def __init__(self, key: str, problem: str, *, hint: str | None = None) -> None:
         super().__init__(f"{key}: {problem}", hint=hint)
         self.key = key
+
+
+class RuleBroken(SpecError):
+    """A specification breaks a rule of AWS or of deployer: ``code`` is the rule's id.
+
+    ``broken`` lists the ids of all rules that it breaks, that of ``code`` first.
+    """
+
+    exit_code = 1
+
+    def __init__(
+        self,
+        key: str,
+        problem: str,
+        *,
+        code: str,
+        broken: Sequence[str] = (),
+        hint: str | None = None,
+    ) -> None:
+        super().__init__(key, problem, hint=hint)
+        self.code = code
+        self.broken = tuple(broken) or (code,)
 
 
 class EnvironmentProblem(DeployerError):

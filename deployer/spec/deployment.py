@@ -8,6 +8,7 @@ from types import MappingProxyType
 
 from deployer.errors import SpecError
 from deployer.spec import checks
+from deployer.spec.assumptions import Assumptions
 from deployer.spec.rollout import AllAtOnce, Rollout
 from deployer.spec.scaling import (
     PROVISIONED,
@@ -50,7 +51,10 @@ class Slo:
 
 @dataclass(frozen=True)
 class DeploymentSpec:
-    """A name, what to run (``bundle`` is a path), where, how it scales and rolls out, and for what objective."""
+    """A name, what to run (``bundle`` is a path), where, how it scales and rolls out, and for what objective.
+
+    ``assumptions`` only move the bill: they change nothing that is deployed.
+    """
 
     name: str
     bundle: str
@@ -59,6 +63,7 @@ class DeploymentSpec:
     rollout: Rollout = AllAtOnce()
     slo: Slo = Slo()
     tags: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    assumptions: Assumptions = Assumptions()
 
     def __post_init__(self) -> None:
         checks.name("name", self.name)

@@ -17,6 +17,7 @@ from typing import Any
 from deployer.errors import DeployerError, InputError
 from deployer.spec import records, serde
 from deployer.spec import resolved as sagemaker
+from deployer.spec.assumptions import Assumptions
 from deployer.spec.deployment import DeploymentSpec
 from deployer.spec.records import QUIET
 from deployer.spec.resolved import (
@@ -190,7 +191,7 @@ class ResolvedFleet:
         """What the stack was made of, in hex: the sha256 of all but where the credentials were read."""
         place = replace(self.place, region_source="", profile="")
         artifact = replace(self.artifact, source="")
-        spec = replace(self.spec, bundle="-")
+        spec = replace(self.spec, bundle="-", assumptions=Assumptions())
         data = replace(self, place=place, artifact=artifact, spec=spec).to_json()
         canonical = json.dumps(data, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(canonical.encode()).hexdigest()

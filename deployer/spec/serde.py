@@ -13,12 +13,13 @@ import tomli_w
 
 from deployer.errors import InputError, NotSupported, SpecError
 from deployer.spec import records
+from deployer.spec.assumptions import Assumptions
 from deployer.spec.deployment import DeploymentSpec, Slo
 from deployer.spec.rollout import ROLLOUTS, AllAtOnce, Rollout
 from deployer.spec.scaling import POLICIES, Fixed, ScalingPolicy
 from deployer.spec.target import TARGETS, Target
 
-_KEYS = ("name", "bundle", "target", "scaling", "rollout", "slo", "tags")
+_KEYS = ("name", "bundle", "target", "scaling", "rollout", "slo", "tags", "assumptions")
 
 
 def load(path: Path) -> DeploymentSpec:
@@ -56,11 +57,13 @@ def from_dict(data: Mapping[str, Any]) -> DeploymentSpec:
         rollout=_rollout(data.get("rollout")),
         slo=records.read(Slo, "slo", data.get("slo", {})),
         tags=records.texts("tags", data.get("tags", {})),
+        assumptions=records.read(Assumptions, "assumptions", data.get("assumptions", {})),
     )
 
 
 def to_dict(spec: DeploymentSpec) -> dict[str, Any]:
     """Return the plain form that ``from_dict`` reads back to an equal specification."""
+    assumptions = records.plain(spec.assumptions)
     return {
         "name": spec.name,
         "bundle": spec.bundle,
@@ -69,6 +72,7 @@ def to_dict(spec: DeploymentSpec) -> dict[str, Any]:
         "rollout": kinded(spec.rollout),
         "slo": dict(spec.slo.items()),
         "tags": dict(spec.tags),
+        **({"assumptions": assumptions} if assumptions else {}),
     }
 
 
