@@ -1,4 +1,4 @@
-"""What a bill must know and no other key tells: stated, each under a key of its own, with the reason for its default."""
+"""What a bill must know and no other key tells: stated, each under its own key, with the reason for its default."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Assumptions:
     - ``endpoint_metrics``: metrics of an endpoint's instance with ``target.metrics``. AWS names no count.
     - ``access_log_bytes``: of one request in the load balancer's log, compressed.
     - ``volume_gb``: the volume that SageMaker attaches where ``target.volume_gb`` does not say it.
-    - ``launches``: instances that start in a month and instance beside those that scaling starts; for a plan without a trace.
+    - ``launches``: instances that start in a month for each one of the fleet; for a plan without a trace.
     - ``cpu_share``: how busy the vCPUs of a burstable EC2 type (t2, t3, t3a, t4g) are on average, 0 to 1; above the
       type's baseline AWS bills credits. Left out, that line and so the cost are unknown.
     """
