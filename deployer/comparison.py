@@ -18,6 +18,7 @@ from typing import Any
 
 from deployer.cost.candidates import Entry
 from deployer.cost.sensitivity import Change
+from deployer.deployments.inventory import made
 from deployer.errors import InputError, NotSupported
 from deployer.profiles import Profile
 from deployer.runs import Run
@@ -86,7 +87,7 @@ class Question:
             )
         except NotSupported as error:
             return Entry(name, spec, profile, unknown_reason=error.message)
-        return Entry(name, spec, profile, runs)
+        return Entry(name, spec, profile, runs, made=made(spec))
 
 
 def profile_of(spec: DeploymentSpec, profiles: Sequence[Profile]) -> Profile | None:

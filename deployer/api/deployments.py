@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from deployer.deployments.sagemaker.status import SageMakerStatus
     from deployer.deployments.state import Deployment, ServerLog
     from deployer.profiles import Profile
+    from deployer.traffic.trace import TrafficTrace
 
 
 @contextmanager
@@ -63,22 +64,24 @@ def plan(
     spec: DeploymentSpec | Path,
     *,
     profile: Profile | Path | None = None,
+    trace: TrafficTrace | Path | None = None,
     ttl_s: float | None = None,
     say: Say = silent,
 ) -> DeployPlan | SageMakerPlan | FleetPlan:
     """Work out what deploying would change; touches nothing.
 
-    For SageMaker: ``profile`` derives the scaling target from the objective, ``ttl_s`` marks everything as
-    what ``reap`` may remove after so many seconds, and ``plan.resolved`` is the document that both routes take.
+    In AWS: ``profile`` derives the scaling target from the objective, ``trace`` prices what follows the traffic,
+    ``ttl_s`` marks everything as what ``reap`` may remove after so many seconds, and ``plan.resolved`` is the
+    document that both routes take.
     """
     from deployer.deployments import planner
 
     wanted = spec_of(spec)
     if sagemaker.is_sagemaker(wanted):
-        return sagemaker.plan(wanted, profile=profile, ttl_s=ttl_s, say=say)
+        return sagemaker.plan(wanted, profile=profile, trace=trace, ttl_s=ttl_s, say=say)
     if fleet.is_fleet(wanted):
-        return fleet.plan(wanted, profile=profile, ttl_s=ttl_s, say=say)
-    _only_sagemaker(wanted.target.kind, profile, ttl_s)
+        return fleet.plan(wanted, profile=profile, trace=trace, ttl_s=ttl_s, say=say)
+    _only_sagemaker(wanted.target.kind, profile or trace, ttl_s)
     return planner.plan(wanted)
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from deployer.api import sagemaker
+from deployer.api.forecast import forecast
 from deployer.api.sources import Say, profile_of, silent, spec_of
 from deployer.errors import AwsRefusal, EnvironmentProblem, InputError
 from deployer.spec import fleet_resolved as documents
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from deployer.deployments.sagemaker.rollback import SageMakerStatusChange
     from deployer.deployments.state import ServerLog
     from deployer.profiles import Profile, ServiceTime
+    from deployer.traffic.trace import TrafficTrace
 
 
 def is_fleet(spec: DeploymentSpec) -> bool:
@@ -45,13 +47,14 @@ def plan(
     source: DeploymentSpec | Path,
     *,
     profile: Profile | Path | None = None,
+    trace: TrafficTrace | Path | None = None,
     ttl_s: float | None = None,
     say: Say = silent,
 ) -> FleetPlan:
     """Work out what deploying a specification would change; no call to AWS changes anything.
 
-    ``profile`` derives the scaling target from the objective, and the deregistration delay; ``ttl_s`` marks it as
-    what ``reap`` may remove after so many seconds.
+    ``profile`` derives the scaling target from the objective, and the deregistration delay; ``trace`` prices what
+    follows the traffic; ``ttl_s`` marks it as what ``reap`` may remove after so many seconds.
     """
     from deployer.deployments.ec2 import verbs
     from deployer.pricing import snapshot
@@ -60,7 +63,8 @@ def plan(
     assert isinstance(spec.target, Ec2Fleet)
     aws = sagemaker.connect(spec.target.region, "target.region", say)
     measured = None if profile is None else profile_of(profile)
-    return verbs.plan(aws, spec, snapshot.load(), asked=_asked(spec, measured, ttl_s))
+    run = forecast(spec, measured, trace)
+    return verbs.plan(aws, spec, snapshot.load(), asked=_asked(spec, measured, ttl_s), run=run)
 
 
 def deploy(

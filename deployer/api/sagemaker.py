@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from deployer.api.forecast import forecast
 from deployer.api.sources import Say, profile_of, silent, spec_of
 from deployer.errors import InputError
 from deployer.spec import resolved as documents
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from deployer.deployments.sagemaker.status import SageMakerStatus
     from deployer.deployments.state import ServerLog
     from deployer.profiles import Profile
+    from deployer.traffic.trace import TrafficTrace
 
 
 def is_sagemaker(spec: DeploymentSpec) -> bool:
@@ -50,12 +52,13 @@ def plan(
     source: DeploymentSpec | Path,
     *,
     profile: Profile | Path | None = None,
+    trace: TrafficTrace | Path | None = None,
     ttl_s: float | None = None,
     say: Say = silent,
 ) -> SageMakerPlan:
     """Work out what deploying a specification would change; no call to AWS changes anything.
 
-    ``profile`` derives the scaling target from the objective and prices serverless requests.
+    ``profile`` derives the scaling target from the objective, ``trace`` prices what follows the traffic.
     """
     from deployer.deployments.sagemaker import verbs
     from deployer.deployments.sagemaker.checks import Check
@@ -70,7 +73,7 @@ def plan(
         spec,
         snapshot.load(),
         asked=_asked(spec, measured, ttl_s),
-        busy_ms=measured.service_time_ms[1].mean if measured else None,
+        run=forecast(spec, measured, trace),
     )
     if measured is None or measured.bundle_digest == found.resolved.artifact.digest:
         return found

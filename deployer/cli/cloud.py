@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict
-from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
+from deployer.cli import bills
+from deployer.cli.bills import money
 from deployer.cli.text import mark, table
 
 if TYPE_CHECKING:
     from deployer.clients.batch import BatchResult
     from deployer.deployments.expiry import Expired, Reaped
-    from deployer.deployments.sagemaker.cost import PlannedCost
     from deployer.deployments.sagemaker.plan import SageMakerPlan
     from deployer.deployments.sagemaker.record import SageMakerDeployment
     from deployer.deployments.sagemaker.rollback import SageMakerStatusChange
@@ -25,7 +25,7 @@ def plan(value: SageMakerPlan, next_command: str, ascii_only: bool) -> str:
     head = f"deployer plan: {value.spec.name}, target {value.spec.target.kind}"
     lines = [f"{head}, account {place.account}, {place.region}", ""]
     lines.append(table([(f"{s.mark} {s.kind}", s.name, s.note) for s in value.steps]))
-    lines += ["", *_cost(value.cost), ""]
+    lines += ["", *bills.month(value.cost), ""]
     kinds = {"ok": "good", "note": "open"}
     for check in value.checks:
         lines.append(f"  {mark(kinds[check.outcome], ascii_only)} {check.subject}: {check.seen}")
@@ -33,24 +33,6 @@ def plan(value: SageMakerPlan, next_command: str, ascii_only: bool) -> str:
     if value.changes:
         lines.append(f"Next: {next_command}")
     return "\n".join(lines)
-
-
-def _cost(cost: PlannedCost) -> list[str]:
-    if cost.month_least is None or cost.month_most is None or cost.per_hour is None:
-        return [f"  Per month and per thousand requests: unknown; {cost.unknown}"]
-    least, most = money(cost.month_least), money(cost.month_most)
-    month = least if least == most else f"{least} to {most}"
-    rows = [f"  Per month of 730 h: {month}; {money(cost.per_hour)} an hour each ({cost.source})"]
-    if cost.per_thousand is not None:
-        rows.append(f"  Per thousand requests: {money(cost.per_thousand)} at the scaling target")
-    else:
-        rows.append(f"  Per thousand requests: unknown; {cost.unknown}")
-    return rows
-
-
-def money(value: Decimal) -> str:
-    """Return dollars with cents, or with three digits that count below one."""
-    return f"${value:,.2f}" if value >= 1 or value == 0 else f"${value:.3g}"
 
 
 def deployment(value: SageMakerDeployment) -> str:

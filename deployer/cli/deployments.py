@@ -39,7 +39,7 @@ _F = TypeVar("_F", bound=Callable[..., Any])
 _PROFILE = click.option(
     "--profile",
     type=INPUT,
-    help="SageMaker: profile.json; derives the scaling target, prices serverless requests.",
+    help="In AWS: profile.json; derives the scaling target, prices a load at it.",
 )
 _TTL = click.option(
     "--ttl", "ttl_s", type=DURATION, help="In AWS: `deployer reap` may remove it after this."
@@ -80,6 +80,7 @@ def region_option(command: _F) -> _F:
     "deployer plan deployment.toml -o plan.json    # `deployer deploy plan.json` runs just this",
     "deployer plan deployment.toml --check    # exit 1 when something would change",
     "deployer plan deployment.toml --profile profile.json --resolved resolved.json",
+    "deployer plan deployment.toml --profile profile.json --trace day.csv    # the bill of this traffic",
 )
 @click.argument("spec", type=INPUT)
 @click.option("--check", is_flag=True, help="Exit 1 when there are changes.")
@@ -87,6 +88,8 @@ def region_option(command: _F) -> _F:
 @click.option("--resolved", type=OUTPUT,
               help="SageMaker: what both routes take; default beside SPEC.")  # fmt: skip
 @_PROFILE
+@click.option("--trace", type=INPUT,
+              help="In AWS: trace.csv; prices what follows the traffic, with --profile.")  # fmt: skip
 @_TTL
 @click.pass_obj
 def plan_verb(
@@ -96,6 +99,7 @@ def plan_verb(
     output: Path | None,
     resolved: Path | None,
     profile: Path | None,
+    trace: Path | None,
     ttl_s: float | None,
 ) -> None:
     """Show what deploying would change; change nothing.
@@ -106,7 +110,7 @@ def plan_verb(
     """
     check_file(output, inputs=[spec])
     check_file(resolved, inputs=[spec])
-    plan = api.plan(spec, profile=profile, ttl_s=ttl_s, say=console.say)
+    plan = api.plan(spec, profile=profile, trace=trace, ttl_s=ttl_s, say=console.say)
     if isinstance(plan, DeployPlan):
         if resolved is not None:
             raise InputError("--resolved is for targets in AWS")

@@ -5,11 +5,10 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, TypeGuard
 
-from deployer.cli.cloud import money
+from deployer.cli import bills
 from deployer.cli.text import mark, table
 
 if TYPE_CHECKING:
-    from deployer.deployments.ec2.cost import FleetCost, Line
     from deployer.deployments.ec2.plan import FleetPlan
     from deployer.deployments.ec2.verbs import FleetDeployment, FleetStatus
 
@@ -36,7 +35,7 @@ def plan(value: FleetPlan, next_command: str, ascii_only: bool) -> str:
     head = f"deployer plan: {value.spec.name}, target {value.spec.target.kind}"
     lines = [f"{head}, account {place.account}, {place.region}", ""]
     lines.append(table([(f"{s.mark} {s.kind}", s.name, s.note) for s in value.steps]))
-    lines += ["", table(list(value.parts)), "", *_cost(value.cost), ""]
+    lines += ["", table(list(value.parts)), "", *bills.month(value.cost), ""]
     kinds = {"ok": "good", "note": "open"}
     for check in value.checks:
         lines.append(f"  {mark(kinds[check.outcome], ascii_only)} {check.subject}: {check.seen}")
@@ -44,33 +43,6 @@ def plan(value: FleetPlan, next_command: str, ascii_only: bool) -> str:
     if value.changes:
         lines.append(f"Next: {next_command}")
     return "\n".join(lines)
-
-
-def _cost(cost: FleetCost) -> list[str]:
-    rows = [(line.item, _quantity(line), _price(line), _month(line)) for line in cost.lines]
-    least, most = money(cost.month_least), money(cost.month_most)
-    month = least if least == most else f"{least} to {most}"
-    unknown = f"; not in it: {', '.join(cost.unknown)}" if cost.unknown else ""
-    return [table(rows), f"  Per month of 730 h: {month}{unknown}"]
-
-
-def _quantity(line: Line) -> str:
-    if line.least is None or line.most is None:
-        return "by traffic"
-    ends = [f"{value.normalize():f}" for value in (line.least, line.most)]
-    number = ends[0] if ends[0] == ends[1] else f"{ends[0]} to {ends[1]}"
-    return f"{number} {line.unit}".strip()
-
-
-def _price(line: Line) -> str:
-    return "price unknown" if line.usd is None else f"${line.usd:f} a {line.unit}"
-
-
-def _month(line: Line) -> str:
-    if line.usd_least is None or line.usd_most is None:
-        return "unknown"
-    least, most = money(line.usd_least), money(line.usd_most)
-    return least if least == most else f"{least} to {most}"
 
 
 def deployment(value: FleetDeployment) -> str:

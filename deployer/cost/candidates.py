@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from deployer.cost.bill import bill
+from deployer.cost.materials import Made
 from deployer.cost.objective import attainments, binding, explain_miss
 from deployer.cost.report import Bill, Candidate, Verdict
-from deployer.cost.usage import HOURS_PER_MONTH
+from deployer.cost.use import HOURS_PER_MONTH
 from deployer.errors import InputError, UnknownPrice
 from deployer.pricing.book import PriceBook
 from deployer.profiles import Profile
@@ -22,13 +23,17 @@ from deployer.stats import student_half_width
 
 @dataclass(frozen=True)
 class Entry:
-    """One way to serve the trace, before it is priced: a run for each seed, or why there is none."""
+    """One way to serve the trace, before it is priced: a run for each seed, or why there is none.
+
+    ``made`` is what it makes beside its instances.
+    """
 
     name: str
     spec: DeploymentSpec
     profile: Profile | None = None
     runs: tuple[Run, ...] = ()
     unknown_reason: str | None = None
+    made: Made = Made()
 
     def __post_init__(self) -> None:
         if bool(self.runs) == bool(self.unknown_reason):
@@ -48,7 +53,7 @@ def assess(entry: Entry, slo: Slo, book: PriceBook) -> Candidate:
     if not entry.runs:
         return _unknown(entry, entry.unknown_reason or "")
     try:
-        bills = [bill(run, entry.spec.target, book) for run in entry.runs]
+        bills = [bill(run, entry.spec, book, entry.made) for run in entry.runs]
     except UnknownPrice as error:
         return _unknown(entry, error.message)
     costs = [each.usd_per_thousand for each in bills]

@@ -7,10 +7,10 @@ from typing import Any
 
 from deployer.cost.candidates import Entry, assess
 from deployer.cost.headline import headline
+from deployer.cost.materials import conventions
 from deployer.cost.ranking import rank
 from deployer.cost.report import CostReport
 from deployer.cost.sensitivity import LOADS, Rerun, crossovers, sensitivity
-from deployer.cost.usage import conventions
 from deployer.errors import InputError
 from deployer.pricing.book import PriceBook
 from deployer.profiles import Profile
@@ -19,13 +19,8 @@ from deployer.spec.target import Local
 from deployer.traffic.trace import TrafficTrace
 
 NOT_COUNTED = (
-    "CloudWatch logs, metrics, alarms and dashboards.",
-    "Storage of the bundle (S3) and of images (ECR).",
-    "The storage volume that SageMaker attaches to an endpoint's instances: its size is not published.",
-    "NAT gateways and VPC endpoints; transfer between availability zones and regions.",
-    "Instances run twice during a rollout.",
-    "Savings plans, spot prices, free tiers, private discounts, support and tax.",
-    "CPU credits of burstable types (t2, t3, t4g) beyond their baseline.",
+    "Instances that run twice while a new version comes in: how often you deploy is in no specification.",
+    "Free allowances, savings plans, private discounts, support and tax.",
 )
 
 
@@ -76,7 +71,7 @@ def compare(
         sensitivity=turns.sentences,
         calibration=tuple(calibration),
         not_counted=NOT_COUNTED,
-        conventions=tuple(dict.fromkeys(s for e in entries for s in conventions(e.spec.target))),
+        conventions=tuple(dict.fromkeys(s for e in entries for s in conventions(e.spec))),
         load_curves=turns.load_curves,
         commands=tuple(commands),
         tool_version=tool_version,

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from deployer.cost.month import MonthlyCost
 from deployer.deployments import steps
-from deployer.deployments.ec2.cost import FleetCost
 from deployer.deployments.sagemaker.checks import Check
 from deployer.deployments.steps import Step
 from deployer.spec.deployment import DeploymentSpec
@@ -23,7 +23,7 @@ class FleetPlan:
     resolved: ResolvedFleet
     steps: tuple[Step, ...]
     checks: tuple[Check, ...]
-    cost: FleetCost
+    cost: MonthlyCost
 
     @property
     def spec(self) -> DeploymentSpec:

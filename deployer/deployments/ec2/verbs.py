@@ -16,7 +16,7 @@ from deployer.aws.storage import Storage, object_options
 from deployer.aws.upload import upload
 from deployer.bundle import bundle as bundles
 from deployer.clients.sqs import Work
-from deployer.deployments.ec2 import cdk, checks, cost, rollback
+from deployer.deployments.ec2 import cdk, checks, inventory, rollback
 from deployer.deployments.ec2.plan import FleetPlan
 from deployer.deployments.ec2.resolve import Asked, resolve
 from deployer.deployments.patience import Say
@@ -25,6 +25,7 @@ from deployer.deployments.state import ServerLog
 from deployer.deployments.steps import Step
 from deployer.errors import ConditionFailed, InputError
 from deployer.pricing.book import PriceBook
+from deployer.runs import Run
 from deployer.spec.deployment import DeploymentSpec
 from deployer.spec.fleet_resolved import ResolvedFleet
 from deployer.spec.resolved import EXPIRES_TAG, Image
@@ -33,8 +34,12 @@ STABLE = ("CREATE_COMPLETE", "UPDATE_COMPLETE")
 SERVES = "healthy"
 
 
-def plan(aws: Aws, spec: DeploymentSpec, book: PriceBook, *, asked: Asked) -> FleetPlan:
+def plan(
+    aws: Aws, spec: DeploymentSpec, book: PriceBook, *, asked: Asked, run: Run | None = None
+) -> FleetPlan:
     """Work out what deploying ``spec`` would change; no call changes anything.
+
+    ``run`` is what traffic would be like, which prices what follows it.
 
     Raises SpecError, InputError, NotSupported, EnvironmentProblem or DeployerError for what would fail later.
     """
@@ -53,7 +58,7 @@ def plan(aws: Aws, spec: DeploymentSpec, book: PriceBook, *, asked: Asked) -> Fl
     draft = resolve(
         spec, place, Image("to-be-found"), bundle.digest, serving, "", asked=asked, now=now
     )
-    predicted = cost.predict(draft, book)
+    predicted = inventory.predict(draft, book, run)
     image = checks.find_image(aws, spec, target)
     ami = checks.find_ami(aws, target)
     resolved = resolve(spec, place, image, bundle.digest, serving, ami, asked=asked, now=now)
@@ -74,7 +79,7 @@ def replan(aws: Aws, resolved: ResolvedFleet, book: PriceBook) -> FleetPlan:
             hint="use the other credentials, or plan again",
         )
     found = checks.check_facts(aws, resolved, book)
-    return FleetPlan(resolved, steps(aws, resolved), found, cost.predict(resolved, book))
+    return FleetPlan(resolved, steps(aws, resolved), found, inventory.predict(resolved, book))
 
 
 def steps(aws: Aws, resolved: ResolvedFleet) -> tuple[Step, ...]:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from deployer.cost.month import MonthlyCost
 from deployer.deployments import steps
 from deployer.deployments.sagemaker.checks import Check
-from deployer.deployments.sagemaker.cost import PlannedCost
 from deployer.deployments.steps import Step
 from deployer.spec.deployment import DeploymentSpec
 from deployer.spec.resolved import Resolved
@@ -26,7 +26,7 @@ class SageMakerPlan:
     resolved: Resolved
     steps: tuple[Step, ...]
     checks: tuple[Check, ...]
-    cost: PlannedCost
+    cost: MonthlyCost
     stack: str = ""
 
     @property
@@ -46,14 +46,11 @@ class SageMakerPlan:
 
     def to_json(self) -> dict[str, Any]:
         """Return the plan as a JSON document."""
-        cost = {
-            key: None if value is None else str(value) for key, value in asdict(self.cost).items()
-        }
         return {
             "schema_version": SCHEMA_VERSION,
             "resolved": self.resolved.to_json(),
             "steps": [asdict(step) for step in self.steps],
             "checks": [asdict(check) for check in self.checks],
-            "cost": cost,
+            "cost": self.cost.to_json(),
             "summary": self.summary,
         }

@@ -11,8 +11,8 @@ from deployer.aws.autoscaling import registered
 from deployer.aws.metrics import CloudWatch
 from deployer.aws.sagemaker import SageMaker
 from deployer.aws.session import Aws
+from deployer.cost.materials import SERVICES
 from deployer.deployments.sagemaker import observe
-from deployer.deployments.sagemaker.cost import SERVICES
 from deployer.deployments.sagemaker.observe import Endpoint
 from deployer.errors import UnknownPrice
 from deployer.pricing.book import PriceBook

@@ -12,8 +12,17 @@ from deployer.aws.sagemaker import SageMaker
 from deployer.aws.session import Aws
 from deployer.aws.upload import PART_BYTES
 from deployer.bundle import bundle as bundles
+from deployer.cost.month import MonthlyCost
 from deployer.deployments.patience import Patience, Say
-from deployer.deployments.sagemaker import checks, cost, facts, observe, planner, record, requests
+from deployer.deployments.sagemaker import (
+    checks,
+    facts,
+    inventory,
+    observe,
+    planner,
+    record,
+    requests,
+)
 from deployer.deployments.sagemaker.executor import Executor
 from deployer.deployments.sagemaker.plan import SageMakerPlan
 from deployer.deployments.sagemaker.record import SageMakerDeployment
@@ -22,6 +31,7 @@ from deployer.deployments.state import ServerLog, Store
 from deployer.deployments.steps import Step
 from deployer.errors import InputError, Interrupted
 from deployer.pricing.book import PriceBook
+from deployer.runs import Run
 from deployer.spec.deployment import DeploymentSpec
 from deployer.spec.resolved import Image, Resolved
 from inference_code.contract import SAMPLES_PATH
@@ -37,13 +47,12 @@ def plan(
     book: PriceBook,
     *,
     asked: Asked = Asked(),  # noqa: B008  # frozen
-    busy_ms: float | None = None,
+    run: Run | None = None,
     patience: Patience = Patience(),  # noqa: B008  # frozen
 ) -> SageMakerPlan:
     """Work out what deploying ``spec`` would change; no call changes anything.
 
-    ``busy_ms`` is the measured time of a request, which prices a serverless endpoint. Raises SpecError,
-    InputError, EnvironmentProblem or DeployerError for what would fail later.
+    ``run`` is what traffic would be like, which prices what follows it. Raises SpecError, InputError, EnvironmentProblem or DeployerError for what would fail later.
     """
     requests.hosting(spec)
     spec = replace(spec, bundle=str(Path(spec.bundle).resolve()))
@@ -65,7 +74,7 @@ def plan(
     draft = resolve(spec, place, stand_in, bundle.digest, **common)
     samples = [m.size for m in bundle.manifest.members if m.path.startswith(SAMPLES_PATH)]
     checks.check_spec(draft, max(samples, default=0))
-    predicted = cost.predict(draft, book, busy_ms=busy_ms)
+    predicted = inventory.predict(draft, book, run)
     image, architectures = facts.find_image(aws, spec)
     resolved = resolve(spec, place, image, bundle.digest, **common)
     found = checks.check_facts(resolved, facts.gather(aws, resolved, architectures))
@@ -76,7 +85,7 @@ def _planned(
     aws: Aws,
     resolved: Resolved,
     found: tuple[checks.Check, ...],
-    predicted: cost.PlannedCost,
+    predicted: MonthlyCost,
     patience: Patience,
 ) -> SageMakerPlan:
     """Return the plan. That there is nothing to do is believed when a second look says the same."""
@@ -111,7 +120,7 @@ def replan(
         )
     checks.check_spec(resolved, 0)
     found = checks.check_facts(resolved, facts.gather(aws, resolved, ()))
-    return _planned(aws, resolved, found, cost.predict(resolved, book), patience)
+    return _planned(aws, resolved, found, inventory.predict(resolved, book), patience)
 
 
 def apply(

@@ -1,0 +1,47 @@
+"""What a plan of a fleet prices: its sizes, and what it makes beside its instances, counted from what is made: pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from deployer.cost import month
+from deployer.cost.materials import TRACKING_ALARMS, Made
+from deployer.cost.month import MonthlyCost
+from deployer.deployments.ec2 import alarms, scaling
+from deployer.pricing.book import PriceBook
+from deployer.runs import Run
+from deployer.spec.deployment import DeploymentSpec
+from deployer.spec.fleet_resolved import Computed, FleetScaling, ResolvedFleet
+from deployer.spec.target import Ec2Fleet
+
+_ANY = 1.0
+
+
+def predict(resolved: ResolvedFleet, book: PriceBook, run: Run | None = None) -> MonthlyCost:
+    """Return the bill of a month at the least and the most units, and by the traffic of ``run``."""
+    sizes = (resolved.least, resolved.most)
+    return month.predict(resolved.spec, sizes, book, made(resolved.spec, resolved.target), run)
+
+
+def made(spec: DeploymentSpec, target: Ec2Fleet) -> Made:
+    """Return what the stack makes: alarms by the metrics that they watch, and a dashboard."""
+    count = len(alarms.single(spec, target, "queue", "dead-letters"))
+    count += _inputs(row.value for row in alarms.computed(spec, target))
+    # How many alarms there are does not depend on the target value.
+    policies = scaling.resolve(spec, target, "group", "queue", _ANY)
+    return Made(count + _of_group(policies), 0, 1)
+
+
+def _of_group(policies: FleetScaling | None) -> int:
+    """Count the metrics that the alarms of a group's policies watch."""
+    if policies is None:
+        return 0
+    tracking = sum(
+        TRACKING_ALARMS * (len(row.value.inputs) if row.value else 1) for row in policies.tracking
+    )
+    steps = sum(1 for row in policies.stepping if row.alarm is not None)
+    return tracking + steps + _inputs(r.computed.value for r in policies.stepping if r.computed)
+
+
+def _inputs(values: Iterable[Computed]) -> int:
+    return sum(len(value.inputs) for value in values)
