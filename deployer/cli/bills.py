@@ -26,10 +26,7 @@ def month(cost: MonthlyCost) -> list[str]:
 
 def _by_size(cost: MonthlyCost) -> list[str]:
     least, most = cost.month_least, cost.month_most
-    if least is None or most is None:
-        words = "unknown"
-    else:
-        words = _range(money(least), money(most))
+    words = "unknown" if least is None or most is None else _range(money(least), money(most))
     found = [f"  Per month of 730 h, by size: {words}"]
     if cost.by_traffic and cost.successes is None:
         found[0] += f"; not in it: {', '.join(cost.by_traffic)}"

@@ -49,15 +49,16 @@ def compare_verb(
 ) -> None:
     """Price candidates over one trace and rank them.
 
-    Each specification is simulated with each seed and billed line by line. Exit 1 when no candidate meets
-    the objective given with --slo, or the best is above --budget; the report is written all the same.
+    Each specification is simulated with each seed and billed line by line. The objective is that of --slo, else the
+    one that the specifications share in [slo]. Exit 1 when no candidate meets it, or the best is above --budget; the
+    report is written all the same.
     """
     check_folder(output)
     report = api.compare(
         specs,
         trace=trace,
         profiles=profiles,
-        slo=objective(slo),
+        slo=objective(slo) if slo else None,
         seeds=seeds,
         measured=measured,
         budget=budget,
@@ -68,7 +69,7 @@ def compare_verb(
     console.result(to_json(report), f"{table}\n{output / 'index.html'}")
     if budget is not None:
         require_budget(report, budget)
-    elif slo:
+    elif report.slo.items():
         require_objective(report)
 
 

@@ -23,6 +23,7 @@ def plan(on: Scope) -> Iterator[Statement]:
         "ListAndMeasure",  # AWS knows no resource for these
         (
             "autoscaling:DescribeAutoScalingGroups",
+            "ec2:DescribeInstanceTypes",
             "ec2:DescribeSubnets",
             "elasticloadbalancing:DescribeTargetHealth",
             "logs:DescribeLogGroups",

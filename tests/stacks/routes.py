@@ -14,7 +14,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
-from decimal import Decimal
 from functools import cache
 from types import SimpleNamespace
 from typing import Any
@@ -22,9 +21,9 @@ from typing import Any
 import boto3
 
 from deployer.aws.session import Aws
+from deployer.cost.month import MonthlyCost
 from deployer.deployments.patience import Patience
 from deployer.deployments.sagemaker import observe, planner
-from deployer.deployments.sagemaker.cost import PlannedCost
 from deployer.deployments.sagemaker.executor import Executor
 from deployer.deployments.sagemaker.observe import Endpoint, Observed
 from deployer.deployments.sagemaker.plan import SageMakerPlan
@@ -95,8 +94,7 @@ def sdk_calls(resolved: Resolved, running: str = "") -> list[Call]:
     if running:
         endpoint = Endpoint(resolved.endpoint_name, "arn", "InService", running, MADE, MADE, {})
     seen = Observed(endpoint, {}, {}, True, frozenset(), True, None, None)
-    cost = PlannedCost(Decimal(0), Decimal(0), None, "not asked", "", Decimal(0))
-    plan = SageMakerPlan(resolved, planner.decide(resolved, seen), (), cost)
+    plan = SageMakerPlan(resolved, planner.decide(resolved, seen), (), MonthlyCost(()))
     still = Patience(sleep=lambda _: None)
     Executor(recorder.aws, plan, patience=still, say=lambda _: None).run()
     return recorder.calls

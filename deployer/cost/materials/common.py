@@ -10,6 +10,9 @@ KMS_CALLS_PER_LAUNCH = 4
 """To read the bundle, and to make, attach and read an encrypted volume. Each counted once an instance: assumed."""
 
 
+ALARMS_KEY = "rollout.generated_alarms"
+
+
 def monitoring(window: Window) -> Iterator[Usage]:
     """Alarms by the metrics that they watch, and the dashboard; no free allowance."""
     made, months = window.made, window.use.months
@@ -18,10 +21,10 @@ def monitoring(window: Window) -> Iterator[Usage]:
     for item, name, count in kinds:
         if count:
             sku = f"cloudwatch/{name}"
-            yield window.line(item, sku, count * months, "alarm-metric-month", "rollout")
+            yield window.line(item, sku, count * months, "alarm-metric-month", ALARMS_KEY)
     if made.dashboards:
         sku, count = "cloudwatch/dashboard-above-3-free", made.dashboards
-        yield window.line("dashboard", sku, count * months, "dashboard-month", "target")
+        yield window.line("dashboard", sku, count * months, "dashboard-month", "target.region")
 
 
 def logs_gb(window: Window, of_instances_bytes: float = 0.0) -> float | None:

@@ -126,6 +126,7 @@ def _facts(aws: Aws, resolved: ResolvedFleet) -> Iterator[Check]:
     yield from _capacity(resolved)
     if not resolved.role.made and Roles(aws).role(resolved.role.name) is None:
         raise InputError(f"there is no role {resolved.role.arn}", hint="correct target.role_arn")
+    yield _types(aws, resolved)
     yield from _subnets(aws, resolved)
     yield _alarms(aws, resolved)
 
@@ -148,6 +149,26 @@ def _capacity(resolved: ResolvedFleet) -> Iterator[Check]:
         yield Check(
             "capacity", "note", f"{resolved.least} instance: none is left when it or its zone fails"
         )
+
+
+def _types(aws: Aws, resolved: ResolvedFleet) -> Check:
+    """The instance types: AWS knows each in this region. Raises SpecError naming the key of the first it does not."""
+    target = resolved.target
+    rows = [
+        (f"target.types[{i}].instance_type", r.instance_type) for i, r in enumerate(target.types)
+    ]
+    rows = rows or [("target.instance_type", target.instance_type)]
+    client = aws.client("ec2")
+    for key, name in rows:
+        with translated(f"asking for the instance type {name}"):
+            try:
+                client.describe_instance_types(InstanceTypes=[name])
+            except ClientError as error:
+                if code_of(error) != "InvalidInstanceType":
+                    raise
+                problem = f"{name!r} is no instance type that EC2 has in {aws.region}"
+                raise SpecError(key, problem, hint="correct its name") from error
+    return Check("instance type", "ok", f"{', '.join(name for _, name in rows)} known to EC2")
 
 
 def _subnets(aws: Aws, resolved: ResolvedFleet) -> Iterator[Check]:

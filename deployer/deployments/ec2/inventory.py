@@ -1,4 +1,4 @@
-"""What a plan of a fleet prices: its sizes, and what it makes beside its instances, counted from what is made: pure."""
+"""What a plan of a fleet prices: its sizes, and what it makes beside its instances: pure."""
 
 from __future__ import annotations
 

@@ -52,7 +52,8 @@ def plan(
 ) -> SageMakerPlan:
     """Work out what deploying ``spec`` would change; no call changes anything.
 
-    ``run`` is what traffic would be like, which prices what follows it. Raises SpecError, InputError, EnvironmentProblem or DeployerError for what would fail later.
+    ``run`` is what traffic would be like, which prices what follows it. Raises SpecError, InputError,
+    EnvironmentProblem or DeployerError for what would fail later.
     """
     requests.hosting(spec)
     spec = replace(spec, bundle=str(Path(spec.bundle).resolve()))

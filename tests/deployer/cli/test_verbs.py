@@ -127,6 +127,26 @@ def test_compare_exits_1_when_nobody_meets_the_objective(inputs: SimpleNamespace
     assert done.stderr.count("error: ") == 1
 
 
+def test_the_objective_of_the_specifications_counts_without_the_option(
+    inputs: SimpleNamespace, tmp_path: Path
+) -> None:
+    words = ("compare", "spec.toml", "--trace", "trace.csv", "--profile", "profile.json")
+    met = as_json(*words, "-o", "report")
+    assert met["slo"] == {"p99_ms": 100.0}
+    assert "no objective" not in " ".join(met["headline"])
+    (tmp_path / "spec.toml").write_text(SPEC.replace("100.0", "5.0"))
+    missed = run(*words, "-o", "report")
+    assert missed.exit_code == 1
+    assert "No candidate meets p99 ≤ 5 ms" in missed.stderr
+    assert (tmp_path / "report" / "index.html").exists()
+    # What --slo says wins over it, and none of several is guessed.
+    good(*words, "--slo", "p99=100ms", "-o", "report")
+    (tmp_path / "other.toml").write_text(SPEC)
+    unclear = run("compare", "other.toml", *words[1:], "-o", "report")
+    assert unclear.exit_code == 2
+    assert "different objectives" in unclear.stderr
+
+
 @pytest.mark.report
 @pytest.mark.parametrize(("budget", "code"), [("0.0000001", 1), ("1000", 0)])
 def test_compare_holds_the_best_to_a_budget(

@@ -12,11 +12,14 @@ from deployer.cost.candidates import Entry
 from deployer.pricing import snapshot
 from deployer.pricing.book import PriceBook
 from deployer.runs import CapacityTimeline, Run
+from deployer.spec.assumptions import Assumptions
 from deployer.spec.deployment import DeploymentSpec
 from deployer.spec.target import SageMakerRealtime, Target
 from deployer.traffic.trace import TrafficTrace
 
 MakeRun = Callable[..., Run]
+BARE = Assumptions(image_gb=0.0, bundle_gb=0.0, volume_gb=0.0, detailed_metrics=0)
+"""No image, bundle, volume or metric in the bill: what a pencil adds up is instances and data."""
 
 
 @pytest.fixture(scope="session")
@@ -72,7 +75,7 @@ def make_entry(make_run: MakeRun) -> Callable[..., Entry]:
         name: str, target: Target | None = None, *, runs: tuple[Run, ...] | None = None, **run: Any
     ) -> Entry:
         where = SageMakerRealtime("ml.c5.large") if target is None else target
-        spec = DeploymentSpec("candidate", "model.tar.gz", where)
+        spec = DeploymentSpec("candidate", "model.tar.gz", where, assumptions=BARE)
         return Entry(
             name, spec, runs=(make_run(duration_s=3600.0, **run),) if runs is None else runs
         )

@@ -10,12 +10,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from deployer.cost.bill import bill, price_lines
+from deployer.cost.bill import bill as bill_of
+from deployer.cost.bill import price_lines
+from deployer.cost.materials import Usage
 from deployer.cost.report import Bill, LineItem
-from deployer.cost.usage import Usage
 from deployer.errors import UnknownPrice
 from deployer.pricing.book import Price, PriceBook, Sku, index
 from deployer.runs import Run
+from deployer.spec.assumptions import Assumptions
+from deployer.spec.deployment import DeploymentSpec
 from deployer.spec.target import (
     Ec2Fleet,
     SageMakerAsync,
@@ -24,9 +27,14 @@ from deployer.spec.target import (
     Target,
 )
 
+BARE = Assumptions(image_gb=0.0, bundle_gb=0.0, volume_gb=0.0, detailed_metrics=0)
 REQUESTS = 864_000
 GB_IN = Fraction(REQUESTS * 3000, 2**30)
 GB_OUT = Fraction(REQUESTS * 1200, 2**30)
+
+
+def bill(run: Run, target: Target, book: PriceBook) -> Bill:
+    return bill_of(run, DeploymentSpec("digits", "none.tar.gz", target, assumptions=BARE), book)
 
 
 def lines(found: Bill) -> dict[str, LineItem]:
@@ -71,6 +79,11 @@ def test_one_fixed_c5_large_fleet_equals_the_formulas(
     assert addresses.quantity == 24 + 2 * 24  # one for the instance, two for the load balancer
     assert addresses.usd == Decimal("0.36")
     assert_usd(by_item.pop("internet data out"), GB_OUT * Fraction("0.09"))
+    # Eight metrics of the servers, and a record of 900 bytes a minute in the log, kept for 30 days.
+    assert_usd(by_item.pop("metrics of the servers"), Fraction(8 * 24, 730) * Fraction("0.3"))
+    written = Fraction(24 * 60 * 900, 2**30)
+    assert_usd(by_item.pop("logs"), written * Fraction("0.5"))
+    assert_usd(by_item.pop("logs kept"), written * Fraction(30 * 24, 730) * Fraction("0.03"))
     assert not by_item
 
 

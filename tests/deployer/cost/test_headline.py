@@ -27,8 +27,8 @@ def test_winner_then_runner_up_and_when_it_wins(make_entry: Make, book: PriceBoo
     assert headline(found, SLO) == (
         "Run endpoint: USD 0.0030 per thousand successful requests, p99 10 ms and 100% of offered "
         "requests within 100 ms (99% wanted) (simulated).",
-        "Next is fleet at USD 0.0037 (1.22×, +0.00066); it wins once the price of ml.c5.large "
-        "instances is about 23% higher.",
+        "Next is fleet at USD 0.0037 (1.25×, +0.00075); it wins once the price of ml.c5.large "
+        "instances is about 26% higher.",
     )
 
 
@@ -97,7 +97,9 @@ def test_no_price_at_all_is_said(make_entry: Make, book: PriceBook) -> None:
     found = ranked([make_entry("a", SageMakerRealtime("ml.t3.large"))], book)
     first, second = headline(found, SLO)
     assert first == "No candidate can be priced."
-    assert second.startswith("a: no price for sagemaker-hosting/us-east-1/ml.t3.large")
+    assert second.startswith(
+        "a: target.instance_type: no price for sagemaker-hosting/us-east-1/ml.t3.large"
+    )
 
 
 def test_p99_of_few_requests_is_not_claimed(
@@ -134,7 +136,7 @@ def test_runner_up_on_another_target_is_named_too(
     _, second = headline(ranked(entries, book), SLO)
     assert second == (
         "On the same target fp32 costs 1.04×, +0.00012; on another, next is fleet at USD 0.0037 "
-        "(1.22×, +0.00066); it wins once the price of ml.c5.large instances is about 23% higher."
+        "(1.25×, +0.00075); it wins once the price of ml.c5.large instances is about 26% higher."
     )
 
 

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from deployer.deployments.ec2 import cost
 from deployer.deployments.ec2.resolve import Asked, resolve
 from deployer.errors import SpecError
-from deployer.pricing import snapshot
 from deployer.spec import serde
 from deployer.spec.fleet_resolved import ResolvedFleet
 from deployer.spec.resolved import Image, Place
@@ -151,62 +148,3 @@ def test_the_digest_is_of_what_is_deployed_not_of_where_it_was_planned() -> None
     moved = replace(found, place=replace(found.place, region_source="AWS_REGION"))
     assert moved.digest == found.digest
     assert replace(found, ami_id="ami-2").digest != found.digest
-
-
-def lines(found: ResolvedFleet) -> dict[str, cost.Line]:
-    return {line.item: line for line in cost.predict(found, snapshot.load()).lines}
-
-
-def test_every_part_is_priced_by_hand() -> None:
-    """minimal: one c7i.large, 20 GB, a load balancer with two addresses and one of the instance's."""
-    found = lines(example("minimal"))
-    assert found["load balancer"].usd_least == Decimal("0.0225") * 730
-    assert found["public IPv4 addresses"].usd_least == Decimal("0.005") * 730 * 3
-    assert found["EBS gp3 storage"].usd_least == Decimal("0.08") * 20
-    instances = found["c7i.large, on demand"]
-    assert (instances.least, instances.most) == (730, 730)
-    assert instances.usd == snapshot.load().lookup("ec2", "us-east-1", "c7i.large").usd
-
-
-def test_nat_and_endpoints_are_priced() -> None:
-    nat = lines(example("spot"))
-    assert nat["NAT gateways"].usd_least == Decimal("0.045") * 730
-    assert nat["public IPv4 addresses"].least == 730 * 3, "two of the load balancer, one of NAT"
-    endpoints = lines(example("graviton"))
-    assert "public IPv4 addresses" not in endpoints, "an internal load balancer has none"
-    (row,) = [line for item, line in endpoints.items() if item.startswith("VPC endpoints")]
-    assert row.usd_least == Decimal("0.01") * 730 * 7 * 2
-
-
-def test_unknown_is_never_nothing() -> None:
-    predicted = cost.predict(example("spot"), snapshot.load())
-    rows = {line.item: line for line in predicted.lines}
-    spot = next(line for item, line in rows.items() if item.endswith(", spot"))
-    assert spot.usd is None
-    assert spot.usd_most is None
-    assert "at most the on-demand price" in spot.unknown
-    units = rows["load balancer capacity units"]
-    assert (units.least, units.usd_least, units.usd) == (None, None, Decimal("0.008"))
-    assert {spot.item, units.item, "logs"} <= set(predicted.unknown)
-    document = predicted.to_json()
-    assert [
-        row for row in document["lines"] if row["usd_least"] is None and not row["unknown_reason"]
-    ] == []
-
-
-def test_a_region_without_prices_says_so() -> None:
-    predicted = cost.predict(resolved(wish(region="us-west-2")), snapshot.load())
-    balancer = next(line for line in predicted.lines if line.item == "load balancer")
-    assert balancer.usd is None
-    assert "us-east-1 only" in balancer.unknown
-    assert "load balancer" in predicted.unknown
-
-
-def test_a_type_without_a_price_is_refused_by_its_key() -> None:
-    with pytest.raises(SpecError) as caught:
-        cost.predict(resolved(wish(instance_type="c99i.large")), snapshot.load())
-    assert caught.value.key == "target.instance_type"
-    types = [{"instance_type": "c7i.large"}, {"instance_type": "c99i.large"}]
-    with pytest.raises(SpecError) as caught:
-        cost.predict(resolved(wish(types=types)), snapshot.load())
-    assert caught.value.key == "target.types[1].instance_type"
