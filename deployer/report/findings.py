@@ -269,7 +269,7 @@ def _per_thousand(row: Row) -> dict[str, float]:
 
 def _kind(item: str) -> str:
     """Return the kind of a line item: instances and serverless seconds of any size are compute."""
-    return "compute" if item.endswith((" instances", " compute")) else item
+    return "compute" if " instances" in item or item.endswith(" compute") else item
 
 
 def where_money_goes(rows: Sequence[Row]) -> str:

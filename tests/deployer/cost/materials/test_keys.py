@@ -5,8 +5,10 @@ A key that is added to a target and to neither table fails, so that nothing AWS 
 
 from __future__ import annotations
 
+import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import fields, is_dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -335,3 +337,12 @@ def test_the_traffic_moves_every_line_that_follows_it() -> None:
             assert (line.quantity != lines[line.item].quantity) == line.traffic or (
                 "captured" in line.item or line.item == "KMS requests"
             ), line.item
+
+
+def test_readme_tells_every_assumption_with_its_default() -> None:
+    text = (Path(__file__).parents[4] / "README.md").read_text()
+    block = text.partition("```toml\n[assumptions]")[2].partition("```")[0]
+    told = tomllib.loads(block)
+    usual = {item.name: item.default for item in fields(Assumptions)}
+    shown = {"bundle_gb": 0.1, "cpu_share": 0.2}  # these have none
+    assert told == {**usual, **shown}
