@@ -12,6 +12,7 @@ from deployer import api
 from deployer.profiles import Profile, ServiceTime
 from deployer.report.rows import to_json
 from deployer.spec.deployment import DeploymentSpec, Slo
+from deployer.spec.fleet import Listener
 from deployer.spec.target import Ec2Fleet, SageMakerRealtime
 
 REQUESTS = 864_000
@@ -37,7 +38,10 @@ def document() -> dict[str, Any]:
     )
     specs = [
         DeploymentSpec("digits", "digits.tar.gz", target, slo=Slo(p99_ms=100))
-        for target in (SageMakerRealtime("ml.c5.large"), Ec2Fleet("c5.large"))
+        for target in (
+            SageMakerRealtime("ml.c5.large"),
+            Ec2Fleet("c5.large", listener=Listener("http", access_logs=False)),
+        )
     ]
     trace = api.make_trace("constant", rate=10, duration_s=86400)
     return to_json(api.compare(specs, trace=trace, profiles=[profile], seeds=(0,)))
@@ -51,12 +55,25 @@ def bill(document: dict[str, Any], target: str) -> dict[str, Decimal]:
     return items
 
 
+HOURS, MONTHS = Fraction(24), Fraction(24, 730)
+COMMON = {
+    "dashboard": 3 * MONTHS,
+    "bundle in S3": Fraction("0.1") * MONTHS * Fraction("0.023"),
+    "image in ECR": Fraction("0.15") * MONTHS * Fraction("0.1"),
+}
+"""What either leaves behind."""
+
+ALARM = MONTHS * Fraction("0.1")
+
+
 def test_endpoint(document: dict[str, Any]) -> None:
     items = bill(document, "sagemaker-realtime")
     instance = items.pop("ml.c5.large instances") * 1000 / REQUESTS
     assert instance == Decimal("0.102") / 36
     assert round(instance, 8) == Decimal("0.00283333")
-    expected = {
+    expected = COMMON | {
+        "alarms": 3 * ALARM,  # 5xx, model errors, p99
+        "endpoint storage": 30 * MONTHS * Fraction("0.112"),
         "endpoint data in": REQUEST_GB * Fraction("0.016"),
         "endpoint data out": ANSWER_GB * Fraction("0.016"),
         "internet data out": ANSWER_GB * Fraction("0.09"),
@@ -67,13 +84,19 @@ def test_endpoint(document: dict[str, Any]) -> None:
 
 
 def test_fleet(document: dict[str, Any]) -> None:
-    expected = {
-        "c5.large instances": 24 * Fraction("0.085"),
-        "load balancer": 24 * Fraction("0.0225"),
-        "load balancer capacity": 24 * Fraction(10, 25) * Fraction("0.008"),
+    logged_gb = HOURS * 60 * 900 / 2**30
+    expected = COMMON | {
+        "c5.large instances": HOURS * Fraction("0.085"),
+        "load balancer": HOURS * Fraction("0.0225"),
+        "load balancer capacity": HOURS * Fraction(10, 25) * Fraction("0.008"),
         "EBS gp3 storage": Fraction(24 * 20, 730) * Fraction("0.08"),
         "public IPv4 addresses": (24 + 24 * 2) * Fraction("0.005"),
         "internet data out": ANSWER_GB * Fraction("0.09"),
+        "metrics of the servers": 8 * MONTHS * Fraction("0.3"),
+        "detailed monitoring": 7 * MONTHS * Fraction("0.3"),
+        "alarms": (2 * 2 + 1) * ALARM,  # 5xx and unreachable of two metrics each, p99
+        "logs": logged_gb * Fraction("0.5"),
+        "logs kept": logged_gb * Fraction(30 * 24, 730) * Fraction("0.03"),
     }
     assert {k: float(v) for k, v in bill(document, "ec2-fleet").items()} == pytest.approx(
         {k: float(v) for k, v in expected.items()}, rel=1e-11

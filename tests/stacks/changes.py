@@ -24,6 +24,7 @@ BOTH = "both routes tell AWS something else"
 JOB = "a key of the transform job, which the SDK starts on either route"
 REFUSED = "no other value is allowed"
 ASSUMED = "an assumption of the simulation: AWS takes no such number"
+PRICED = "an assumption of the bill: AWS takes no such number"
 OBJECTIVE = "an objective for simulation and comparison; alarms watch p99_ms"
 
 
@@ -205,6 +206,7 @@ CHANGES: dict[str, Change] = {
     "name": Change("realtime", {"name": "digits-2"}),
     "bundle": Change("realtime", {}, digest="4e" * 32),
     "tags": Change("realtime", {"tags.team": "sound"}),
+    "assumptions": Change("realtime", {"assumptions.image_gb": 9.0}, PRICED),
     "target.kind": Change("realtime", {"target": AS_ASYNC, "scaling": FIXED, "rollout": ABSENT}),
     "scaling.kind": Change("realtime", {"scaling": FIXED}),
     "rollout.kind": Change("realtime", {"rollout": LINEAR}),

@@ -12,6 +12,8 @@ from concurrent.futures import ThreadPoolExecutor
 import psutil
 import pytest
 
+from deployer.cost.materials.fleet import EMF_BYTES, EMF_METRICS
+
 pytestmark = pytest.mark.serve
 
 REQUEST = b"POST /invocations HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{}"
@@ -443,6 +445,12 @@ def test_cloudwatch_records_count_what_happened(start, model_dir):
     record = next(record for record in records if "_aws" in record)
     (directive,) = record["_aws"]["CloudWatchMetrics"]
     assert {metric["Name"] for metric in directive["Metrics"]} <= record.keys()
+    # What a bill counts of it.
+    assert len(directive["Metrics"]) == EMF_METRICS
+    assert (
+        max(len(line) for line in server.log.read_text().splitlines() if "_aws" in line)
+        <= EMF_BYTES
+    )
 
 
 def test_what_could_not_be_answered_in_time_is_shed_not_queued(moody):

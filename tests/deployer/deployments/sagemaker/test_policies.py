@@ -143,7 +143,7 @@ def book() -> PriceBook:
 
 def deploy(watched: Watched, spec: Any) -> None:
     aws = watched.cloud.aws()
-    verbs.apply(aws, verbs.plan(aws, spec, book(), busy_ms=10.0), patience=calm())
+    verbs.apply(aws, verbs.plan(aws, spec, book()), patience=calm())
 
 
 def live(watched: Watched, spec: Any, later: Any) -> None:
@@ -165,7 +165,7 @@ def test_planning_needs_the_policy_of_plan_and_no_more(watched: Watched, kind: s
     deploy(watched, spec)
     watched.recorder.take()
     later = watched.cloud.spec("2", **TARGETS[kind])
-    verbs.plan(watched.cloud.aws(), later, book(), busy_ms=10.0)
+    verbs.plan(watched.cloud.aws(), later, book())
     needs = watched.recorder.take()
     assert len(needs) > 10
     assert not_allowed(needs, documents(spec, "plan")) == []
