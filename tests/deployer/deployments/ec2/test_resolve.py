@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -194,12 +195,25 @@ def test_unknown_is_never_nothing() -> None:
     ] == []
 
 
-def test_a_region_without_prices_says_so() -> None:
-    predicted = cost.predict(resolved(wish(region="us-west-2")), snapshot.load())
+def test_a_part_without_a_price_says_so() -> None:
+    book = snapshot.load()
+    priced = {sku: price for sku, price in book.prices.items() if sku.service != "elb"}
+    predicted = cost.predict(resolved(wish(region="us-west-2")), replace(book, prices=priced))
     balancer = next(line for line in predicted.lines if line.item == "load balancer")
     assert balancer.usd is None
-    assert "us-east-1 only" in balancer.unknown
+    assert "no price for elb/us-west-2/application-load-balancer" in balancer.unknown
     assert "load balancer" in predicted.unknown
+
+
+@pytest.mark.parametrize(
+    ("region", "month"),
+    [("us-west-2", "16.425"), ("eu-west-1", "18.396")],  # 730 x 0.0225 and 730 x 0.0252
+)
+def test_each_region_has_its_own_price_of_a_load_balancer(region: str, month: str) -> None:
+    predicted = cost.predict(resolved(wish(region=region)), snapshot.load())
+    balancer = next(line for line in predicted.lines if line.item == "load balancer")
+    assert (balancer.usd_least, balancer.usd_most) == (Decimal(month), Decimal(month))
+    assert "load balancer" not in predicted.unknown
 
 
 def test_a_type_without_a_price_is_refused_by_its_key() -> None:
