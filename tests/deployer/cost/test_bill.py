@@ -103,7 +103,7 @@ def test_serverless_pays_for_compute_seconds(make_run: Callable[..., Run], book:
     [
         (SageMakerRealtime("ml.t3.medium"), "publishes no hosting price"),
         (SageMakerRealtime("ml.c5.large", region="us-west-2"), "no source in us-west-2"),
-        (Ec2Fleet("c5.large", region="eu-west-1"), "us-east-1 only"),
+        (Ec2Fleet("g6.xlarge", region="eu-west-1"), "lists no g6"),
         (SageMakerServerless(memory_mb=4096), "only the 2 GB and 3 GB"),
         (SageMakerServerless(provisioned_concurrency=1), "provisioned concurrency"),
         (SageMakerAsync("ml.c5.large"), "not assumed equal"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -108,3 +109,22 @@ def test_an_instance_type_without_a_price_is_unknown_by_its_key() -> None:
 def test_alarms_are_counted_by_the_metrics_that_they_watch(name: str, expected: Made) -> None:
     found = example(name)
     assert inventory.made(found.spec, found.target) == expected
+
+
+@pytest.mark.parametrize(
+    ("region", "usd"),
+    [("us-west-2", "16.425"), ("eu-west-1", "18.396")],  # 730 x 0.0225 and 730 x 0.0252
+)
+def test_each_region_has_its_own_price_of_a_load_balancer(region: str, usd: str) -> None:
+    found = lines(resolved(wish(region=region)))["load balancer"]
+    assert (found.usd_least, found.usd_most) == (Decimal(usd), Decimal(usd))
+
+
+def test_a_part_without_a_price_says_so() -> None:
+    book = snapshot.load()
+    priced = {sku: price for sku, price in book.prices.items() if sku.service != "elb"}
+    fleet = resolved(wish(region="us-west-2"))
+    predicted = inventory.predict(fleet, replace(book, prices=priced))
+    assert predicted.month_least is None
+    reason = predicted.unknown["load balancer"]
+    assert reason.startswith("target.listener: no price for elb/us-west-2/application-load")
