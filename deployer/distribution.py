@@ -80,11 +80,14 @@ def command(
 def _from_origin(
     extra: str, origin: Mapping[str, Any], exists: Callable[[Path], bool]
 ) -> list[str]:
-    """The words after ``pip install``; none when the origin is a path that is gone."""
+    """The words after ``pip install``; none when the origin is a path that is gone, or a git folder.
+
+    pip 23.2 and older refuse ``name @ git+file:///...``.
+    """
     url = str(origin["url"])
     named = f"[{extra}]" if extra else ""
     path = Path(unquote(urlsplit(url).path)) if url.startswith("file:") else None
-    if path is not None and not exists(path):
+    if path is not None and ("vcs_info" in origin or not exists(path)):
         return []
     if path is not None and "dir_info" in origin:
         limits = path / "constraints.txt"

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import deployer
@@ -80,7 +80,11 @@ def hint(extra: str, origin: dict[str, Any] | None, *there: str, lacks: bool = T
         ),
         (FOLDER, [], "pip install 'boto3>=1.40'"),  # the folder is gone
         ({"url": WHEEL, "archive_info": {}}, [], "pip install 'boto3>=1.40'"),
-        (GIT | {"url": "file:///gone"}, [], "pip install 'boto3>=1.40'"),
+        (
+            GIT | {"url": "file:///src"},
+            ["/src"],
+            "pip install 'boto3>=1.40'",
+        ),  # not every pip takes it
         (None, [], "pip install 'boto3>=1.40'"),  # an index of one's own, conda, a distribution
     ],
 )
@@ -118,14 +122,16 @@ ORIGINS = st.one_of(
 )  # fmt: skip
 
 
+@settings(deadline=None)
 @given(st.sampled_from(EXTRAS), ORIGINS, st.booleans())
 def test_every_hint_is_words_for_a_shell_that_never_ask_an_index_for_our_name(
     extra: str, origin: dict[str, Any] | None, there: bool
 ) -> None:
+    requires = distribution.requirements()
     said = distribution.command(
         extra,
         origin,
-        distribution.requirements(),
+        requires,
         exists=lambda path: there,
         lacking=lambda one: True,
     )
