@@ -174,9 +174,9 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     if name == "__version__":
-        from importlib.metadata import version  # costs a third of the import, so only when asked
+        from deployer.distribution import version
 
-        return version("deployer")
+        return version()
     try:
         module, attribute = _HOMES[name]
     except KeyError:

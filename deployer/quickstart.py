@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from deployer import api, conformance
 from deployer.bundle.bundle import Bundle
 from deployer.cost.report import CostReport
+from deployer.distribution import install_hint
 from deployer.errors import EnvironmentProblem
 from deployer.spec.deployment import DeploymentSpec, Slo
 from deployer.spec.scaling import Fixed, TargetTracking
@@ -116,7 +117,7 @@ def load_digits(seed: int) -> Digits:
         from sklearn.datasets import load_digits as bundled
     except ImportError as error:
         raise EnvironmentProblem(
-            "the quickstart needs scikit-learn", hint="pip install 'deployer[quickstart]'"
+            "the quickstart needs scikit-learn", hint=install_hint("quickstart")
         ) from error
     data = bundled()
     order = np.random.default_rng(seed).permutation(len(data.target))

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
+import subprocess
 from pathlib import Path
 from typing import Any
 
 import click
 import pytest
+from packaging.requirements import Requirement
 
 from deployer.cli.main import cli
+from deployer.distribution import NAME
 
 yaml = pytest.importorskip("yaml")
 
@@ -21,6 +25,9 @@ STEPS = [step for job in WORKFLOW["jobs"].values() for step in job["steps"]]
 LINES = [line.strip() for step in STEPS for line in step.get("run", "").splitlines()]
 README = (FOLDER / "README.md").read_text()
 COMMANDS = [line for line in [*LINES, *README.splitlines()] if line.strip().startswith("deployer ")]
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
+FILLED_IN = f"git+https://github.com/somebody/deployer@{COMMIT}"
+CHECK, *_ = [step for step in STEPS if "DEPLOYER_SOURCE" in step.get("run", "")]
 
 
 def test_every_action_is_pinned_to_a_commit_and_says_which_version() -> None:
@@ -85,3 +92,49 @@ def test_only_the_plan_role_works_on_a_pull_request_and_it_changes_nothing() -> 
     text = "\n".join(step.get("run", "") for step in WORKFLOW["jobs"]["plan"]["steps"])
     assert not re.search(r"deployer (deploy|upload|image push|destroy|rollback)|\$CDK deploy", text)
     assert "--method template" in text  # a change set would need the deploying role
+
+
+def shell(script: str, source: str, path: Path) -> subprocess.CompletedProcess[str]:
+    environ = {"PATH": f"{path}:{os.environ['PATH']}", "DEPLOYER_SOURCE": source}
+    command = ["bash", "-e", "-o", "pipefail", "-c", script]
+    return subprocess.run(command, env=environ, capture_output=True, text=True, timeout=30)
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        WORKFLOW["env"]["DEPLOYER_SOURCE"],
+        f"git+https://github.com/OWNER/REPOSITORY@{COMMIT}",
+        "git+https://github.com/somebody/deployer@main",
+        "git+https://github.com/somebody/deployer@v0.1.0",
+        f"git+https://github.com/somebody/deployer@{COMMIT[:12]}",
+        f"git+https://github.com/somebody/deployer@{COMMIT}#egg=x",
+        f"git+http://github.com/somebody/deployer@{COMMIT}",
+        f"git+https://github.com/somebody/dep loyer@{COMMIT}",
+        "git+https://github.com/somebody/deployer",
+        "deployer",
+        "",
+    ],
+)
+def test_while_no_commit_is_named_the_first_step_fails_and_says_so(
+    source: str, tmp_path: Path
+) -> None:
+    assert WORKFLOW["jobs"]["plan"]["steps"][0] is CHECK
+    done = shell(CHECK["run"], source, tmp_path)
+    assert done.returncode == 1
+    assert f"::error::DEPLOYER_SOURCE is '{source}', which names no commit" in done.stdout
+
+
+def test_what_is_installed_is_the_commit_that_was_filled_in(tmp_path: Path) -> None:
+    assert shell(CHECK["run"], FILLED_IN, tmp_path).returncode == 0
+    program = tmp_path / "python"
+    program.write_text('#!/bin/sh\nprintf "%s\\n" "$@"\n')
+    program.chmod(0o755)
+    installs = [line for line in LINES if "pip install" in line]
+    assert len(installs) == len(WORKFLOW["jobs"]) == 2
+    for line in installs:
+        words = shell(line, FILLED_IN, tmp_path).stdout.splitlines()
+        assert words[:5] == ["-m", "pip", "install", "-c", "constraints.txt"]
+        (asked,) = map(Requirement, words[5:])
+        assert (asked.name, asked.url) == (NAME, FILLED_IN)
+        assert asked.extras == {"aws", "cdk", "serve"}

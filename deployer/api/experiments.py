@@ -7,12 +7,12 @@ import shlex
 from collections.abc import Sequence
 from datetime import date
 from decimal import Decimal
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from deployer.api import bodies
 from deployer.api.sources import Say, profile_of, silent, spec_of
+from deployer.distribution import version
 from deployer.errors import InputError
 from deployer.spec.deployment import DeploymentSpec, Slo
 
@@ -165,7 +165,7 @@ def compare(
         measured=[comparison.measured_summary(run) for run in load_tests],
         calibration=comparison.calibration(load_tests, question.profiles),
         commands=_command(specs, trace, profiles, measured, objective, seeds, budget, out_dir),
-        tool_version=version("deployer"),
+        tool_version=version(),
         rerun=lambda change: question.changed(change, say),
     )
     if out_dir is not None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from deployer.api import sagemaker
 from deployer.api.forecast import forecast
 from deployer.api.sources import Say, profile_of, silent, spec_of
+from deployer.distribution import version
 from deployer.errors import AwsRefusal, EnvironmentProblem, InputError
 from deployer.spec import fleet_resolved as documents
 from deployer.spec.deployment import DeploymentSpec
@@ -191,8 +192,6 @@ def rollback(aws: Aws, name: str, *, say: Say = silent) -> SageMakerStatusChange
 
 
 def _asked(spec: DeploymentSpec, profile: Profile | None, ttl_s: float | None) -> Asked:
-    from importlib.metadata import version
-
     from deployer.deployments.ec2.resolve import Asked
 
     derived = p99_s = None
@@ -200,7 +199,7 @@ def _asked(spec: DeploymentSpec, profile: Profile | None, ttl_s: float | None) -
         derived = sagemaker.derived_target(spec, profile)
         laws = profile.service_time_ms.values()
         p99_s = max(_p99_ms(law) for law in laws) / 1000
-    return Asked(derived, p99_s, ttl_s, version=version("deployer"))
+    return Asked(derived, p99_s, ttl_s, version=version())
 
 
 def _p99_ms(law: ServiceTime) -> float:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from deployer.api.sources import Say, silent
+from deployer.distribution import install_hint
 from deployer.errors import InputError
 from inference_code.contract import ServingConfig
 
@@ -140,7 +141,7 @@ def _write_beside(report: LadderReport, lineage: Mapping[str, str], out: Path, s
     if lineage:
         write_lineage(lineage, out)
     if any(importlib.util.find_spec(name) is None for name in ("jinja2", "matplotlib")):
-        say("no page of the ladder: it needs `pip install 'deployer[report]'`")
+        say(f"no page of the ladder: it needs `{install_hint('report')}`")
         return
     write_ladder(report.to_json(), out)
 

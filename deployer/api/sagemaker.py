@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from deployer.api.forecast import forecast
 from deployer.api.sources import Say, profile_of, silent, spec_of
+from deployer.distribution import version
 from deployer.errors import InputError
 from deployer.spec import resolved as documents
 from deployer.spec.deployment import DeploymentSpec
@@ -279,14 +280,12 @@ def _anywhere(name: str, store: Any) -> Aws:
 
 
 def _asked(spec: DeploymentSpec, profile: Profile | None, ttl_s: float | None) -> Any:
-    from importlib.metadata import version
-
     from deployer.deployments.sagemaker.resolve import Asked
 
     derived = None
     if profile is not None:
         derived = derived_target(spec, profile)
-    return Asked(derived_target=derived, ttl_s=ttl_s, version=version("deployer"))
+    return Asked(derived_target=derived, ttl_s=ttl_s, version=version())
 
 
 def derived_target(spec: DeploymentSpec, profile: Profile) -> float | None:

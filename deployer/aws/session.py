@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from functools import cached_property
 from typing import Any
 
+from deployer.distribution import install_hint
 from deployer.errors import AwsRefusal, EnvironmentProblem
 
 try:
@@ -31,7 +32,7 @@ try:
     from botocore.parsers import ResponseParserError
 except ImportError as missing:
     raise EnvironmentProblem(
-        f"talking to AWS needs boto3: {missing}", hint="pip install 'deployer[aws]'"
+        f"talking to AWS needs boto3: {missing}", hint=install_hint("aws")
     ) from missing
 
 _EXPIRED = ("ExpiredToken", "RequestExpired", "TokenRefreshRequired")

@@ -14,6 +14,7 @@ import click
 
 from deployer import errors
 from deployer.cli.console import colour
+from deployer.distribution import NAME
 from deployer.errors import DeployerError, PartialFailure
 
 VERBS: dict[str, tuple[str, str]] = {
@@ -143,7 +144,7 @@ def _tell(message: str, hint: str | None, left: Sequence[str] = ()) -> None:
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     invoke_without_command=True,
 )
-@click.version_option(package_name="deployer", prog_name="deployer")
+@click.version_option(package_name=NAME, prog_name="deployer")
 @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
 @click.pass_context
 def cli(ctx: click.Context, debug: bool) -> None:

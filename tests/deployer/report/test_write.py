@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from deployer.cost.report import CostReport
+from deployer.distribution import install_hint
 from deployer.errors import EnvironmentProblem
 from deployer.report.write import write
 
@@ -118,7 +119,7 @@ def test_missing_package_is_named_with_the_way_to_get_it(
         EnvironmentProblem, match=f"needs {package}, which is not installed"
     ) as caught:
         write(report, tmp_path / "report")
-    assert caught.value.hint == "pip install 'deployer[report]'"
+    assert caught.value.hint == install_hint("report")
     assert _names(tmp_path) == []
 
 

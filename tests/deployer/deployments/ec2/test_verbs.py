@@ -13,6 +13,7 @@ import pytest
 import deployer
 from deployer.deployments.ec2 import cdk
 from deployer.deployments.ec2.plan import FleetPlan
+from deployer.distribution import install_hint
 from deployer.errors import DeployerError, EnvironmentProblem, InputError, NotSupported, SpecError
 from deployer.spec import serde
 
@@ -173,7 +174,7 @@ def test_without_node_it_says_what_to_install(
     monkeypatch.setattr(sys, "executable", str(tmp_path / "python"))
     with pytest.raises(EnvironmentProblem) as caught:
         cdk.deploy(found.resolved, lambda line: None)
-    assert caught.value.hint == "pip install 'deployer[cdk]'"
+    assert caught.value.hint == install_hint("cdk")
 
 
 def test_the_cli_is_the_tested_one() -> None:
