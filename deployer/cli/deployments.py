@@ -29,6 +29,7 @@ from deployer.deployments.local import DeploymentStatus
 from deployer.deployments.plan import DeployPlan
 from deployer.deployments.state import Deployment
 from deployer.errors import ConditionFailed, DeployerError, InputError
+from deployer.spec import schema
 
 if TYPE_CHECKING:
     from deployer.deployments.sagemaker.plan import SageMakerPlan
@@ -62,11 +63,17 @@ _TTL = click.option(
 def init_verb(console: Console, name: str, bundle: str, force: bool, output: Path) -> None:
     """Write a commented deployment.toml.
 
-    It names every key with its default; an existing file is kept unless --force.
+    It names every key with its default; an existing file is kept unless --force. Beside it lies
+    deployment.schema.json, which tells editors every key, its type and its words: commit both.
     """
+    beside = output.with_name(schema.FILE)
+    if beside == output:
+        raise InputError(f"{output.name!r} is the name of the schema", hint="name another with -o")
     check_file(output, keep=not force)
+    check_file(beside)
     write(output, api.init(name=name, bundle=bundle))
-    console.result({"path": str(output)}, str(output))
+    write(beside, schema.shipped())
+    console.result({"path": str(output), "schema": str(beside)}, str(output))
 
 
 def region_option(command: _F) -> _F:
