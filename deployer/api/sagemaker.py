@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 from deployer.api.sources import Say, profile_of, silent, spec_of
 from deployer.errors import InputError
+from deployer.spec import placeholders
 from deployer.spec import resolved as documents
 from deployer.spec.deployment import DeploymentSpec
+from deployer.spec.placeholders import BUNDLE
 from deployer.spec.resolved import Resolved
 
 if TYPE_CHECKING:
@@ -58,7 +60,6 @@ def plan(
     ``profile`` derives the scaling target from the objective and prices serverless requests.
     """
     from deployer.deployments.sagemaker import verbs
-    from deployer.deployments.sagemaker.checks import Check
     from deployer.pricing import snapshot
 
     spec = spec_of(source)
@@ -72,6 +73,37 @@ def plan(
         asked=_asked(spec, measured, ttl_s),
         busy_ms=measured.service_time_ms[1].mean if measured else None,
     )
+    return _of_this_bundle(found, measured)
+
+
+def plan_offline(
+    spec: DeploymentSpec,
+    account: str,
+    *,
+    region: str = "",
+    profile: Profile | Path | None = None,
+    ttl_s: float | None = None,
+) -> SageMakerPlan:
+    """Work out what a specification resolves to in ``account`` without a call to AWS; boto3 is not needed."""
+    from deployer.deployments.sagemaker import offline
+    from deployer.pricing import snapshot
+
+    place = offline.place_of(account, str(getattr(spec.target, "region", "")), region)
+    measured = None if profile is None else profile_of(profile)
+    found = offline.plan(
+        spec,
+        snapshot.load(),
+        place,
+        asked=_asked(spec, measured, ttl_s),
+        busy_ms=measured.service_time_ms[1].mean if measured else None,
+    )
+    return found if BUNDLE in found.resolved.placeholders else _of_this_bundle(found, measured)
+
+
+def _of_this_bundle(found: SageMakerPlan, measured: Profile | None) -> SageMakerPlan:
+    """Return the plan, with a note when the profile is of another bundle than the one that is deployed."""
+    from deployer.deployments.sagemaker.checks import Check
+
     if measured is None or measured.bundle_digest == found.resolved.artifact.digest:
         return found
     words = f"measured of bundle {measured.bundle_digest[:12]}, not of the one that is deployed"
@@ -86,6 +118,8 @@ def deploy(
     say: Say = silent,
 ) -> SageMakerDeployment:
     """Make the account equal to a specification, or to a resolved document, which is taken verbatim."""
+    if isinstance(source, Resolved):
+        placeholders.refuse(source.placeholders)
     from deployer.deployments.sagemaker import verbs
     from deployer.pricing import snapshot
 

@@ -12,7 +12,7 @@ import click
 
 from deployer import api
 from deployer.api import fleet, sagemaker
-from deployer.cli import cloud, fleets, text
+from deployer.cli import cloud, fleets, offline, text
 from deployer.cli.console import Console
 from deployer.cli.options import (
     DURATION,
@@ -87,6 +87,7 @@ def region_option(command: _F) -> _F:
     "deployer plan deployment.toml -o plan.json    # `deployer deploy plan.json` runs just this",
     "deployer plan deployment.toml --check    # exit 1 when something would change",
     "deployer plan deployment.toml --profile profile.json --resolved resolved.json",
+    "deployer plan deployment.toml --offline --account 123456789012    # no credentials",
 )
 @click.argument("spec", type=INPUT)
 @click.option("--check", is_flag=True, help="Exit 1 when there are changes.")
@@ -95,6 +96,7 @@ def region_option(command: _F) -> _F:
               help="SageMaker: what both routes take; default beside SPEC.")  # fmt: skip
 @_PROFILE
 @_TTL
+@offline.offline_options
 @click.pass_obj
 def plan_verb(
     console: Console,
@@ -104,16 +106,19 @@ def plan_verb(
     resolved: Path | None,
     profile: Path | None,
     ttl_s: float | None,
+    where: offline.Where,
 ) -> None:
     """Show what deploying would change; change nothing.
 
     For SageMaker it asks AWS what is there, checks what would fail later, prices it, and writes resolved.json,
     which `deploy` and the CDK take word for word. A saved plan is run word for word, or refused when what exists
-    has changed since.
+    has changed since. With --offline placeholders stand for what only AWS can tell, and for a bundle that is not
+    there: resolved.json then synthesizes and is refused by everything that would make something.
     """
     check_file(output, inputs=[spec])
     check_file(resolved, inputs=[spec])
-    plan = api.plan(spec, profile=profile, ttl_s=ttl_s, say=console.say)
+    asked = {"offline_account": where.account, "region": where.region}
+    plan = api.plan(spec, profile=profile, ttl_s=ttl_s, say=console.say, **asked)
     if isinstance(plan, DeployPlan):
         if resolved is not None:
             raise InputError("--resolved is for targets in AWS")
