@@ -212,6 +212,7 @@ def transform(
     from deployer.deployments.sagemaker import jobs
 
     document = resolved if isinstance(resolved, Resolved) else _resolved(name, resolved)
+    placeholders.refuse(document.placeholders)
     aws = connect(region or document.place.region, "the resolved document", say)
     return jobs.run(
         aws,

@@ -185,6 +185,8 @@ def test_nothing_is_deployed_or_uploaded_while_a_placeholder_stands_in_it(
     if make is realtime:
         with pytest.raises(InputError, match="was planned offline: image"):
             api.upload(saved)
+        with pytest.raises(InputError, match="was planned offline: image"):
+            deployer.transform("digits", resolved=saved)
 
 
 # The command line.
