@@ -11,6 +11,7 @@ from aws_cdk import aws_logs as logs
 from constructs import Construct
 
 from deployer.spec.fleet_resolved import ResolvedFleet
+from stacks.constructs import placeholders
 from stacks.constructs.alarms import MetricAlarm
 from stacks.constructs.balancer import Balancer
 from stacks.constructs.fleet import Fleet
@@ -35,6 +36,7 @@ class Ec2FleetStack(cdk.Stack):
         )
         for key, value in resolved.tags.items():
             cdk.Tags.of(self).add(key, value)
+        placeholders.refuse(self, resolved.placeholders)
         self._resolved = resolved
         log = logs.CfnLogGroup(
             self,

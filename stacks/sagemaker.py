@@ -6,6 +6,7 @@ import aws_cdk as cdk
 from constructs import Construct
 
 from deployer.spec.resolved import Resolved
+from stacks.constructs import placeholders
 from stacks.constructs.alarms import MetricAlarm
 from stacks.constructs.config import EndpointConfig
 from stacks.constructs.dashboard import Dashboard
@@ -34,6 +35,7 @@ class SageMakerStack(cdk.Stack):
         )
         for key, value in resolved.tags.items():
             cdk.Tags.of(self).add(key, value)
+        placeholders.refuse(self, resolved.placeholders)
         role = ExecutionRole(self, "Role", resolved=resolved)
         model = Model(self, "Model", resolved=resolved, role_arn=role.arn)
         self._output("ModelName", model.resource.attr_model_name)

@@ -66,6 +66,8 @@ def plan(
     profile: Profile | Path | None = None,
     trace: TrafficTrace | Path | None = None,
     ttl_s: float | None = None,
+    offline_account: str = "",
+    region: str = "",
     say: Say = silent,
 ) -> DeployPlan | SageMakerPlan | FleetPlan:
     """Work out what deploying would change; touches nothing.
@@ -73,16 +75,37 @@ def plan(
     In AWS: ``profile`` derives the scaling target from the objective, ``trace`` prices what follows the traffic,
     ``ttl_s`` marks everything as what ``reap`` may remove after so many seconds, and ``plan.resolved`` is the
     document that both routes take.
+    With ``offline_account`` (12 digits) nothing asks AWS: what only AWS can tell is a placeholder, and
+    ``plan.resolved`` synthesizes but is not deployed. ``region`` may repeat the target's.
     """
     from deployer.deployments import planner
 
     wanted = spec_of(spec)
+    if offline_account:
+        return _plan_offline(
+            wanted, offline_account, region=region, profile=profile, trace=trace, ttl_s=ttl_s
+        )
+    if region:
+        raise InputError(
+            "a plan asks AWS in target.region", hint="a region is for planning offline"
+        )
     if sagemaker.is_sagemaker(wanted):
         return sagemaker.plan(wanted, profile=profile, trace=trace, ttl_s=ttl_s, say=say)
     if fleet.is_fleet(wanted):
         return fleet.plan(wanted, profile=profile, trace=trace, ttl_s=ttl_s, say=say)
     _only_sagemaker(wanted.target.kind, profile or trace, ttl_s)
     return planner.plan(wanted)
+
+
+def _plan_offline(wanted: DeploymentSpec, account: str, **asked: Any) -> SageMakerPlan | FleetPlan:
+    if sagemaker.is_sagemaker(wanted):
+        return sagemaker.plan_offline(wanted, account, **asked)
+    if fleet.is_fleet(wanted):
+        return fleet.plan_offline(wanted, account, **asked)
+    raise InputError(
+        f"planning a {wanted.target.kind} target asks nobody: offline has no meaning for it",
+        hint="leave out --offline, --account and --region",
+    )
 
 
 def deploy(

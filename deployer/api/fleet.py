@@ -12,6 +12,7 @@ from deployer.api.sources import Say, profile_of, silent, spec_of
 from deployer.distribution import version
 from deployer.errors import AwsRefusal, EnvironmentProblem, InputError
 from deployer.spec import fleet_resolved as documents
+from deployer.spec import placeholders
 from deployer.spec.deployment import DeploymentSpec
 from deployer.spec.fleet_resolved import ResolvedFleet
 from deployer.spec.target import Ec2Fleet
@@ -68,6 +69,28 @@ def plan(
     return verbs.plan(aws, spec, snapshot.load(), asked=_asked(spec, measured, ttl_s), run=run)
 
 
+def plan_offline(
+    spec: DeploymentSpec,
+    account: str,
+    *,
+    region: str = "",
+    profile: Profile | Path | None = None,
+    trace: TrafficTrace | Path | None = None,
+    ttl_s: float | None = None,
+) -> FleetPlan:
+    """Work out what a specification resolves to in ``account`` without a call to AWS; boto3 is not needed."""
+    from deployer.deployments.ec2 import offline
+    from deployer.deployments.sagemaker.offline import place_of
+    from deployer.pricing import snapshot
+
+    assert isinstance(spec.target, Ec2Fleet)
+    place = place_of(account, spec.target.region, region)
+    measured = None if profile is None else profile_of(profile)
+    run = forecast(spec, measured, trace)
+    asked = _asked(spec, measured, ttl_s)
+    return offline.plan(spec, snapshot.load(), place, asked=asked, run=run)
+
+
 def deploy(
     source: DeploymentSpec | Path | ResolvedFleet,
     *,
@@ -76,6 +99,8 @@ def deploy(
     say: Say = silent,
 ) -> FleetDeployment:
     """Make the account equal to a specification, or to a resolved document, which is taken verbatim."""
+    if isinstance(source, ResolvedFleet):
+        placeholders.refuse(source.placeholders)
     from deployer.deployments.ec2 import verbs
     from deployer.deployments.sagemaker import record
     from deployer.deployments.state import Store

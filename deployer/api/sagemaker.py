@@ -13,8 +13,10 @@ from deployer.api.forecast import forecast
 from deployer.api.sources import Say, profile_of, silent, spec_of
 from deployer.distribution import version
 from deployer.errors import InputError
+from deployer.spec import placeholders
 from deployer.spec import resolved as documents
 from deployer.spec.deployment import DeploymentSpec
+from deployer.spec.placeholders import BUNDLE
 from deployer.spec.resolved import Resolved
 
 if TYPE_CHECKING:
@@ -62,7 +64,6 @@ def plan(
     ``profile`` derives the scaling target from the objective, ``trace`` prices what follows the traffic.
     """
     from deployer.deployments.sagemaker import verbs
-    from deployer.deployments.sagemaker.checks import Check
     from deployer.pricing import snapshot
 
     spec = spec_of(source)
@@ -76,6 +77,38 @@ def plan(
         asked=_asked(spec, measured, ttl_s),
         run=forecast(spec, measured, trace),
     )
+    return _of_this_bundle(found, measured)
+
+
+def plan_offline(
+    spec: DeploymentSpec,
+    account: str,
+    *,
+    region: str = "",
+    profile: Profile | Path | None = None,
+    trace: TrafficTrace | Path | None = None,
+    ttl_s: float | None = None,
+) -> SageMakerPlan:
+    """Work out what a specification resolves to in ``account`` without a call to AWS; boto3 is not needed."""
+    from deployer.deployments.sagemaker import offline
+    from deployer.pricing import snapshot
+
+    place = offline.place_of(account, str(getattr(spec.target, "region", "")), region)
+    measured = None if profile is None else profile_of(profile)
+    found = offline.plan(
+        spec,
+        snapshot.load(),
+        place,
+        asked=_asked(spec, measured, ttl_s),
+        run=forecast(spec, measured, trace),
+    )
+    return found if BUNDLE in found.resolved.placeholders else _of_this_bundle(found, measured)
+
+
+def _of_this_bundle(found: SageMakerPlan, measured: Profile | None) -> SageMakerPlan:
+    """Return the plan, with a note when the profile is of another bundle than the one that is deployed."""
+    from deployer.deployments.sagemaker.checks import Check
+
     if measured is None or measured.bundle_digest == found.resolved.artifact.digest:
         return found
     words = f"measured of bundle {measured.bundle_digest[:12]}, not of the one that is deployed"
@@ -90,6 +123,8 @@ def deploy(
     say: Say = silent,
 ) -> SageMakerDeployment:
     """Make the account equal to a specification, or to a resolved document, which is taken verbatim."""
+    if isinstance(source, Resolved):
+        placeholders.refuse(source.placeholders)
     from deployer.deployments.sagemaker import verbs
     from deployer.pricing import snapshot
 
@@ -182,6 +217,7 @@ def transform(
     from deployer.deployments.sagemaker import jobs
 
     document = resolved if isinstance(resolved, Resolved) else _resolved(name, resolved)
+    placeholders.refuse(document.placeholders)
     aws = connect(region or document.place.region, "the resolved document", say)
     return jobs.run(
         aws,

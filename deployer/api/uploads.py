@@ -6,6 +6,7 @@ from pathlib import Path
 
 from deployer.api.sources import Say, silent
 from deployer.errors import InputError
+from deployer.spec import placeholders
 from deployer.spec import resolved as documents
 from deployer.spec.resolved import Resolved
 
@@ -14,8 +15,8 @@ def upload(source: Resolved | Path, *, say: Say = silent) -> str:
     """Put the bundle of a resolved document where the document says, and return its S3 address.
 
     Makes the bucket when it is not there. A bundle that lies there whole is not sent again; one whose upload was cut
-    off is gone on with. Raises InputError when the credentials are of another account, or when the bundle is not
-    the one that was resolved.
+    off is gone on with. Raises InputError when the credentials are of another account, when the bundle is not the
+    one that was resolved, and for a document with placeholders.
     """
     from deployer.aws import session
     from deployer.aws.storage import Storage
@@ -24,6 +25,7 @@ def upload(source: Resolved | Path, *, say: Say = silent) -> str:
     from deployer.deployments.sagemaker.actions import Actions
 
     document = documents.load(source) if isinstance(source, Path) else source
+    placeholders.refuse(document.placeholders)
     place, artifact = document.place, document.artifact
     aws = session.connect((place.region, "the resolved document"))
     if aws.identity[0] != place.account:

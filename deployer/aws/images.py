@@ -9,12 +9,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from deployer.aws.session import Aws, ClientError, code_of, translated
+from deployer.spec.images import ECR_URI, pinned
 
-ECR_URI = re.compile(
-    r"(?P<account>[0-9]{12})\.dkr\.ecr\.(?P<region>[a-z0-9-]+)\.amazonaws\.com(?:\.cn)?/"
-    r"(?P<repository>[a-z0-9][a-z0-9._/-]*)"
-    r"(?::(?P<tag>[A-Za-z0-9_][A-Za-z0-9_.-]*))?(?:@(?P<digest>sha256:[0-9a-f]{64}))?"
-)
 ARCHITECTURES = {"amd64": "x86_64", "x86_64": "x86_64", "arm64": "arm64", "aarch64": "arm64"}
 _MANIFESTS = (
     "application/vnd.docker.distribution.manifest.v2+json",
@@ -65,12 +61,9 @@ def find(aws: Aws, uri: str) -> FoundImage | None:
         return None
     image = answer["images"][0]
     digest = str(image["imageId"]["imageDigest"]).removeprefix("sha256:")
-    bare = uri.partition("@")[0]
-    head, _, last = bare.rpartition("/")
-    pinned = f"{head}/{last.partition(':')[0]}@sha256:{digest}"
     with translated(f"reading the configuration of image {uri}"):
         kinds = _architectures(client, match, json.loads(image["imageManifest"]))
-    return FoundImage(pinned, digest, kinds)
+    return FoundImage(pinned(uri, digest), digest, kinds)
 
 
 def newest(aws: Aws, repository: str) -> str | None:

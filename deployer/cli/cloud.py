@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from deployer.cli import bills
 from deployer.cli.bills import money
+from deployer.cli.offline import heading
 from deployer.cli.text import mark, table
 
 if TYPE_CHECKING:
@@ -23,8 +24,9 @@ def plan(value: SageMakerPlan, next_command: str, ascii_only: bool) -> str:
     """Return every resource, the cost, what was checked, the summary and the next command."""
     place = value.resolved.place
     head = f"deployer plan: {value.spec.name}, target {value.spec.target.kind}"
-    lines = [f"{head}, account {place.account}, {place.region}", ""]
-    lines.append(table([(f"{s.mark} {s.kind}", s.name, s.note) for s in value.steps]))
+    lines = [*heading(value), f"{head}, account {place.account}, {place.region}"]
+    if value.steps:
+        lines += ["", table([(f"{s.mark} {s.kind}", s.name, s.note) for s in value.steps])]
     lines += ["", *bills.month(value.cost), ""]
     kinds = {"ok": "good", "note": "open"}
     for check in value.checks:

@@ -12,7 +12,7 @@ import click
 
 from deployer import api
 from deployer.api import fleet, sagemaker
-from deployer.cli import cloud, fleets, text
+from deployer.cli import cloud, fleets, offline, text
 from deployer.cli.console import Console
 from deployer.cli.options import (
     DURATION,
@@ -29,6 +29,7 @@ from deployer.deployments.local import DeploymentStatus
 from deployer.deployments.plan import DeployPlan
 from deployer.deployments.state import Deployment
 from deployer.errors import ConditionFailed, DeployerError, InputError
+from deployer.spec import schema
 
 if TYPE_CHECKING:
     from deployer.deployments.sagemaker.plan import SageMakerPlan
@@ -62,11 +63,17 @@ _TTL = click.option(
 def init_verb(console: Console, name: str, bundle: str, force: bool, output: Path) -> None:
     """Write a commented deployment.toml.
 
-    It names every key with its default; an existing file is kept unless --force.
+    It names every key with its default; an existing file is kept unless --force. Beside it lies
+    deployment.schema.json, which tells editors every key, its type and its words: commit both.
     """
+    beside = output.with_name(schema.FILE)
+    if beside == output:
+        raise InputError(f"{output.name!r} is the name of the schema", hint="name another with -o")
     check_file(output, keep=not force)
+    check_file(beside)
     write(output, api.init(name=name, bundle=bundle))
-    console.result({"path": str(output)}, str(output))
+    write(beside, schema.shipped())
+    console.result({"path": str(output), "schema": str(beside)}, str(output))
 
 
 def region_option(command: _F) -> _F:
@@ -81,6 +88,7 @@ def region_option(command: _F) -> _F:
     "deployer plan deployment.toml --check    # exit 1 when something would change",
     "deployer plan deployment.toml --profile profile.json --resolved resolved.json",
     "deployer plan deployment.toml --profile profile.json --trace day.csv    # the bill of this traffic",
+    "deployer plan deployment.toml --offline --account 123456789012    # no credentials",
 )
 @click.argument("spec", type=INPUT)
 @click.option("--check", is_flag=True, help="Exit 1 when there are changes.")
@@ -91,6 +99,7 @@ def region_option(command: _F) -> _F:
 @click.option("--trace", type=INPUT,
               help="In AWS: trace.csv; prices what follows the traffic, with --profile.")  # fmt: skip
 @_TTL
+@offline.offline_options
 @click.pass_obj
 def plan_verb(
     console: Console,
@@ -101,16 +110,19 @@ def plan_verb(
     profile: Path | None,
     trace: Path | None,
     ttl_s: float | None,
+    where: offline.Where,
 ) -> None:
     """Show what deploying would change; change nothing.
 
     For SageMaker it asks AWS what is there, checks what would fail later, prices it, and writes resolved.json,
     which `deploy` and the CDK take word for word. A saved plan is run word for word, or refused when what exists
-    has changed since.
+    has changed since. With --offline placeholders stand for what only AWS can tell, and for a bundle that is not
+    there: resolved.json then synthesizes and is refused by everything that would make something.
     """
     check_file(output, inputs=[spec])
     check_file(resolved, inputs=[spec])
-    plan = api.plan(spec, profile=profile, trace=trace, ttl_s=ttl_s, say=console.say)
+    asked = {"offline_account": where.account, "region": where.region}
+    plan = api.plan(spec, profile=profile, trace=trace, ttl_s=ttl_s, say=console.say, **asked)
     if isinstance(plan, DeployPlan):
         if resolved is not None:
             raise InputError("--resolved is for targets in AWS")

@@ -6,6 +6,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, TypeGuard
 
 from deployer.cli import bills
+from deployer.cli.offline import heading
 from deployer.cli.text import mark, table
 
 if TYPE_CHECKING:
@@ -33,8 +34,9 @@ def plan(value: FleetPlan, next_command: str, ascii_only: bool) -> str:
     """Return what there will be, every line of the cost, what was checked, and the next command."""
     place = value.resolved.place
     head = f"deployer plan: {value.spec.name}, target {value.spec.target.kind}"
-    lines = [f"{head}, account {place.account}, {place.region}", ""]
-    lines.append(table([(f"{s.mark} {s.kind}", s.name, s.note) for s in value.steps]))
+    lines = [*heading(value), f"{head}, account {place.account}, {place.region}"]
+    if value.steps:
+        lines += ["", table([(f"{s.mark} {s.kind}", s.name, s.note) for s in value.steps])]
     lines += ["", table(list(value.parts)), "", *bills.month(value.cost), ""]
     kinds = {"ok": "good", "note": "open"}
     for check in value.checks:

@@ -44,6 +44,11 @@ def changes(steps: Iterable[Step]) -> tuple[Step, ...]:
     return tuple(step for step in steps if step.action != "keep")
 
 
+def unseen(name: str) -> str:
+    """Return the last line of a plan that looked at nothing in AWS."""
+    return f"What exists of {name} was not looked at: what deploying would change is not known."
+
+
 def summary(name: str, steps: Iterable[Step]) -> str:
     """Return the last line of a plan for the deployment ``name``."""
     actions = [step.action for step in steps]

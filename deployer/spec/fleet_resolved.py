@@ -149,7 +149,7 @@ class ResolvedFleet:
     ``group``, ``log_group`` and ``queue`` (empty behind a load balancer) are names. ``least`` and ``most`` bound
     the group, which starts with the least; both are units of capacity where types have weights. ``serve`` are
     the arguments of the container. ``rollback_alarms`` names all that stop a rollout. ``expires`` is an ISO
-    time or empty.
+    time or empty. ``placeholders`` names what was not looked up: nothing can be made of such a document.
     """
 
     spec: DeploymentSpec
@@ -174,6 +174,7 @@ class ResolvedFleet:
     computed_alarms: tuple[ComputedAlarm, ...] = field(default=(), metadata=QUIET)
     rollback_alarms: tuple[str, ...] = field(default=(), metadata=QUIET)
     expires: str = field(default="", metadata=QUIET)
+    placeholders: tuple[str, ...] = field(default=(), metadata=QUIET)
 
     @property
     def target(self) -> Ec2Fleet:

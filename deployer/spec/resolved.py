@@ -193,7 +193,8 @@ class Resolved:
     ``model_name`` and ``config_name`` end in a hash of all that they hold; ``endpoint_name`` stays. A batch
     target has neither config nor endpoint: both are empty. ``instances`` is what a new fleet starts with.
     ``alarms`` are made; ``rollback_alarms`` names all that stop a rollout. ``retain_capacity`` is for
-    updates: a fixed fleet takes the new count. ``expires`` is an ISO time or empty.
+    updates: a fixed fleet takes the new count. ``expires`` is an ISO time or empty. ``placeholders`` names what was
+    not looked up: nothing can be made of such a document.
     """
 
     spec: DeploymentSpec
@@ -215,6 +216,7 @@ class Resolved:
     retain_capacity: bool = field(default=False, metadata=QUIET)
     rollout_timeout_s: int | None = None
     expires: str = field(default="", metadata=QUIET)
+    placeholders: tuple[str, ...] = field(default=(), metadata=QUIET)
 
     @property
     def resource_id(self) -> str:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 
-from deployer.spec import checks
+from deployer.spec import checks, schema
 
 _TEXT = """\
+{schema}
 # What to run, where, how it scales, and for what objective. `deployer plan` shows what it would change.
 name = {name}
 bundle = {bundle}  # path, from this file's folder; `deployer package` prints it
@@ -63,4 +64,8 @@ def render(name: str, bundle: str) -> str:
     """Return deployment.toml with every key explained. Raises SpecError for an unfit name."""
     checks.name("name", name)
     # A JSON string is a TOML basic string, but for DEL, which no path needs.
-    return _TEXT.format(name=json.dumps(name), bundle=json.dumps(bundle, ensure_ascii=False))
+    return _TEXT.format(
+        schema=schema.LINE,
+        name=json.dumps(name),
+        bundle=json.dumps(bundle, ensure_ascii=False),
+    )

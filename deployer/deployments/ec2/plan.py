@@ -18,12 +18,16 @@ SCHEMA_VERSION = 1
 
 @dataclass(frozen=True)
 class FleetPlan:
-    """Steps, in order, that make the account equal to ``resolved``; with checks and cost."""
+    """Steps, in order, that make the account equal to ``resolved``; with checks and cost.
+
+    ``offline``: nothing in AWS was looked at, so there are no steps.
+    """
 
     resolved: ResolvedFleet
     steps: tuple[Step, ...]
     checks: tuple[Check, ...]
     cost: MonthlyCost
+    offline: bool = False
 
     @property
     def spec(self) -> DeploymentSpec:
@@ -43,7 +47,11 @@ class FleetPlan:
     @property
     def summary(self) -> str:
         """The last line of a plan."""
-        return steps.summary(self.spec.name, self.steps)
+        return (
+            steps.unseen(self.spec.name)
+            if self.offline
+            else steps.summary(self.spec.name, self.steps)
+        )
 
     def to_json(self) -> dict[str, Any]:
         """Return the plan as a JSON document."""
@@ -54,6 +62,7 @@ class FleetPlan:
             "checks": [asdict(check) for check in self.checks],
             "cost": self.cost.to_json(),
             "summary": self.summary,
+            **({"offline": True} if self.offline else {}),
         }
 
 

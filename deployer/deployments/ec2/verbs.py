@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -16,11 +16,11 @@ from deployer.aws.storage import Storage, object_options
 from deployer.aws.upload import upload
 from deployer.bundle import bundle as bundles
 from deployer.clients.sqs import Work
-from deployer.deployments.ec2 import cdk, checks, inventory, rollback
+from deployer.deployments.ec2 import cdk, checks, facts, inventory, rollback
 from deployer.deployments.ec2.plan import FleetPlan
 from deployer.deployments.ec2.resolve import Asked, resolve
 from deployer.deployments.patience import Say
-from deployer.deployments.sagemaker import observe
+from deployer.deployments.sagemaker import observe, prepare
 from deployer.deployments.state import ServerLog
 from deployer.deployments.steps import Step
 from deployer.errors import ConditionFailed, InputError
@@ -44,13 +44,8 @@ def plan(
     Raises SpecError, InputError, NotSupported, EnvironmentProblem or DeployerError for what would fail later.
     """
     target = checks.check_spec(spec, book)
-    spec = replace(spec, bundle=str(Path(spec.bundle).resolve()))
-    bundle = bundles.open_bundle(Path(spec.bundle))
-    if Path(spec.bundle).is_dir():
-        raise InputError(
-            f"{spec.bundle!r} is a folder; deploying to EC2 takes the archive",
-            hint="name the .tar.gz that `deployer package` wrote",
-        )
+    spec = prepare.located(spec)
+    bundle = prepare.opened(spec, "EC2")
     if target.queue is not None:
         checks.check_worker(bundle.path)
     place, now, serving = observe.place_of(aws), datetime.now(UTC), bundle.manifest.serving
@@ -59,10 +54,10 @@ def plan(
         spec, place, Image("to-be-found"), bundle.digest, serving, "", asked=asked, now=now
     )
     predicted = inventory.predict(draft, book, run)
-    image = checks.find_image(aws, spec, target)
-    ami = checks.find_ami(aws, target)
+    image = facts.find_image(aws, spec, target)
+    ami = facts.find_ami(aws, target)
     resolved = resolve(spec, place, image, bundle.digest, serving, ami, asked=asked, now=now)
-    found = checks.check_facts(aws, resolved, book)
+    found = facts.check(aws, resolved, book)
     return FleetPlan(resolved, steps(aws, resolved), found, predicted)
 
 
@@ -78,7 +73,7 @@ def replan(aws: Aws, resolved: ResolvedFleet, book: PriceBook) -> FleetPlan:
             f"{place.account} in {place.region}",
             hint="use the other credentials, or plan again",
         )
-    found = checks.check_facts(aws, resolved, book)
+    found = facts.check(aws, resolved, book)
     return FleetPlan(resolved, steps(aws, resolved), found, inventory.predict(resolved, book))
 
 

@@ -7,9 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-from deployer.deployments.sagemaker.facts import Facts
 from deployer.errors import DeployerError, InputError, SpecError
 from deployer.spec.resolved import Resolved
 from deployer.spec.rollout import AllAtOnce, Canary, Linear, Rolling
@@ -19,6 +18,11 @@ from deployer.spec.target import (
     SageMakerRealtime,
     SageMakerServerless,
 )
+
+if TYPE_CHECKING:
+    from deployer.deployments.sagemaker.facts import (
+        Facts,
+    )  # which imports boto3: a plan can do without
 
 Outcome = Literal["ok", "note"]
 

@@ -13,6 +13,7 @@ from deployer.aws.sagemaker import SageMaker
 from deployer.aws.session import Aws
 from deployer.deployments.sagemaker.requests import hosting
 from deployer.errors import InputError
+from deployer.spec import images as addresses
 from deployer.spec.deployment import DeploymentSpec
 from deployer.spec.instances import architecture
 from deployer.spec.resolved import Image, Resolved
@@ -42,14 +43,15 @@ def find_image(aws: Aws, spec: DeploymentSpec) -> tuple[Image, tuple[str, ...]]:
     named.
     """
     target = hosting(spec)
-    uri = target.image_uri or images.newest(aws, f"deployer/{spec.name.lower()}")
+    repository = addresses.repository(spec.name)
+    uri = target.image_uri or images.newest(aws, repository)
     wanted = architecture(getattr(target, "instance_type", "ml.c5.large"))
     if uri is None:
         raise InputError(
-            f"there is no image in the ECR repository 'deployer/{spec.name.lower()}' in {aws.region}",
+            f"there is no image in the ECR repository {repository!r} in {aws.region}",
             hint="push one with `deployer image push`, or name one with target.image_uri",
         )
-    if not images.ECR_URI.fullmatch(uri):
+    if not addresses.ECR_URI.fullmatch(uri):
         digest = uri.partition("@sha256:")[2]
         return Image(uri, digest, wanted), ()
     found = images.find(aws, uri)

@@ -20,7 +20,7 @@ class SageMakerPlan:
     """Steps, in order, that make the account equal to ``resolved``; with checks and cost.
 
     ``stack`` is the CloudFormation stack that made what is there: then `deployer deploy` refuses, and `cdk deploy`
-    takes the resolved document.
+    takes the resolved document. ``offline``: nothing in AWS was looked at, so there are no steps.
     """
 
     resolved: Resolved
@@ -28,6 +28,7 @@ class SageMakerPlan:
     checks: tuple[Check, ...]
     cost: MonthlyCost
     stack: str = ""
+    offline: bool = False
 
     @property
     def spec(self) -> DeploymentSpec:
@@ -42,7 +43,11 @@ class SageMakerPlan:
     @property
     def summary(self) -> str:
         """The last line of a plan."""
-        return steps.summary(self.spec.name, self.steps)
+        return (
+            steps.unseen(self.spec.name)
+            if self.offline
+            else steps.summary(self.spec.name, self.steps)
+        )
 
     def to_json(self) -> dict[str, Any]:
         """Return the plan as a JSON document."""
@@ -53,4 +58,5 @@ class SageMakerPlan:
             "checks": [asdict(check) for check in self.checks],
             "cost": self.cost.to_json(),
             "summary": self.summary,
+            **({"offline": True} if self.offline else {}),
         }

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 from deployer.aws.metrics import Logs
 from deployer.aws.sagemaker import SageMaker
 from deployer.aws.session import Aws
 from deployer.aws.upload import PART_BYTES
-from deployer.bundle import bundle as bundles
 from deployer.cost.month import MonthlyCost
 from deployer.deployments.patience import Patience, Say
 from deployer.deployments.sagemaker import (
@@ -20,13 +16,14 @@ from deployer.deployments.sagemaker import (
     inventory,
     observe,
     planner,
+    prepare,
     record,
     requests,
 )
 from deployer.deployments.sagemaker.executor import Executor
 from deployer.deployments.sagemaker.plan import SageMakerPlan
 from deployer.deployments.sagemaker.record import SageMakerDeployment
-from deployer.deployments.sagemaker.resolve import Asked, resolve
+from deployer.deployments.sagemaker.resolve import Asked
 from deployer.deployments.state import ServerLog, Store
 from deployer.deployments.steps import Step
 from deployer.errors import InputError, Interrupted
@@ -34,7 +31,6 @@ from deployer.pricing.book import PriceBook
 from deployer.runs import Run
 from deployer.spec.deployment import DeploymentSpec
 from deployer.spec.resolved import Image, Resolved
-from inference_code.contract import SAMPLES_PATH
 
 
 def silent(line: str) -> None:
@@ -56,28 +52,14 @@ def plan(
     EnvironmentProblem or DeployerError for what would fail later.
     """
     requests.hosting(spec)
-    spec = replace(spec, bundle=str(Path(spec.bundle).resolve()))
-    bundle = bundles.open_bundle(Path(spec.bundle))
-    if Path(spec.bundle).is_dir():
-        raise InputError(
-            f"{spec.bundle!r} is a folder; deploying to SageMaker takes the archive",
-            hint="name the .tar.gz that `deployer package` wrote",
-        )
-    shape = book.shape(getattr(spec.target, "instance_type", ""))
+    spec = prepare.located(spec)
+    draft = prepare.draft(spec, prepare.opened(spec, "SageMaker"), book, asked)
     place = observe.place_of(aws)
     # The pure checks come first, on a stand-in for the image: they need nobody's answer.
     stand_in = Image(getattr(spec.target, "image_uri", "") or "to-be-found")
-    common: dict[str, Any] = {
-        "asked": asked,
-        "now": datetime.now(UTC),
-        "vcpus": shape.vcpu if shape else None,
-    }
-    draft = resolve(spec, place, stand_in, bundle.digest, **common)
-    samples = [m.size for m in bundle.manifest.members if m.path.startswith(SAMPLES_PATH)]
-    checks.check_spec(draft, max(samples, default=0))
-    predicted = inventory.predict(draft, book, run)
+    _, predicted = draft.checked(place, stand_in, book, run)
     image, architectures = facts.find_image(aws, spec)
-    resolved = resolve(spec, place, image, bundle.digest, **common)
+    resolved = draft.resolve(place, image)
     found = checks.check_facts(resolved, facts.gather(aws, resolved, architectures))
     return _planned(aws, resolved, found, predicted, patience)
 

@@ -73,6 +73,26 @@ def test_init_writes_a_specification_that_loads_and_keeps_an_existing_file() -> 
     assert Path("deployment.toml").read_text() != "mine"
 
 
+def test_init_writes_the_schema_beside_the_specification_and_renews_it() -> None:
+    from deployer.spec import schema
+
+    told = as_json("init", "-o", "models/a.toml")
+    assert told == {"path": "models/a.toml", "schema": "models/deployment.schema.json"}
+    assert Path("models/a.toml").read_text().startswith("#:schema ./deployment.schema.json\n")
+    beside = Path("models/deployment.schema.json")
+    assert beside.read_text() == schema.shipped()
+    beside.write_text("of an older version")
+    good("init", "-o", "models/b.toml")
+    assert beside.read_text() == schema.shipped()
+
+
+def test_init_does_not_write_the_specification_where_its_schema_belongs() -> None:
+    refused = run("init", "-o", "deployment.schema.json")
+    assert refused.exit_code == 2
+    assert "is the name of the schema" in refused.stderr
+    assert not Path("deployment.schema.json").exists()
+
+
 def test_init_explains_every_kind_of_target() -> None:
     import tomllib
 

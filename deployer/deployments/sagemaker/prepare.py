@@ -1,0 +1,85 @@
+"""What planning works out before anybody is asked: from a specification and its bundle's file alone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+from deployer.bundle import bundle as bundles
+from deployer.bundle.bundle import Bundle
+from deployer.cost.month import MonthlyCost
+from deployer.deployments.sagemaker import checks, inventory, requests
+from deployer.deployments.sagemaker.resolve import Asked, resolve
+from deployer.errors import InputError
+from deployer.pricing.book import PriceBook
+from deployer.runs import Run
+from deployer.spec.deployment import DeploymentSpec
+from deployer.spec.placeholders import BUNDLE_DIGEST
+from deployer.spec.resolved import Image, Place, Resolved
+from inference_code.contract import SAMPLES_PATH
+
+
+def located(spec: DeploymentSpec) -> DeploymentSpec:
+    """Return the specification with the whole path of its bundle."""
+    return replace(spec, bundle=str(Path(spec.bundle).resolve()))
+
+
+def opened(spec: DeploymentSpec, service: str) -> Bundle:
+    """Return the bundle, verified. Raises InputError for none, or for a folder, which ``service`` cannot take."""
+    path = Path(spec.bundle)
+    bundle = bundles.open_bundle(path)
+    if path.is_dir():
+        raise InputError(
+            f"{spec.bundle!r} is a folder; deploying to {service} takes the archive",
+            hint="name the .tar.gz that `deployer package` wrote",
+        )
+    return bundle
+
+
+@dataclass(frozen=True)
+class Draft:
+    """A specification with its bundle, ready to be resolved. ``largest_sample`` in bytes."""
+
+    spec: DeploymentSpec
+    digest: str
+    largest_sample: int
+    asked: Asked
+    now: datetime
+    vcpus: int | None
+
+    def resolve(self, place: Place, image: Image) -> Resolved:
+        """Return the resolved document of a place and an image. Raises SpecError."""
+        return resolve(
+            self.spec,
+            place,
+            image,
+            self.digest,
+            asked=self.asked,
+            now=self.now,
+            vcpus=self.vcpus,
+        )
+
+    def checked(
+        self, place: Place, image: Image, book: PriceBook, run: Run | None
+    ) -> tuple[Resolved, MonthlyCost]:
+        """Return the document and its cost after all checks that need nobody's answer. Raises InputError."""
+        found = self.resolve(place, image)
+        checks.check_spec(found, self.largest_sample)
+        return found, inventory.predict(found, book, run)
+
+
+def draft(spec: DeploymentSpec, bundle: Bundle | None, book: PriceBook, asked: Asked) -> Draft:
+    """Return the draft; without a bundle its digest is a placeholder. Raises InputError for another target."""
+    requests.hosting(spec)
+    shape = book.shape(getattr(spec.target, "instance_type", ""))
+    members = bundle.manifest.members if bundle else ()
+    samples = [row.size for row in members if row.path.startswith(SAMPLES_PATH)]
+    return Draft(
+        spec,
+        bundle.digest if bundle else BUNDLE_DIGEST,
+        max(samples, default=0),
+        asked,
+        datetime.now(UTC),
+        shape.vcpu if shape else None,
+    )
