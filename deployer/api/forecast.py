@@ -40,16 +40,17 @@ def forecast(
 
 
 def _steady(spec: DeploymentSpec, profile: Profile) -> TrafficTrace | None:
+    from deployer.cost.month import LOAD
     from deployer.simulation import simulation
     from deployer.traffic import arrivals
 
     policy, target = spec.scaling, spec.target
     if isinstance(target, SageMakerServerless):
-        rate, name = SERVERLESS_RPS, f"{SERVERLESS_RPS:g} request a second"
+        rate, name = SERVERLESS_RPS, f"{LOAD} {SERVERLESS_RPS:g} request a second"
     elif isinstance(policy, TargetTracking) and policy.metric == "invocations_per_instance":
         aim = simulation.derive_target(profile, spec) or 0.0
         rate = aim / 60 * policy.min_instances
-        name = f"{aim:.4g} requests a minute and instance, the scaling target"
+        name = f"{LOAD} {aim:.4g} requests a minute and instance, the scaling target"
     else:
         return None
     return arrivals.make("constant", rate=rate, duration_s=STEADY_S, seed=0, name=name)

@@ -12,8 +12,8 @@ if TYPE_CHECKING:
 
 
 def money(value: Decimal) -> str:
-    """Return dollars with cents, or with three digits that count below one."""
-    return f"${value:,.2f}" if value >= 1 or value == 0 else f"${value:.3g}"
+    """Return dollars with cents, or with three digits that count below ten cents."""
+    return f"${value:,.2f}" if value >= Decimal("0.1") or value == 0 else f"${value:.3g}"
 
 
 def month(cost: MonthlyCost) -> list[str]:
@@ -27,9 +27,9 @@ def month(cost: MonthlyCost) -> list[str]:
 def _by_size(cost: MonthlyCost) -> list[str]:
     least, most = cost.month_least, cost.month_most
     words = "unknown" if least is None or most is None else _range(money(least), money(most))
-    found = [f"  Per month of 730 h, by size: {words}"]
+    found = [f"  Per month of 730 h by size, without what follows the traffic: {words}"]
     if cost.by_traffic and cost.successes is None:
-        found[0] += f"; not in it: {', '.join(cost.by_traffic)}"
+        found.append(f"  Follows the traffic: {', '.join(cost.by_traffic)}")
         found.append(
             "  Per thousand requests: unknown; give the traffic: --trace trace.csv --profile profile.json"
         )
@@ -57,7 +57,7 @@ def _quantity(line: MonthLine, cost: MonthlyCost) -> str:
 
 
 def _price(line: MonthLine) -> str:
-    return "price unknown" if line.usd is None else f"${line.usd:f} a {line.unit}"
+    return "price unknown" if line.usd is None else f"${line.usd:f} per {line.unit}"
 
 
 def _month(line: MonthLine, cost: MonthlyCost) -> str:

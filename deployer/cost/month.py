@@ -15,6 +15,9 @@ from deployer.pricing.book import PriceBook
 from deployer.runs import Run
 from deployer.spec.deployment import DeploymentSpec
 
+LOAD = "a load of"
+"""How the name of a trace begins that stands for a steady load."""
+
 
 @dataclass(frozen=True)
 class MonthLine:
@@ -165,7 +168,8 @@ def predict(
 def _basis(run: Run | None) -> str:
     if run is None:
         return ""
-    return f"by {run.details.get('trace', {}).get('name') or 'the trace'}"
+    name = str(run.details.get("trace", {}).get("name") or "")
+    return f"by {name}" if name.startswith(LOAD) else f"by trace {name!r}" if name else "by trace"
 
 
 def _by_name(lines: tuple[Usage, ...]) -> dict[str, Usage]:

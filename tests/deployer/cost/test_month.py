@@ -72,7 +72,7 @@ def test_the_money_of_an_example_is_one_bill(
         assert mine.usd_by_trace is not None
         assert float(mine.usd_by_trace * 2 / HOURS) == pytest.approx(float(item.usd), rel=1e-9)
     assert float(predicted.per_thousand or 0) == pytest.approx(float(found.usd_per_thousand or 1))
-    assert predicted.basis == "by the trace"
+    assert predicted.basis == "by trace"
 
 
 PLAIN = Ec2Fleet("c7i.large", listener=Listener("http"))

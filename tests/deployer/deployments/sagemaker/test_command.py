@@ -37,7 +37,7 @@ def test_the_journey_on_the_command_line(
     planned = run("plan", str(toml), "--check")
     assert planned.exit_code == 1
     assert "+ endpoint" in planned.stdout
-    assert "Per month of 730 h, by size: $" in planned.stdout
+    assert "Per month of 730 h by size, without what follows the traffic: $" in planned.stdout
     assert "account 123456789012 (from the credentials: env)" in planned.stderr
     assert "region us-east-1 (from target.region), no profile named" in planned.stderr
     resolved = toml.with_name("resolved.json")
