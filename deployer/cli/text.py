@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from deployer.spec.target import Local
+from deployer.traffic import clock
 from deployer.units import format_duration, format_ms
 
 if TYPE_CHECKING:
@@ -90,18 +91,20 @@ def profile(value: Profile) -> str:
 
 def trace(value: TrafficTrace) -> str:
     """Return what a trace holds, in one line."""
+    when = "" if value.start is None else f" from {clock.text(value.start)}"
     return (
-        f"{value.name}: {len(value):,} requests in {format_duration(value.duration_s)}, "
+        f"{value.name}: {len(value):,} requests in {format_duration(value.duration_s)}{when}, "
         f"{value.mean_rps:.3g} per second on average ({value.digest[:12]})"
     )
 
 
 def trace_document(value: TrafficTrace) -> dict[str, Any]:
-    """Return a trace's summary; its arrivals are in the file."""
+    """Return a trace's summary; its arrivals are in the file. ``start`` is null where it is unknown."""
     return {
         "name": value.name,
         "requests": len(value),
         "duration_s": value.duration_s,
+        "start": None if value.start is None else clock.text(value.start),
         "mean_rps": value.mean_rps,
         "digest": value.digest,
         "origin": value.origin,

@@ -29,14 +29,18 @@ def of_instances(
     profile: Profile,
     serving: Serving,
     room: Headroom | None,
+    *,
+    starts: bool,
 ) -> tuple[str, ...]:
-    """Return the assumptions behind a fleet of instances."""
+    """Return the assumptions behind a fleet of instances. ``starts``: the trace knows its time of day."""
     sentences = [
         *_service(profile, target),
         *_server(serving),
         *_routing(spec.scaling, target, profile),
     ]
     sentences += _scaling(spec.scaling, target, profile)
+    if isinstance(spec.scaling, Scheduled) and not starts:
+        sentences.append(_MIDNIGHT)
     if room is not None:
         sentences.append(_derived(spec, room))
     return tuple(sentences)
@@ -102,10 +106,7 @@ def _scaling(policy: ScalingPolicy, target: InstanceTarget, profile: Profile) ->
         case Fixed():
             return []
         case Scheduled():
-            return [
-                starts,
-                "The trace starts at midnight UTC; the schedule acts on full minutes.",
-            ]
+            return [starts, "The schedule acts on full minutes of the clock (UTC)."]
         case TargetTracking():
             said = [starts, _alarms(policy.metric, target)]
         case QueueBacklog():
@@ -120,6 +121,8 @@ def _scaling(policy: ScalingPolicy, target: InstanceTarget, profile: Profile) ->
         said.append("CPU use is taken as the busy share of the workers.")
     return said
 
+
+_MIDNIGHT = "The trace has no start: it is taken to begin at midnight UTC; `# start=` in trace.csv says otherwise."
 
 _WAKE = (
     f"An endpoint at zero wakes after {scaling.WAKE_PERIODS} periods of "

@@ -43,6 +43,8 @@ def fixed(instances: int, end_s: float) -> Rules:
         policy=world.FIXED,
         metric=world.INVOCATIONS,
         period_s=scaling.STANDARD_PERIOD_S,
+        phase_s=0.0,
+        clock_s=0.0,
         initial=instances,
         end_s=float(end_s),
         tracking=_NO_TRACKING,
@@ -58,12 +60,16 @@ def from_spec(
     profile: Profile,
     end_s: float,
     metric_target: float | None,
+    clock_s: float = 0.0,
 ) -> Rules:
     """Return the rules of a fleet; ``metric_target`` is what target tracking aims at, per instance.
 
+    ``clock_s`` is the second of the day at which the trace starts. A schedule acts on full minutes of the
+    clock, so its decisions fall on them even where the trace starts between two.
+
     Raises NotSupported for the concurrency metric on EC2: its load balancer publishes none.
     """
-    base = fixed(initial_instances(target, policy), end_s)._replace(
+    base = fixed(initial_instances(target, policy, clock_s), end_s)._replace(
         routing=routing(target),
         shared_queue=shared_queue(policy, target, profile),
         startup_s=float(startup_s(target, profile)),
@@ -74,7 +80,11 @@ def from_spec(
         case Scheduled():
             start_s, instances = scaling.schedule(policy)
             return base._replace(
-                policy=world.SCHEDULED, schedule_s=start_s, schedule_instances=instances
+                policy=world.SCHEDULED,
+                phase_s=clock_s % base.period_s,
+                clock_s=clock_s,
+                schedule_s=start_s,
+                schedule_instances=instances,
             )
         case Step():
             rules = base._replace(policy=world.STEP, step=scaling.step_rule(policy, target))
@@ -109,13 +119,13 @@ def startup_s(target: InstanceTarget, profile: Profile) -> float:
     return profile.startup_s if isinstance(target, Local) else target.startup_s
 
 
-def initial_instances(target: InstanceTarget, policy: ScalingPolicy) -> int:
-    """Return the instances in service at time 0: the target's, within the policy's bounds."""
+def initial_instances(target: InstanceTarget, policy: ScalingPolicy, clock_s: float = 0.0) -> int:
+    """Return the instances in service at the start: the target's within the bounds, the schedule's by the clock."""
     match policy:
         case Fixed():
             return target.instances
         case Scheduled():
-            return scaling.scheduled(0.0, *scaling.schedule(policy))
+            return scaling.scheduled(clock_s, *scaling.schedule(policy))
         case TargetTracking() | Step() | QueueBacklog():
             return min(max(target.instances, policy.min_instances), policy.max_instances)
         case _:

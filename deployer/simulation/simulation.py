@@ -30,6 +30,7 @@ from deployer.spec.target import (
     SageMakerRealtime,
     SageMakerServerless,
 )
+from deployer.traffic import clock
 from deployer.traffic.trace import TrafficTrace
 
 DEADLINE_S = 60.0
@@ -107,7 +108,8 @@ def _instances(
     trace: TrafficTrace, profile: Profile, spec: DeploymentSpec, target: InstanceTarget, seed: int
 ) -> Run:
     aim, room = _policy_numbers(profile, spec)
-    numbers = rules.from_spec(spec.scaling, target, profile, trace.duration_s, aim)
+    clock_s = 0.0 if trace.start is None else clock.second_of_day(trace.start)
+    numbers = rules.from_spec(spec.scaling, target, profile, trace.duration_s, aim, clock_s)
     serving = serving_of(profile, spec, target)
     most = rules.most_instances(target, spec.scaling)
     play = playback.play_fleet(numbers, serving, trace.arrival_s, most, seed)
@@ -121,7 +123,9 @@ def _instances(
         serving.deadline_s,
         play.capacity,
         details=_details(trace, profile, spec, seed) | {"policy": policy},
-        assumptions=assumptions.of_instances(spec, target, profile, serving, room),
+        assumptions=assumptions.of_instances(
+            spec, target, profile, serving, room, starts=trace.start is not None
+        ),
     )
 
 
@@ -191,10 +195,13 @@ def _sizes(of_trace: NDArray[np.int64] | None, of_profile: int, count: int) -> N
 def _details(
     trace: TrafficTrace, profile: Profile, spec: DeploymentSpec, seed: int
 ) -> dict[str, Any]:
+    source = {"name": trace.name, "digest": trace.digest, "origin": trace.origin}
+    if trace.start is not None:
+        source["start"] = clock.text(trace.start)
     canonical = json.dumps(profile.to_json(), sort_keys=True, separators=(",", ":"))
     return {
         "seed": seed,
-        "trace": {"name": trace.name, "digest": trace.digest, "origin": trace.origin},
+        "trace": source,
         "profile": {
             "name": profile.name,
             "digest": hashlib.sha256(canonical.encode()).hexdigest(),

@@ -42,7 +42,8 @@ class Rules(NamedTuple):
     """How the fleet behaves. ``policy`` says which policy is in force; the numbers of the others are unused.
 
     ``shared_queue`` above 0: requests wait outside the instances, each of which takes so many at a time
-    (an asynchronous endpoint).
+    (an asynchronous endpoint). A decision falls every ``period_s``, the first ``phase_s`` earlier than a
+    period after the start; a schedule reads the clock ``clock_s`` seconds ahead of the trace.
     """
 
     routing: int
@@ -51,6 +52,8 @@ class Rules(NamedTuple):
     policy: int
     metric: int
     period_s: float
+    phase_s: float
+    clock_s: float
     initial: int
     end_s: float
     tracking: TrackingRule
