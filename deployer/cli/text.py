@@ -112,7 +112,7 @@ def trace_document(value: TrafficTrace) -> dict[str, Any]:
 
 
 def run(value: Run) -> str:
-    """Return a run in six lines."""
+    """Return a run in six lines, and one for each reason for which requests failed."""
     summary = value.latency()
     cells = {
         "mean": summary.mean,
@@ -136,12 +136,21 @@ def run(value: Run) -> str:
         ),
         ("success", f"{value.successes:,} ({_share(value.successes, value.offered)})"),
         ("status", codes),
+        *_failures(value),
         ("latency ms", latency),
         ("instances", f"{value.capacity.peak} at most"),
     ]
     if value.max_lag_s is not None:
         rows.append(("generator", f"at most {value.max_lag_s * 1000:.1f} ms behind its schedule"))
     return table(rows, indent="")
+
+
+def _failures(value: Run) -> list[tuple[str, str]]:
+    """Return a row for each reason, the most frequent first."""
+    statuses = value.details.get("failed_status", {})
+    counts = sorted(value.details.get("failed_by", {}).items(), key=lambda item: (-item[1], item))
+    rows = [f"{statuses.get(reason) or 'no answer'} {n:,} {reason}" for reason, n in counts]
+    return [("" if i else "failed by", row) for i, row in enumerate(rows)]
 
 
 def run_document(value: Run) -> dict[str, Any]:

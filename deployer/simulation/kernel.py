@@ -100,6 +100,8 @@ def _decide(now_s: float, state: Alarms, world: World) -> tuple[int, Alarms]:
 @inner
 def _tick(now_s: float, state: Alarms, world: World) -> tuple[bool, Alarms]:
     """Decide on the period that ends now, act, and begin the next; False when the arrays are too small."""
+    if world.rules.shared_queue > 0:
+        fleet.expire(now_s, world)
     wanted, state = _decide(now_s, state, world)
     for i in range(len(world.levels.area)):
         world.levels.area[i] = 0.0

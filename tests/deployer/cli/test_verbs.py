@@ -115,6 +115,19 @@ def test_a_trace_is_given_a_start_once_and_shows_it() -> None:
     assert "'10:00' is no moment of ISO 8601" in unclear.stderr
 
 
+def test_simulate_says_why_requests_fail(inputs: SimpleNamespace) -> None:
+    sizes = [10] * 3 + [40 * 2**20] * 1000
+    rows = "\n".join(f"{i},{size}" for i, size in enumerate(sizes))
+    Path("large.csv").write_text(f"arrival_s,payload_bytes\n{rows}\n")
+    words = ("simulate", inputs.spec, "--trace", "large.csv", "--profile", inputs.profile)
+    lines = good(*words, "-o", "a.json").stdout.splitlines()
+    assert "status      200: 3, 413: 1,000" in lines
+    assert "failed by   413 1,000 request larger than 6,291,456 bytes (InvokeEndpoint)" in lines
+    small = good("simulate", inputs.spec, "--trace", inputs.trace, "--profile", inputs.profile,
+                 "-o", "b.json")  # fmt: skip
+    assert "failed by" not in small.stdout
+
+
 def test_simulate_gives_the_same_file_byte_for_byte(inputs: SimpleNamespace) -> None:
     words = ("simulate", inputs.spec, "--trace", inputs.trace, "--profile", inputs.profile)
     document = as_json(*words, "--seed", 3, "-o", "a.json")
