@@ -94,15 +94,18 @@ def of_sizes(fates: Fates, profile: Profile) -> tuple[str, ...]:
         sentences.append(
             "An answer that is too large is computed and billed as compute; its caller gets 424 in its place."
         )
-    large = int(
-        np.count_nonzero((fates.request_bytes > DEFAULT_BODY_BYTES) & (fates.status != TOO_LARGE))
-    )
-    if profile.max_body_bytes is None and large:
-        sentences.append(
-            "The profile does not say how large a body the bundle's server takes: it is taken to take all, also "
-            f"the {large:,} that are larger than its default of {DEFAULT_BODY_BYTES:,} bytes."
-        )
+    if profile.max_body_bytes is None and fates.request_bytes.max() > DEFAULT_BODY_BYTES:
+        reach = (fates.request_bytes > DEFAULT_BODY_BYTES) & (fates.status != TOO_LARGE)
+        if reach.any():
+            sentences.append(_unknown_body(int(np.count_nonzero(reach))))
     return tuple(sentences)
+
+
+def _unknown_body(count: int) -> str:
+    return (
+        "The profile does not say how large a body the bundle's server takes: it is taken to take all, also "
+        f"the {count:,} that are larger than its default of {DEFAULT_BODY_BYTES:,} bytes."
+    )
 
 
 def _server(serving: Serving, target: InstanceTarget) -> list[str]:

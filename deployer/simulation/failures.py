@@ -70,7 +70,7 @@ class Fates:
         self.response_bytes = _sizes(trace.response_bytes, profile.response_bytes, count)
         self.by: dict[str, tuple[int, int]] = {}
         self.status = np.zeros(count, np.int16)
-        self.done_s = np.full(count, np.nan)
+        self.done_s = self.arrival_s
         self._refuse_by_size(self.bounds.request_bytes, self.bounds.source)
         if profile.max_body_bytes is not None:
             self._refuse_by_size(profile.max_body_bytes, "serving.max_body_bytes")
@@ -84,9 +84,10 @@ class Fates:
         begun_s = self._everywhere(played.taken_s) if waits_outside else self.arrival_s
         most = patience(self.bounds, waits_outside)
         self._fail_late(begun_s, most, math.inf if waits_outside else SERVER_ANSWER_S)
-        gone = f"waited longer than {self.bounds.wait_s:,.0f} s ({self.bounds.source})"
-        self._fail(self.status == GONE, GONE, gone)
-        self._name_refusals(capacity, queue_limit)
+        if not (self.status == OK).all():
+            gone = f"waited longer than {self.bounds.wait_s:,.0f} s ({self.bounds.source})"
+            self._fail(self.status == GONE, GONE, gone)
+            self._name_refusals(capacity, queue_limit)
         self._refuse_answers()
 
     def containers(self, played: Requests, max_concurrency: int) -> None:
@@ -101,14 +102,14 @@ class Fates:
     @property
     def billed_request_bytes(self) -> Ints:
         """The sizes of the requests, 0 where one was refused for it: that moves no byte that is billed."""
-        sent: Ints = np.where(self.status == TOO_LARGE, 0, self.request_bytes)
-        return sent
+        refused = self.status == TOO_LARGE
+        return np.where(refused, 0, self.request_bytes) if refused.any() else self.request_bytes
 
     @property
     def billed_response_bytes(self) -> Ints:
         """The sizes of the answers, 0 where a request failed."""
-        sent: Ints = np.where(self.status == OK, self.response_bytes, 0)
-        return sent
+        answered = self.status == OK
+        return self.response_bytes if answered.all() else np.where(answered, self.response_bytes, 0)
 
     def _fail(self, which: Mask, status: int, reason: str) -> None:
         count = int(np.count_nonzero(which))
@@ -120,12 +121,12 @@ class Fates:
         if self.request_bytes.max() > most:
             large = (self.request_bytes > most) & (self.status == 0)
             self._fail(large, TOO_LARGE, f"request larger than {most:,.0f} bytes ({source})")
-            self.done_s[large] = self.arrival_s[large]
 
     def _take_over(self, played: Requests) -> None:
         if self.chosen is None:
             self.done_s, self.status = played.done_s, played.status
             return
+        self.done_s = self.arrival_s.copy()  # what is refused for its size is told so at once
         self.done_s[self.chosen] = played.done_s
         self.status[self.chosen] = played.status
 
