@@ -134,6 +134,7 @@ def calibration(runs: Sequence[Run], profiles: Sequence[Profile]) -> tuple[str, 
 
 
 def _calibrate(run: Run, profile: Profile) -> str:
+    # no start: nothing is scheduled here, so the time of day changes nothing
     trace = TrafficTrace("load test", run.intended_s, run.duration_s)
     profile = dataclasses.replace(profile, workers=run.details.get("workers", profile.workers))
     spec = DeploymentSpec("calibration", "measured", Local())

@@ -55,6 +55,7 @@ class Profile:
     run on one instance, each with ``threads``; ``startup_s`` is from process start to the first answer;
     a batch that is not full waits up to ``max_wait_ms``.
     ``date`` is ISO, ``hardware`` names cpu, cores and instruction sets. Memory in MiB, bytes per request.
+    ``max_body_bytes`` is the largest body that the bundle's server takes; None in older files: unknown.
     """
 
     name: str
@@ -72,6 +73,7 @@ class Profile:
     max_batch: int = 1
     queue_limit: int = 128
     max_wait_ms: float = 0.0
+    max_body_bytes: int | None = None
 
     def __post_init__(self) -> None:
         sizes = sorted(self.service_time_ms)
@@ -80,6 +82,10 @@ class Profile:
         for key in ("workers", "threads", "max_batch", "queue_limit"):
             if getattr(self, key) < 1:
                 raise InputError(f"profile: {key} must be at least 1, not {getattr(self, key)!r}")
+        if self.max_body_bytes is not None and self.max_body_bytes < 1:
+            raise InputError(
+                f"profile: max_body_bytes must be at least 1, not {self.max_body_bytes!r}"
+            )
         for key in ("request_bytes", "response_bytes", "memory_mb", "startup_s", "max_wait_ms"):
             value = getattr(self, key)
             if not (math.isfinite(value) and value >= 0):
@@ -92,7 +98,8 @@ class Profile:
         return max(self.workers * b * 1000.0 / self.service_time_ms[b].mean for b in sizes)
 
     def to_json(self) -> dict[str, Any]:
-        """Return the profile.json document."""
+        """Return the profile.json document; what is unknown is left out."""
+        known = {} if self.max_body_bytes is None else {"max_body_bytes": self.max_body_bytes}
         return {
             "schema_version": SCHEMA_VERSION,
             "name": self.name,
@@ -117,6 +124,7 @@ class Profile:
             "memory_mb": self.memory_mb,
             "startup_s": self.startup_s,
             "date": self.date,
+            **known,
         }
 
     def save(self, path: Path) -> None:
@@ -218,6 +226,7 @@ def _from_bench(raw: Mapping[str, Any], manifest: Manifest) -> Profile:
             max_batch=int(raw["max_batch"]),
             queue_limit=int(raw["queue_limit"]),
             max_wait_ms=manifest.serving.max_wait_ms,
+            max_body_bytes=manifest.serving.max_body_bytes,
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise InputError(f"the bundle's bench printed an unusable profile: {error!r}") from error

@@ -27,6 +27,9 @@ SAMPLES_LIMIT = 20_000
 NO_ANSWER = 0
 """Status of a request that got no HTTP answer: refused connection, reset, time-out."""
 
+REFUSALS = (429, 503)
+"""Statuses of a request that was turned away."""
+
 Provenance = Literal["measured", "simulated"]
 
 
@@ -61,9 +64,11 @@ class Run:
 
     ``intended_s``, ``done_s``, ``status``, ``request_bytes``, ``response_bytes`` have one entry per offered
     request; ``done_s`` is NaN where no answer came. ``status`` is HTTP's (200 is success) or NO_ANSWER.
+    ``request_bytes`` is 0 for what a simulation refuses for its size (413): that moves no byte that is billed.
     ``billed_compute_s`` is what a pay-per-use target bills, summed over requests; None where it bills instances.
     ``details`` says where the run comes from: seed, digests, hardware, tool version; a simulated run
-    carries no clock date. ``assumptions`` are sentences, each with its value.
+    carries no clock date. A simulated run also says there why requests failed: ``failed_by`` counts them by
+    reason, ``failed_status`` has each reason's status. ``assumptions`` are sentences, each with its value.
     """
 
     provenance: Provenance
@@ -98,7 +103,7 @@ class Run:
     @property
     def refused(self) -> int:
         """How many were turned away: 503 and 429."""
-        return int(np.count_nonzero((self.status == 503) | (self.status == 429)))
+        return int(np.count_nonzero(np.isin(self.status, REFUSALS)))
 
     @property
     def failures(self) -> int:

@@ -2,7 +2,7 @@
 
 The simulator compiles these very functions with numba, the local deployment calls them as they are. So
 they are leaf functions over scalars, arrays and NamedTuples: no clock, no helper, no I/O. Call one once
-per metric period (STANDARD_PERIOD_S, or HIGH_RESOLUTION_PERIOD_S for the concurrency metric).
+per metric period (STANDARD_PERIOD_S, or HIGH_RESOLUTION_PERIOD_S for the concurrency metric, not on EC2).
 
 The rules that they take are made of a specification by the functions at the end of the file.
 """
@@ -208,19 +208,23 @@ def invocations_target(max_rps: float, safety_factor: float = SAFETY_FACTOR) -> 
     return max_rps * safety_factor * 60.0
 
 
-def is_fast(metric: str) -> bool:
-    """Return whether the metric comes every 10 s instead of every minute."""
-    return metric == "concurrency"
+def is_fast(metric: str, target: Target) -> bool:
+    """Return whether the metric comes every 10 s instead of every minute.
+
+    Only concurrency does, and not on an EC2 fleet: there CloudWatch computes it from the load balancer's
+    metrics, which come once a minute (requests x mean time / hosts).
+    """
+    return metric == "concurrency" and not isinstance(target, Ec2Fleet)
 
 
-def period_s(metric: str) -> float:
+def period_s(metric: str, target: Target) -> float:
     """Return how often the metric comes, in seconds."""
-    return HIGH_RESOLUTION_PERIOD_S if is_fast(metric) else STANDARD_PERIOD_S
+    return HIGH_RESOLUTION_PERIOD_S if is_fast(metric, target) else STANDARD_PERIOD_S
 
 
-def low_periods(fast: bool) -> int:
+def low_periods(metric: str, target: Target) -> int:
     """Return how many periods below the low threshold make a scale-in: 15 minutes of either length."""
-    return HIGH_RESOLUTION_LOW_PERIODS if fast else LOW_PERIODS
+    return HIGH_RESOLUTION_LOW_PERIODS if is_fast(metric, target) else LOW_PERIODS
 
 
 def low_ratio(target: Target) -> float:
@@ -237,12 +241,12 @@ def tracking_rule(
     policy: TargetTracking | QueueBacklog, target: Target, metric_target: float
 ) -> TrackingRule:
     """Return the rule that keeps the policy's metric near ``metric_target`` per instance."""
-    fast = isinstance(policy, TargetTracking) and is_fast(policy.metric)
+    metric = policy.metric if isinstance(policy, TargetTracking) else "backlog"
     return TrackingRule(
         target=float(metric_target),
         low_ratio=low_ratio(target),
         high_periods=HIGH_PERIODS,
-        low_periods=low_periods(fast),
+        low_periods=low_periods(metric, target),
         out_cooldown_s=float(policy.scale_out_cooldown_s),
         in_cooldown_s=float(policy.scale_in_cooldown_s),
         min_instances=policy.min_instances,
@@ -258,7 +262,7 @@ def step_rule(policy: Step, target: Target) -> StepRule:
         above=np.array(policy.edges, dtype=np.float64),
         change=np.array([a.change for a in policy.adjustments], dtype=np.int64),
         high_periods=HIGH_PERIODS,
-        low_periods=low_periods(is_fast(policy.metric)),
+        low_periods=low_periods(policy.metric, target),
         cooldown_s=float(policy.cooldown_s),
         min_instances=policy.min_instances,
         max_instances=policy.max_instances,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import shlex
 from collections.abc import Sequence
-from datetime import date
+from datetime import date, datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -33,22 +33,39 @@ def make_trace(
     peak_rate: float | None = None,
     cv: float | None = None,
     name: str | None = None,
+    start: datetime | None = None,
 ) -> TrafficTrace:
-    """Make arrivals: ``shape`` is constant, poisson, gamma, daily, ramp or steps; rates per second."""
+    """Make arrivals: ``shape`` is constant, poisson, gamma, daily, ramp or steps; rates per second.
+
+    ``start`` is the moment of second 0, with its offset from UTC: a schedule acts by it, and the daily curve
+    peaks at 14:00 UTC. Without one the trace begins at midnight.
+    """
     from deployer.traffic import arrivals
 
     return arrivals.make(
-        shape, rate=rate, duration_s=duration_s, seed=seed, peak_rate=peak_rate, cv=cv, name=name
+        shape,
+        rate=rate,
+        duration_s=duration_s,
+        seed=seed,
+        peak_rate=peak_rate,
+        cv=cv,
+        name=name,
+        start=start,
     )
 
 
-def read_trace(path: Path, *, log_format: str | None = None, seed: int = 0) -> TrafficTrace:
-    """Read trace.csv, or arrivals from a log: ``log_format`` is ``alb`` or ``cloudwatch``."""
+def read_trace(
+    path: Path, *, log_format: str | None = None, seed: int = 0, start: datetime | None = None
+) -> TrafficTrace:
+    """Read trace.csv, or arrivals from a log: ``log_format`` is ``alb`` or ``cloudwatch``.
+
+    ``start`` gives the moment of second 0 to a file that names none. Raises InputError where it names another.
+    """
     from deployer.traffic import files, logs
 
-    if log_format is None:
-        return files.load(path, seed=seed)
-    return logs.read(path, log_format=log_format, seed=seed)
+    of_log = None if log_format is None else logs.read(path, log_format=log_format, seed=seed)
+    trace = of_log or files.load(path, seed=seed)
+    return trace if start is None else trace.started_at(start)
 
 
 def save_trace(trace: TrafficTrace, path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from pathlib import Path
 
 import click
@@ -12,6 +13,7 @@ from deployer.cli.console import Console
 from deployer.cli.options import (
     DURATION,
     INPUT,
+    MOMENT,
     NUMBER,
     RATE,
     force_option,
@@ -30,12 +32,15 @@ SHAPES = ("constant", "poisson", "gamma", "daily", "ramp", "steps")
     "deployer trace --shape poisson --rate 50 --duration 10m -o trace.csv",
     "deployer trace --shape daily --rate 10 --peak-rate 30 --duration 24h --seed 7 -o day.csv",
     "deployer trace --from access.log --format alb -o trace.csv",
+    "deployer trace --from counts.csv --start 2026-03-02T10:00:00Z -o trace.csv",
 )
 @click.option("--shape", type=click.Choice(SHAPES), help="Make a trace of this shape.")
 @click.option("--rate", type=RATE, help="Requests per second, on average (ramp: at the start).")
 @click.option("--peak-rate", type=RATE, help="Highest rate of daily, last of ramp.")
 @click.option("--cv", type=NUMBER, help="Coefficient of variation of gamma; 1 is Poisson.")
 @click.option("--duration", "duration_s", type=DURATION, help="Like 30s, 10m, 24h.")
+@click.option("--start", type=MOMENT, metavar="2026-03-02T10:00:00Z",
+              help="When second 0 is; for --from only where the file does not say.")  # fmt: skip
 @click.option("--from", "source", type=INPUT, help="Read this file instead.")
 @click.option("--format", "log_format", type=click.Choice(("alb", "cloudwatch")),
               help="What --from holds; without it, trace.csv.")  # fmt: skip
@@ -49,6 +54,7 @@ def trace_verb(
     peak_rate: float | None,
     cv: float | None,
     duration_s: float | None,
+    start: datetime | None,
     source: Path | None,
     log_format: str | None,
     seed: int,
@@ -56,18 +62,26 @@ def trace_verb(
 ) -> None:
     """Make a traffic trace, or read one from logs.
 
-    One arrival per row. The same shape, numbers and seed give the same trace.
+    One arrival per row. The same shape, numbers and seed give the same trace. A schedule acts by the trace's
+    start, which logs know and --start gives; the daily curve peaks at 14:00 UTC. Without a start a trace
+    begins at midnight UTC.
     """
     check_file(output, inputs=[source])
     if (shape is None) == (source is None):
         raise InputError("a trace needs either --shape or --from")
     if source is not None:
-        made = api.read_trace(source, log_format=log_format, seed=seed)
+        made = api.read_trace(source, log_format=log_format, seed=seed, start=start)
     elif shape is None or rate is None or duration_s is None:
         raise InputError("--shape needs --rate and --duration")
     else:
         made = api.make_trace(
-            shape, rate=rate, duration_s=duration_s, seed=seed, peak_rate=peak_rate, cv=cv
+            shape,
+            rate=rate,
+            duration_s=duration_s,
+            seed=seed,
+            peak_rate=peak_rate,
+            cv=cv,
+            start=start,
         )
     with replacing(output) as draft:
         api.save_trace(made, draft)

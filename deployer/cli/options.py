@@ -13,6 +13,7 @@ import click
 from deployer.cli.console import Console
 from deployer.errors import DeployerError, InputError
 from deployer.spec.deployment import Slo
+from deployer.traffic import clock
 from deployer.units import parse_duration, parse_money
 
 _F = TypeVar("_F", bound=Callable[..., Any])
@@ -125,6 +126,7 @@ DURATION = _Parsed("duration", _positive_duration)
 SIZES = _Parsed("sizes", _sizes)
 OBJECTIVE = _Parsed("objective", _objective)
 MONEY = _Parsed("usd", parse_money)
+MOMENT = _Parsed("moment", clock.parse)
 MODEL = _Parsed("model", _model)
 NAMED_FILE = _Parsed("name=file", _named_file)
 PORT = click.IntRange(1, 65535)

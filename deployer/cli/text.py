@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from deployer.spec.target import Local
+from deployer.traffic import clock
 from deployer.units import format_duration, format_ms
 
 if TYPE_CHECKING:
@@ -90,18 +91,20 @@ def profile(value: Profile) -> str:
 
 def trace(value: TrafficTrace) -> str:
     """Return what a trace holds, in one line."""
+    when = "" if value.start is None else f" from {clock.text(value.start)}"
     return (
-        f"{value.name}: {len(value):,} requests in {format_duration(value.duration_s)}, "
+        f"{value.name}: {len(value):,} requests in {format_duration(value.duration_s)}{when}, "
         f"{value.mean_rps:.3g} per second on average ({value.digest[:12]})"
     )
 
 
 def trace_document(value: TrafficTrace) -> dict[str, Any]:
-    """Return a trace's summary; its arrivals are in the file."""
+    """Return a trace's summary; its arrivals are in the file. ``start`` is null where it is unknown."""
     return {
         "name": value.name,
         "requests": len(value),
         "duration_s": value.duration_s,
+        "start": None if value.start is None else clock.text(value.start),
         "mean_rps": value.mean_rps,
         "digest": value.digest,
         "origin": value.origin,
@@ -109,7 +112,7 @@ def trace_document(value: TrafficTrace) -> dict[str, Any]:
 
 
 def run(value: Run) -> str:
-    """Return a run in six lines."""
+    """Return a run in six lines, and one for each reason for which requests failed."""
     summary = value.latency()
     cells = {
         "mean": summary.mean,
@@ -133,12 +136,21 @@ def run(value: Run) -> str:
         ),
         ("success", f"{value.successes:,} ({_share(value.successes, value.offered)})"),
         ("status", codes),
+        *_failures(value),
         ("latency ms", latency),
         ("instances", f"{value.capacity.peak} at most"),
     ]
     if value.max_lag_s is not None:
         rows.append(("generator", f"at most {value.max_lag_s * 1000:.1f} ms behind its schedule"))
     return table(rows, indent="")
+
+
+def _failures(value: Run) -> list[tuple[str, str]]:
+    """Return a row for each reason, the most frequent first."""
+    statuses = value.details.get("failed_status", {})
+    counts = sorted(value.details.get("failed_by", {}).items(), key=lambda item: (-item[1], item))
+    rows = [f"{statuses.get(reason) or 'no answer'} {n:,} {reason}" for reason, n in counts]
+    return [("" if i else "failed by", row) for i, row in enumerate(rows)]
 
 
 def run_document(value: Run) -> dict[str, Any]:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from deployer.runs import Run
+from deployer.runs import REFUSALS, Run
 from deployer.spec.deployment import Slo
 from deployer.stats import Floats
 from deployer.units import format_share
@@ -50,7 +51,7 @@ def explain_miss(runs: Sequence[Run], slo: Slo) -> str:
 
 
 def _causes(runs: Sequence[Run], within: float, limit_s: float) -> str:
-    """Split what is missing into late, refused and failed, the largest first."""
+    """Split what is missing into late, refused and failed, the largest first, each with its main reason."""
     offered = sum(run.offered for run in runs)
     if not offered:
         return "no request was offered"
@@ -58,11 +59,22 @@ def _causes(runs: Sequence[Run], within: float, limit_s: float) -> str:
     failed = sum(run.failures for run in runs) / offered - refused
     parts = {
         f"late{_why_late(runs, limit_s)}": 1 - within - refused - failed,
-        "refused": refused,
-        "failed": failed,
+        f"refused{_why_failed(runs, refused=True)}": refused,
+        f"failed{_why_failed(runs, refused=False)}": failed,
     }
     ranked = sorted(parts.items(), key=lambda item: -item[1])
     return ", ".join(f"{share * 100:.2g}% {word}" for word, share in ranked if share > 1e-9)
+
+
+def _why_failed(runs: Sequence[Run], *, refused: bool) -> str:
+    """Name the reason that most of the refused, or of the other failures, share; empty where none is known."""
+    counts: Counter[str] = Counter()
+    for run in runs:
+        statuses = run.details.get("failed_status", {})
+        for reason, count in run.details.get("failed_by", {}).items():
+            if (statuses.get(reason) in REFUSALS) == refused:
+                counts[reason] += count
+    return f": {counts.most_common(1)[0][0]}" if counts else ""
 
 
 def _why_late(runs: Sequence[Run], limit_s: float) -> str:

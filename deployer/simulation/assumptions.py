@@ -5,13 +5,18 @@ from __future__ import annotations
 import math
 from typing import assert_never
 
+import numpy as np
+
 from deployer import scaling
 from deployer.profiles import Profile
 from deployer.simulation import rules
 from deployer.simulation.capacity import Headroom
+from deployer.simulation.failures import ANSWER_TOO_LARGE, TOO_LARGE, Fates, patience
 from deployer.simulation.rules import InstanceTarget
 from deployer.simulation.world import RANDOM, Serving
+from deployer.spec import limits
 from deployer.spec.deployment import DeploymentSpec
+from deployer.spec.limits import RunLimits
 from deployer.spec.scaling import (
     Fixed,
     QueueBacklog,
@@ -20,7 +25,11 @@ from deployer.spec.scaling import (
     Step,
     TargetTracking,
 )
-from deployer.spec.target import Local, SageMakerAsync, SageMakerServerless
+from deployer.spec.target import Ec2Fleet, Local, SageMakerAsync, SageMakerServerless
+from inference_code.contract import ServingConfig
+
+DEFAULT_BODY_BYTES = ServingConfig.max_body_bytes
+"""The largest body that a bundle's server takes, unless the bundle says otherwise."""
 
 
 def of_instances(
@@ -29,14 +38,18 @@ def of_instances(
     profile: Profile,
     serving: Serving,
     room: Headroom | None,
+    *,
+    starts: bool,
 ) -> tuple[str, ...]:
-    """Return the assumptions behind a fleet of instances."""
+    """Return the assumptions behind a fleet of instances. ``starts``: the trace knows its time of day."""
     sentences = [
         *_service(profile, target),
-        *_server(serving),
+        *_server(serving, target),
         *_routing(spec.scaling, target, profile),
     ]
     sentences += _scaling(spec.scaling, target, profile)
+    if isinstance(spec.scaling, Scheduled) and not starts:
+        sentences.append(_MIDNIGHT)
     if room is not None:
         sentences.append(_derived(spec, room))
     return tuple(sentences)
@@ -68,16 +81,59 @@ def _service(profile: Profile, target: InstanceTarget | SageMakerServerless) -> 
     return [f"Service times measured on {cpu} are carried to {where} at factor 1.0."]
 
 
-def _server(serving: Serving) -> list[str]:
+def of_sizes(fates: Fates, profile: Profile) -> tuple[str, ...]:
+    """Return the assumptions behind bodies that are too large, none where no body is."""
+    sentences = []
+    statuses = {status for status, _ in fates.by.values()}
+    if TOO_LARGE in statuses:
+        sentences.append(
+            "A request that is refused for its size is answered 413 at once: it reaches no server, counts in "
+            "no metric and moves no byte that is billed."
+        )
+    if ANSWER_TOO_LARGE in statuses:
+        sentences.append(
+            "An answer that is too large is computed and billed as compute; its caller gets 424 in its place."
+        )
+    if profile.max_body_bytes is None and fates.request_bytes.max() > DEFAULT_BODY_BYTES:
+        reach = (fates.request_bytes > DEFAULT_BODY_BYTES) & (fates.status != TOO_LARGE)
+        if reach.any():
+            sentences.append(_unknown_body(int(np.count_nonzero(reach))))
+    return tuple(sentences)
+
+
+def _unknown_body(count: int) -> str:
+    return (
+        "The profile does not say how large a body the bundle's server takes: it is taken to take all, also "
+        f"the {count:,} that are larger than its default of {DEFAULT_BODY_BYTES:,} bytes."
+    )
+
+
+def _server(serving: Serving, target: InstanceTarget) -> list[str]:
     workers = "1 worker" if serving.workers == 1 else f"{serving.workers} workers"
     sentence = f"Each instance runs {workers} on one queue, in batches of up to {serving.max_batch}"
     if math.isinf(serving.deadline_s):
-        return [f"{sentence}; time on the network is 0."]
+        return [f"{sentence}; time on the network is 0.", *_queue(limits.of(target))]
+    most = patience(limits.of(target), waits_outside=False)
     return [
         f"{sentence}; the queue holds {serving.queue_limit} requests, the next one is answered 503; "
         "time on the network is 0.",
-        f"A request without an answer after {serving.deadline_s:g} s has failed.",
+        f"A request without an answer after {most.answer_s:g} s has failed.",
     ]
+
+
+def _queue(bounds: RunLimits) -> list[str]:
+    """Return what holds of a queue that belongs to the target."""
+    said = []
+    if math.isfinite(bounds.wait_s):
+        said.append(
+            f"A request that waits in the queue for longer than {bounds.wait_s:,.0f} s is gone."
+        )
+        if math.isfinite(bounds.answer_s):
+            said.append(
+                f"An answer may take {bounds.answer_s:g} s from when an instance has the request: past that it has "
+                "failed, and the instance works on. serving.request_timeout_s is taken to be no shorter."
+            )
+    return said
 
 
 def _routing(policy: ScalingPolicy, target: InstanceTarget, profile: Profile) -> list[str]:
@@ -102,24 +158,33 @@ def _scaling(policy: ScalingPolicy, target: InstanceTarget, profile: Profile) ->
         case Fixed():
             return []
         case Scheduled():
-            return [
-                starts,
-                "The trace starts at midnight UTC; the schedule acts on full minutes.",
-            ]
+            return [starts, "The schedule acts on full minutes of the clock (UTC)."]
         case TargetTracking():
             said = [starts, _alarms(policy.metric, target)]
         case QueueBacklog():
             said = [starts, _alarms("backlog", target), _WAKE]
         case Step():
-            said = [starts, _periods(policy.metric, "whose step adds", "whose step removes")]
+            said = [
+                starts,
+                _periods(policy.metric, target, "whose step adds", "whose step removes"),
+            ]
         case _:
             assert_never(policy)
     if scaling.is_exclusive(target):
         said.append("While an instance starts, the endpoint takes no other scaling action.")
     if getattr(policy, "metric", "") == "cpu":
         said.append("CPU use is taken as the busy share of the workers.")
+    if getattr(policy, "metric", "") == "concurrency" and isinstance(target, Ec2Fleet):
+        said.append(_LITTLE)
     return said
 
+
+_LITTLE = (
+    "Concurrency on EC2 is requests x mean time / hosts of a minute (Little's law); it is taken as the mean "
+    "number in flight per instance."
+)
+
+_MIDNIGHT = "The trace has no start: it is taken to begin at midnight UTC; `# start=` in trace.csv says otherwise."
 
 _WAKE = (
     f"An endpoint at zero wakes after {scaling.WAKE_PERIODS} periods of "
@@ -129,15 +194,13 @@ _WAKE = (
 
 def _alarms(metric: str, target: InstanceTarget) -> str:
     low = f"below {scaling.low_ratio(target):g} of it, one instance at a time"
-    return _periods(metric, "above the target", low)
+    return _periods(metric, target, "above the target", low)
 
 
-def _periods(metric: str, high: str, low: str) -> str:
-    fast = scaling.is_fast(metric)
-    period_s = scaling.HIGH_RESOLUTION_PERIOD_S if fast else scaling.STANDARD_PERIOD_S
+def _periods(metric: str, target: InstanceTarget, high: str, low: str) -> str:
     return (
-        f"Metrics come every {period_s:g} s without delay; scale-out after {scaling.HIGH_PERIODS} periods "
-        f"{high}, scale-in after {scaling.low_periods(fast)} {low}."
+        f"Metrics come every {scaling.period_s(metric, target):g} s without delay; scale-out after "
+        f"{scaling.HIGH_PERIODS} periods {high}, scale-in after {scaling.low_periods(metric, target)} {low}."
     )
 
 

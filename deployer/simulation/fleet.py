@@ -8,6 +8,7 @@ from deployer.simulation.world import (
     ACTIVE,
     CANCELLED,
     DRAINING,
+    GONE,
     HEAD,
     LEAST_OUTSTANDING,
     LENGTH,
@@ -164,13 +165,35 @@ def _enqueue(request: int, world: World) -> None:
 @inner
 def pull(now_s: float, world: World) -> None:
     """Give requests of the shared queue to instances that have room."""
+    expire(now_s, world)
     queue = world.fleet.queue
     while queue[LENGTH] > 0 and world.fleet.active[0] > 0:
         request = queue[HEAD]
         slot = _route(world.requests.routing_u[request], LEAST_OUTSTANDING, world)
         if world.replicas.outstanding[slot] >= world.rules.shared_queue:
             return
-        queue[HEAD] = world.requests.following[request]
-        queue[LENGTH] -= 1
-        world.levels.total[OUTSTANDING] -= 1
+        _leave_queue(world)
+        world.requests.taken_s[request] = now_s
         replica.offer(now_s, request, slot, world)
+
+
+@inner
+def _leave_queue(world: World) -> None:
+    queue = world.fleet.queue
+    queue[HEAD] = world.requests.following[queue[HEAD]]
+    queue[LENGTH] -= 1
+    world.levels.total[OUTSTANDING] -= 1
+
+
+@inner
+def expire(now_s: float, world: World) -> None:
+    """Drop the requests that have waited in the shared queue for longer than they are kept there."""
+    queue, requests = world.fleet.queue, world.requests
+    while queue[LENGTH] > 0:
+        oldest = queue[HEAD]
+        gone_s = requests.arrival_s[oldest] + world.rules.wait_s
+        if now_s <= gone_s:
+            return
+        requests.status[oldest] = GONE
+        requests.done_s[oldest] = gone_s
+        _leave_queue(world)

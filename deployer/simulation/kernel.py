@@ -84,7 +84,9 @@ def _metric(world: World) -> float:
 def _decide(now_s: float, state: Alarms, world: World) -> tuple[int, Alarms]:
     rules = world.rules
     if rules.policy == SCHEDULED:
-        return scheduled(now_s, rules.schedule_s, rules.schedule_instances), state
+        # a schedule is asked on full minutes, which the sum may miss by a rounding
+        clock_s = float(round(now_s + rules.clock_s))
+        return scheduled(clock_s, rules.schedule_s, rules.schedule_instances), state
     wanted = world.fleet.wanted[0]
     if rules.policy == BACKLOG and wanted == 0:
         return wake(world.levels.total[OUTSTANDING], state)
@@ -98,6 +100,8 @@ def _decide(now_s: float, state: Alarms, world: World) -> tuple[int, Alarms]:
 @inner
 def _tick(now_s: float, state: Alarms, world: World) -> tuple[bool, Alarms]:
     """Decide on the period that ends now, act, and begin the next; False when the arrays are too small."""
+    if world.rules.shared_queue > 0:
+        fleet.expire(now_s, world)
     wanted, state = _decide(now_s, state, world)
     for i in range(len(world.levels.area)):
         world.levels.area[i] = 0.0
@@ -114,7 +118,7 @@ def play(world: World) -> bool:
     period, request = 1, 0
     while room:
         arrival_s = arrivals[request] if request < len(arrivals) else np.inf
-        tick_s = period * world.rules.period_s
+        tick_s = period * world.rules.period_s - world.rules.phase_s
         if world.rules.policy == FIXED or tick_s > world.rules.end_s:
             tick_s = np.inf
         event_s = events.next_time_s(world.events)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from deployer.runs import CapacityTimeline
 from deployer.simulation import kernel, serverless, world
@@ -35,9 +36,14 @@ class ServerlessPlay:
 
 
 def play_fleet(
-    rules: Rules, serving: Serving, arrival_s: Floats, most_instances: int, seed: int
+    rules: Rules,
+    serving: Serving,
+    arrival_s: Floats,
+    most_instances: int,
+    seed: int,
+    chosen: NDArray[np.int64] | None = None,
 ) -> FleetPlay:
-    """Play arrivals against a fleet of at most ``most_instances`` wanted instances.
+    """Play arrivals, or the ``chosen`` ones, against a fleet of at most ``most_instances`` wanted instances.
 
     Instances that drain come on top, and how many do at once is not known before: when the arrays turn
     out too small, the same play is repeated from its start with twice the room.
@@ -45,17 +51,19 @@ def play_fleet(
     slots = max(1, 2 * most_instances)
     rows = 64 + 4 * int(rules.end_s / rules.period_s)
     while True:
-        state = world.empty(rules, serving, world.requests(arrival_s, seed), slots, rows)
+        state = world.empty(rules, serving, world.requests(arrival_s, seed, chosen), slots, rows)
         if kernel.play_cached(state):
             timeline = _capacity(state.fleet.timeline[: state.fleet.rows[0]], rules.end_s)
             return FleetPlay(state.requests, timeline, float(state.levels.area[BUSY]))
         slots, rows = 2 * slots, 2 * rows
 
 
-def play_serverless(containers: Containers, arrival_s: Floats, seed: int) -> ServerlessPlay:
-    """Play arrivals against serverless containers."""
-    requests = world.requests(arrival_s, seed)
-    billed_s = np.zeros(len(arrival_s))
+def play_serverless(
+    containers: Containers, arrival_s: Floats, seed: int, chosen: NDArray[np.int64] | None = None
+) -> ServerlessPlay:
+    """Play arrivals, or the ``chosen`` ones, against serverless containers."""
+    requests = world.requests(arrival_s, seed, chosen)
+    billed_s = np.zeros(len(requests.arrival_s))
     serverless.play_cached(containers, requests, billed_s)
     return ServerlessPlay(requests, billed_s, int(containers.cold_starts[0]))
 

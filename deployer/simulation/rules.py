@@ -12,6 +12,7 @@ from deployer.profiles import Profile
 from deployer.scaling import StepRule, TrackingRule
 from deployer.simulation import world
 from deployer.simulation.world import Rules
+from deployer.spec import limits
 from deployer.spec.scaling import (
     Fixed,
     QueueBacklog,
@@ -39,10 +40,13 @@ def fixed(instances: int, end_s: float) -> Rules:
     return Rules(
         routing=world.LEAST_OUTSTANDING,
         shared_queue=0,
+        wait_s=np.inf,
         startup_s=0.0,
         policy=world.FIXED,
         metric=world.INVOCATIONS,
         period_s=scaling.STANDARD_PERIOD_S,
+        phase_s=0.0,
+        clock_s=0.0,
         initial=instances,
         end_s=float(end_s),
         tracking=_NO_TRACKING,
@@ -58,14 +62,19 @@ def from_spec(
     profile: Profile,
     end_s: float,
     metric_target: float | None,
+    clock_s: float = 0.0,
 ) -> Rules:
     """Return the rules of a fleet; ``metric_target`` is what target tracking aims at, per instance.
 
-    Raises NotSupported for the concurrency metric on EC2: its load balancer publishes none.
+    ``clock_s`` is the second of the day at which the trace starts. A schedule acts on full minutes of the
+    clock, so its decisions fall on them even where the trace starts between two.
+
+    Raises NotSupported for a metric that does not follow from the traffic.
     """
-    base = fixed(initial_instances(target, policy), end_s)._replace(
+    base = fixed(initial_instances(target, policy, clock_s), end_s)._replace(
         routing=routing(target),
         shared_queue=shared_queue(policy, target, profile),
+        wait_s=limits.of(target).wait_s,
         startup_s=float(startup_s(target, profile)),
     )
     match policy:
@@ -74,7 +83,11 @@ def from_spec(
         case Scheduled():
             start_s, instances = scaling.schedule(policy)
             return base._replace(
-                policy=world.SCHEDULED, schedule_s=start_s, schedule_instances=instances
+                policy=world.SCHEDULED,
+                phase_s=clock_s % base.period_s,
+                clock_s=clock_s,
+                schedule_s=start_s,
+                schedule_instances=instances,
             )
         case Step():
             rules = base._replace(policy=world.STEP, step=scaling.step_rule(policy, target))
@@ -101,7 +114,8 @@ def shared_queue(policy: ScalingPolicy, target: InstanceTarget, profile: Profile
     """Return how many requests an instance takes at a time from a queue outside it; 0 when there is none."""
     if isinstance(target, SageMakerAsync):
         return target.max_concurrent
-    return profile.workers * profile.max_batch if isinstance(policy, QueueBacklog) else 0
+    queued = isinstance(policy, QueueBacklog) or getattr(target, "queue", None) is not None
+    return profile.workers * profile.max_batch if queued else 0
 
 
 def startup_s(target: InstanceTarget, profile: Profile) -> float:
@@ -109,13 +123,13 @@ def startup_s(target: InstanceTarget, profile: Profile) -> float:
     return profile.startup_s if isinstance(target, Local) else target.startup_s
 
 
-def initial_instances(target: InstanceTarget, policy: ScalingPolicy) -> int:
-    """Return the instances in service at time 0: the target's, within the policy's bounds."""
+def initial_instances(target: InstanceTarget, policy: ScalingPolicy, clock_s: float = 0.0) -> int:
+    """Return the instances in service at the start: the target's within the bounds, the schedule's by the clock."""
     match policy:
         case Fixed():
             return target.instances
         case Scheduled():
-            return scaling.scheduled(0.0, *scaling.schedule(policy))
+            return scaling.scheduled(clock_s, *scaling.schedule(policy))
         case TargetTracking() | Step() | QueueBacklog():
             return min(max(target.instances, policy.min_instances), policy.max_instances)
         case _:
@@ -136,14 +150,9 @@ def most_instances(target: InstanceTarget, policy: ScalingPolicy) -> int:
 
 
 def _with_metric(rules: Rules, metric: str, target: InstanceTarget) -> Rules:
-    if isinstance(target, Ec2Fleet) and metric == "concurrency":
-        raise NotSupported(
-            "scaling.metric 'concurrency' is a SageMaker metric; an EC2 fleet has none",
-            hint="use invocations_per_instance or cpu",
-        )
     if metric not in METRICS:
         raise NotSupported(
             f"scaling.metric {metric!r} cannot be simulated: nothing says how it follows the traffic",
             hint=f"simulate with one of {', '.join(METRICS)}",
         )
-    return rules._replace(metric=METRICS[metric], period_s=scaling.period_s(metric))
+    return rules._replace(metric=METRICS[metric], period_s=scaling.period_s(metric, target))

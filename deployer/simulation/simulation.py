@@ -9,16 +9,16 @@ from collections.abc import Mapping
 from typing import Any, assert_never
 
 import numpy as np
-from numpy.typing import NDArray
 
 from deployer.errors import InputError, NotSupported
 from deployer.profiles import Profile
 from deployer.runs import CapacityTimeline, Run
 from deployer.simulation import assumptions, capacity, laws, playback, rules
 from deployer.simulation.capacity import Headroom
+from deployer.simulation.failures import SERVER_ANSWER_S, Fates
 from deployer.simulation.rules import InstanceTarget
 from deployer.simulation.serverless import Containers
-from deployer.simulation.world import OK, Requests, Serving
+from deployer.simulation.world import Serving
 from deployer.spec import serde
 from deployer.spec.deployment import DeploymentSpec
 from deployer.spec.scaling import Fixed, QueueBacklog, TargetTracking
@@ -30,11 +30,8 @@ from deployer.spec.target import (
     SageMakerRealtime,
     SageMakerServerless,
 )
+from deployer.traffic import clock
 from deployer.traffic.trace import TrafficTrace
-
-DEADLINE_S = 60.0
-"""A request without an answer by then fails. Source: SageMaker InvokeEndpoint (a container must answer
-within 60 s); the load balancer's idle timeout and the server's request timeout have the same default."""
 
 NO_LIMIT = 2**31
 
@@ -74,7 +71,7 @@ def serving_of(profile: Profile, spec: DeploymentSpec, target: InstanceTarget) -
         max_batch=profile.max_batch,
         max_wait_s=profile.max_wait_ms / 1000.0,
         queue_limit=NO_LIMIT if waits_outside else profile.queue_limit,
-        deadline_s=math.inf if waits_outside else DEADLINE_S,
+        deadline_s=math.inf if waits_outside else SERVER_ANSWER_S,
         laws=laws.from_profile(profile, profile.max_batch),
     )
 
@@ -107,21 +104,27 @@ def _instances(
     trace: TrafficTrace, profile: Profile, spec: DeploymentSpec, target: InstanceTarget, seed: int
 ) -> Run:
     aim, room = _policy_numbers(profile, spec)
-    numbers = rules.from_spec(spec.scaling, target, profile, trace.duration_s, aim)
+    clock_s = 0.0 if trace.start is None else clock.second_of_day(trace.start)
+    numbers = rules.from_spec(spec.scaling, target, profile, trace.duration_s, aim, clock_s)
     serving = serving_of(profile, spec, target)
     most = rules.most_instances(target, spec.scaling)
-    play = playback.play_fleet(numbers, serving, trace.arrival_s, most, seed)
+    fates = Fates(trace, profile, target)
+    play = playback.play_fleet(numbers, serving, trace.arrival_s, most, seed, fates.chosen)
+    fates.instances(
+        play.requests, play.capacity, serving.queue_limit, waits_outside=numbers.shared_queue > 0
+    )
     policy: dict[str, Any] = {"target_per_instance": aim}
     if room is not None:
         policy |= {"max_rps": room.max_rps, "objective_met_by_one": room.is_met}
     return _run(
         trace,
-        profile,
-        play.requests,
-        serving.deadline_s,
+        fates,
         play.capacity,
         details=_details(trace, profile, spec, seed) | {"policy": policy},
-        assumptions=assumptions.of_instances(spec, target, profile, serving, room),
+        assumptions=assumptions.of_instances(
+            spec, target, profile, serving, room, starts=trace.start is not None
+        )
+        + assumptions.of_sizes(fates, profile),
     )
 
 
@@ -132,69 +135,67 @@ def _serverless(
     target: SageMakerServerless,
     seed: int,
 ) -> Run:
+    fates = Fates(trace, profile, target)
     containers = Containers(
         cold_start_s=float(target.cold_start_s),
         idle_s=float(target.idle_s),
         provisioned=target.provisioned_concurrency,
-        deadline_s=DEADLINE_S,
+        deadline_s=fates.bounds.answer_s,
         laws=laws.from_profile(profile, 1),
         free_s=np.full(target.max_concurrency, -np.inf),
         cold_starts=np.zeros(1, np.int64),
     )
-    play = playback.play_serverless(containers, trace.arrival_s, seed)
-    details = _details(trace, profile, spec, seed) | {"cold_starts": play.cold_starts}
+    play = playback.play_serverless(containers, trace.arrival_s, seed, fates.chosen)
+    fates.containers(play.requests, target.max_concurrency)
     return _run(
         trace,
-        profile,
-        play.requests,
-        DEADLINE_S,
+        fates,
         CapacityTimeline.fixed(target.provisioned_concurrency),
         billed_compute_s=float(play.billed_s.sum()),
-        details=details,
-        assumptions=assumptions.of_serverless(target, profile),
+        details=_details(trace, profile, spec, seed) | {"cold_starts": play.cold_starts},
+        assumptions=assumptions.of_serverless(target, profile)
+        + assumptions.of_sizes(fates, profile),
     )
 
 
 def _run(
     trace: TrafficTrace,
-    profile: Profile,
-    requests: Requests,
-    deadline_s: float,
+    fates: Fates,
     timeline: CapacityTimeline,
     *,
     details: Mapping[str, Any],
     assumptions: tuple[str, ...],
     billed_compute_s: float | None = None,
 ) -> Run:
-    # a request past its deadline has been told so at the deadline, whenever its batch ended
-    done_s = np.minimum(requests.done_s, trace.arrival_s + deadline_s)
-    answered = requests.status == OK
+    failed = {
+        "failed_by": {reason: count for reason, (_, count) in fates.by.items()},
+        "failed_status": {reason: status for reason, (status, _) in fates.by.items()},
+    }
     return Run(
         provenance="simulated",
         duration_s=trace.duration_s,
         intended_s=trace.arrival_s,
-        done_s=done_s,
-        status=requests.status,
-        request_bytes=_sizes(trace.payload_bytes, profile.request_bytes, len(trace)),
-        response_bytes=_sizes(trace.response_bytes, profile.response_bytes, len(trace)) * answered,
+        done_s=fates.done_s,
+        status=fates.status,
+        request_bytes=fates.billed_request_bytes,
+        response_bytes=fates.billed_response_bytes,
         capacity=timeline,
         billed_compute_s=billed_compute_s,
-        details=details,
+        details={**details, **failed},
         assumptions=assumptions,
     )
-
-
-def _sizes(of_trace: NDArray[np.int64] | None, of_profile: int, count: int) -> NDArray[np.int64]:
-    return np.full(count, of_profile, np.int64) if of_trace is None else of_trace
 
 
 def _details(
     trace: TrafficTrace, profile: Profile, spec: DeploymentSpec, seed: int
 ) -> dict[str, Any]:
+    source = {"name": trace.name, "digest": trace.digest, "origin": trace.origin}
+    if trace.start is not None:
+        source["start"] = clock.text(trace.start)
     canonical = json.dumps(profile.to_json(), sort_keys=True, separators=(",", ":"))
     return {
         "seed": seed,
-        "trace": {"name": trace.name, "digest": trace.digest, "origin": trace.origin},
+        "trace": source,
         "profile": {
             "name": profile.name,
             "digest": hashlib.sha256(canonical.encode()).hexdigest(),

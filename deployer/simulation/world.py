@@ -17,7 +17,7 @@ from deployer.simulation.events import Events
 from deployer.simulation.laws import Laws
 from deployer.stats import Floats
 
-OK, REFUSED, TOO_LATE, THROTTLED = 200, 503, 504, 429
+OK, REFUSED, TOO_LATE, THROTTLED, GONE = 200, 503, 504, 429, 410
 
 RANDOM, LEAST_OUTSTANDING = 0, 1
 """Rules.routing."""
@@ -42,15 +42,20 @@ class Rules(NamedTuple):
     """How the fleet behaves. ``policy`` says which policy is in force; the numbers of the others are unused.
 
     ``shared_queue`` above 0: requests wait outside the instances, each of which takes so many at a time
-    (an asynchronous endpoint).
+    (an asynchronous endpoint), and are gone after ``wait_s`` there. A decision falls every ``period_s``,
+    the first ``phase_s`` earlier than a period after the start; a schedule reads a clock that is ``clock_s``
+    ahead of the trace.
     """
 
     routing: int
     shared_queue: int
+    wait_s: float
     startup_s: float
     policy: int
     metric: int
     period_s: float
+    phase_s: float
+    clock_s: float
     initial: int
     end_s: float
     tracking: TrackingRule
@@ -71,12 +76,16 @@ class Serving(NamedTuple):
 
 
 class Requests(NamedTuple):
-    """Every request: when it comes, its random numbers, who follows it in a queue, its fate."""
+    """Every request: when it comes, its random numbers, who follows it in a queue, its fate.
+
+    ``taken_s`` is when an instance took it out of the shared queue.
+    """
 
     arrival_s: Floats
     service_u: Floats
     routing_u: Floats
     following: NDArray[np.int64]
+    taken_s: Floats
     done_s: Floats
     status: NDArray[np.int16]
 
@@ -137,15 +146,25 @@ class World(NamedTuple):
     events: Events
 
 
-def requests(arrival_s: Floats, seed: int) -> Requests:
-    """Draw each request's random numbers in advance: with one seed every fleet meets the same luck."""
-    count = len(arrival_s)
+def requests(arrival_s: Floats, seed: int, chosen: NDArray[np.int64] | None = None) -> Requests:
+    """Draw each request's random numbers in advance: with one seed every fleet meets the same luck.
+
+    Only the ``chosen`` ones come, each with the luck that it would have had among all.
+    """
     service, routing = np.random.SeedSequence(seed).spawn(2)
+    service_u, routing_u = (
+        np.random.Generator(np.random.PCG64(source)).random(len(arrival_s))
+        for source in (service, routing)
+    )
+    if chosen is not None:
+        arrival_s, service_u, routing_u = (v[chosen] for v in (arrival_s, service_u, routing_u))
+    count = len(arrival_s)
     return Requests(
         arrival_s=np.ascontiguousarray(arrival_s),
-        service_u=np.random.Generator(np.random.PCG64(service)).random(count),
-        routing_u=np.random.Generator(np.random.PCG64(routing)).random(count),
+        service_u=service_u,
+        routing_u=routing_u,
         following=np.zeros(count, np.int64),
+        taken_s=np.zeros(count),
         done_s=np.full(count, np.nan),
         status=np.zeros(count, np.int16),
     )

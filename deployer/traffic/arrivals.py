@@ -9,12 +9,14 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Literal, get_args
 
 import numpy as np
 
 from deployer.errors import InputError
 from deployer.stats import Floats
+from deployer.traffic import clock
 from deployer.traffic.trace import Ints, TrafficTrace
 
 Spacing = Literal["poisson", "gamma", "uniform"]
@@ -26,6 +28,9 @@ DEFAULT_PEAK_TO_MEAN = 1.8
 DEFAULT_CV = 2.0
 
 DAY_S = 86400.0
+PEAK_S = 14 * 3600.0
+"""Second of the day at which the daily curve peaks: 14:00 UTC."""
+
 MAX_PEAK_TO_MEAN = 50.0
 MAX_ARRIVALS = 100_000_000
 _CURVE_STEP_S = 1.0
@@ -40,12 +45,15 @@ def make(
     peak_rate: float | None = None,
     cv: float | None = None,
     name: str | None = None,
+    start: datetime | None = None,
 ) -> TrafficTrace:
     """Make a trace of one of SHAPES; ``rate`` is in requests per second: the mean, or the first of a ramp or steps.
 
     ``peak_rate`` is the daily curve's highest rate, the ramp's last, and that of the middle third of
-    ``steps``; its default is 1.8 x ``rate``. ``cv`` belongs to gamma, 2 by default. Raises InputError for an
-    unknown shape, and for an argument that the shape does not use.
+    ``steps``; its default is 1.8 x ``rate``. ``cv`` belongs to gamma, 2 by default. ``start`` is the moment of
+    second 0, with its offset from UTC. The daily curve follows the clock: it peaks at 14:00 UTC, and its first
+    hour is that of ``start``; without one it begins at midnight. Raises InputError for an unknown shape, and
+    for an argument that the shape does not use.
     """
     if shape not in SHAPES:
         raise InputError(f"shape {shape!r} is not one of {', '.join(SHAPES)}")
@@ -64,13 +72,14 @@ def make(
         case "gamma":
             trace = gamma(rate, duration_s, DEFAULT_CV if cv is None else cv, seed)
         case "daily":
-            trace = daily(rate, peak / rate, seed, duration_s)
+            begins_s = 0.0 if start is None else clock.second_of_day(clock.in_utc(start))
+            trace = daily(rate, peak / rate, seed, duration_s, PEAK_S - begins_s)
         case "ramp":
             trace = ramp(rate, peak, duration_s, seed)
         case _:
             third = duration_s / 3
             trace = steps([(third, rate), (third, peak), (third, rate)], seed)
-    return trace if name is None else dataclasses.replace(trace, name=name)
+    return dataclasses.replace(trace, name=trace.name if name is None else name, start=start)
 
 
 def constant(rate_rps: float, duration_s: float) -> TrafficTrace:
@@ -112,7 +121,7 @@ def daily(
     peak_to_mean: float,
     seed: int,
     duration_s: float = DAY_S,
-    peak_s: float = 14 * 3600.0,
+    peak_s: float = PEAK_S,
 ) -> TrafficTrace:
     """Return Poisson arrivals along a curve with a period of one day and its peak at ``peak_s``.
 

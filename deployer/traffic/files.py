@@ -11,7 +11,8 @@ Counts, scattered within their interval by a stated law and seed::
     start_s,interval_s,count
     0,60,120
 
-Leading comment lines may hold ``duration_s`` in seconds, and ``name`` and ``origin`` as JSON text.
+Leading comment lines may hold ``duration_s`` in seconds, ``name`` and ``origin`` as JSON text, and ``start``,
+the moment of second 0 in ISO 8601 with its offset, as in ``# start=2026-03-02T10:00:00Z``.
 """
 
 from __future__ import annotations
@@ -20,19 +21,21 @@ import json
 import math
 import os
 from collections.abc import Callable, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from deployer.errors import InputError
+from deployer.traffic import clock
 from deployer.traffic.arrivals import Spacing, spread
 from deployer.traffic.trace import TrafficTrace
 
 ARRIVAL_COLUMNS = ("arrival_s", "payload_bytes", "response_bytes")
 COUNT_COLUMNS = ("start_s", "interval_s", "count")
 _HINT = f"a trace has the columns {','.join(ARRIVAL_COLUMNS)} or {','.join(COUNT_COLUMNS)}"
-_COMMENT_KEYS = ("duration_s", "name", "origin")
+_COMMENT_KEYS = ("duration_s", "start", "name", "origin")
 
 
 class _Table(NamedTuple):
@@ -65,6 +68,8 @@ def save(trace: TrafficTrace, path: Path) -> None:
             columns[key] = [str(v) for v in sizes.tolist()]
     head = {"duration_s": trace.duration_s, "name": trace.name, "origin": trace.origin}
     lines = [f"# {key}={json.dumps(value)}" for key, value in head.items()]
+    if trace.start is not None:
+        lines.append(f"# start={clock.text(trace.start)}")
     lines.append(",".join(columns))
     lines += map(",".join, zip(*columns.values(), strict=True))
     partial = path.with_name(path.name + ".partial")
@@ -117,6 +122,8 @@ def _comments(path: Path, lines: Sequence[str]) -> tuple[dict[str, Any], int]:
         if key not in _COMMENT_KEYS or not equals:
             known = ", ".join(_COMMENT_KEYS)
             raise InputError(f"{path}:{index + 1}: comment {key!r} is unknown; known: {known}")
+        if key in found:
+            raise InputError(f"{path}:{index + 1}: comment {key!r} comes twice")
         found[key] = _comment_value(f"{path}:{index + 1}", key, text)
     return found, len(lines)
 
@@ -124,6 +131,8 @@ def _comments(path: Path, lines: Sequence[str]) -> tuple[dict[str, Any], int]:
 def _comment_value(where: str, key: str, text: str) -> Any:
     if key == "duration_s":
         return _number(where, key, text)
+    if key == "start":
+        return _start(where, text)
     try:
         value = json.loads(text)
     except ValueError:
@@ -133,6 +142,13 @@ def _comment_value(where: str, key: str, text: str) -> Any:
             f"{where}: {key} must be JSON text, not {text!r}", hint=f'write {key}="..."'
         )
     return value
+
+
+def _start(where: str, text: str) -> datetime:
+    try:
+        return clock.parse(text)
+    except InputError as error:
+        raise InputError(f"{where}: start: {error.message}", hint=error.hint) from None
 
 
 def _check_header(path: Path, line: int, header: Sequence[str]) -> None:
@@ -163,7 +179,8 @@ def _arrivals(path: Path, table: _Table) -> TrafficTrace:
         )
     name = table.comments.get("name", path.stem)
     origin = table.comments.get("origin", path.name)
-    return TrafficTrace(name, arrivals, duration_s, origin=origin, **sizes)
+    start = table.comments.get("start")
+    return TrafficTrace(name, arrivals, duration_s, origin=origin, start=start, **sizes)
 
 
 def _counts(path: Path, table: _Table, seed: int, spacing: Spacing, cv: float) -> TrafficTrace:
@@ -185,7 +202,8 @@ def _counts(path: Path, table: _Table, seed: int, spacing: Spacing, cv: float) -
     law = f"gamma, cv {cv:g}" if spacing == "gamma" else spacing
     origin = f"{table.comments.get('origin', path.name)}: counts spread within each interval ({law}, seed {seed})"
     arrivals = spread(start, interval, counts, spacing, cv, seed)
-    return TrafficTrace(table.comments.get("name", path.stem), arrivals, duration_s, origin=origin)
+    name, begins = table.comments.get("name", path.stem), table.comments.get("start")
+    return TrafficTrace(name, arrivals, duration_s, origin=origin, start=begins)
 
 
 def _column(

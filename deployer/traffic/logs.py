@@ -2,7 +2,8 @@
 
 An ALB access log has one line per request, with the moment the load balancer received it. CloudWatch has
 counts per interval: JSON as ``aws cloudwatch get-metric-statistics`` or ``get-metric-data`` print it, or CSV
-with the columns ``timestamp,value``; counts are spread within their interval by a stated law and seed.
+with the columns ``timestamp,value``; counts are spread within their interval by a stated law and seed. The
+trace starts at the moment of the first request or interval; a time without an offset is UTC.
 """
 
 from __future__ import annotations
@@ -64,6 +65,7 @@ def alb(path: Path) -> TrafficTrace:
         np.array(received, dtype=np.int64),
         np.array(sent, dtype=np.int64),
         f"ALB access log {path.name}",
+        first,
     )
 
 
@@ -94,7 +96,9 @@ def cloudwatch(
     arrivals = spread(starts, np.full(len(starts), interval_s), counts, spacing, cv, seed)
     law = f"gamma, cv {cv:g}" if spacing == "gamma" else spacing
     origin = f"CloudWatch {path.name}: counts per {interval_s:g} s spread ({law}, seed {seed})"
-    return TrafficTrace(path.stem, arrivals, float(starts[-1]) + interval_s, origin=origin)
+    return TrafficTrace(
+        path.stem, arrivals, float(starts[-1]) + interval_s, origin=origin, start=points[0][0]
+    )
 
 
 def _log_files(path: Path) -> list[Path]:

@@ -39,6 +39,16 @@ def test_a_profile_reads_back_as_it_was_saved(tmp_path: Path) -> None:
     assert profiles.load(tmp_path / "profile.json") == PROFILE
 
 
+def test_the_largest_body_is_written_where_it_is_known_and_older_files_are_read(
+    tmp_path: Path,
+) -> None:
+    assert "max_body_bytes" not in PROFILE.to_json()
+    known = replace(PROFILE, max_body_bytes=2**20)
+    known.save(tmp_path / "profile.json")
+    assert profiles.load(tmp_path / "profile.json").max_body_bytes == 2**20
+    assert profiles.from_json(document()).max_body_bytes is None
+
+
 def test_capacity_is_that_of_the_best_batch_that_may_occur() -> None:
     assert PROFILE.capacity_rps == pytest.approx(2 * 4 * 1000 / 20)
     assert replace(PROFILE, max_batch=8).capacity_rps == pytest.approx(2 * 8 * 1000 / 30)
@@ -54,6 +64,7 @@ def document(**changes: Any) -> dict[str, Any]:
     [
         ([], "must be an object"),
         ({}, "schema_version is None"),
+        (document(max_body_bytes=0), "max_body_bytes must be at least 1, not 0"),
         (document(colour="red"), "unknown key 'colour'"),
         (document(service_time_ms={}), "batch size 1"),
         (document(service_time_ms={"2": {"law": "deterministic", "mean": 1}}), "batch size 1"),
@@ -126,6 +137,7 @@ def test_measured_service_times_are_those_of_the_handler(
         assert quantiles[0.0] <= time.mean <= quantiles[1.0]
     assert profile.startup_s > 0
     assert profile.memory_mb > 5
+    assert profile.max_body_bytes == 6 * 2**20
     assert profile.hardware["cores"]
 
 

@@ -13,6 +13,8 @@ from hypothesis import strategies as st
 
 from deployer import scaling
 from deployer.scaling import CALM, Alarms, Observation, StepRule, TrackingRule
+from deployer.spec.scaling import Adjustment, QueueBacklog, Step, TargetTracking
+from deployer.spec.target import Ec2Fleet, Local, SageMakerRealtime, Target
 
 RULE = TrackingRule(
     target=100.0,
@@ -191,6 +193,26 @@ def test_an_empty_fleet_wakes_after_two_periods_with_a_backlog() -> None:
 def test_the_schedule_holds_by_time_of_day(now_s: float, instances: int) -> None:
     starts, counts = np.array([28_800.0, 72_000.0]), np.array([6, 1])
     assert scaling.scheduled(now_s, starts, counts) == instances
+
+
+@pytest.mark.parametrize(
+    ("target", "period_s", "low_periods"),
+    [
+        (SageMakerRealtime("ml.c5.large"), 10.0, 90),
+        (Local(), 10.0, 90),
+        (Ec2Fleet("c5.large"), 60.0, 15),
+    ],
+)
+def test_concurrency_is_a_fast_metric_but_on_ec2(
+    target: Target, period_s: float, low_periods: int
+) -> None:
+    assert scaling.period_s("concurrency", target) == period_s
+    assert scaling.period_s("invocations_per_instance", target) == 60.0
+    tracking = scaling.tracking_rule(TargetTracking("concurrency", 2.0), target, 2.0)
+    steps = scaling.step_rule(Step("concurrency", 2.0, (Adjustment(0.0, 1),)), target)
+    assert tracking.low_periods == steps.low_periods == low_periods
+    backlog = scaling.tracking_rule(QueueBacklog(2.0), target, 2.0)
+    assert backlog.low_periods == 15
 
 
 def test_the_invocations_target_is_half_the_highest_rate_per_minute() -> None:

@@ -110,7 +110,7 @@ def at_start(spec: DeploymentSpec, current: int | None, now_s: float) -> int:
 def period_s(spec: DeploymentSpec) -> float:
     """Return how often the policy is asked, in seconds."""
     given = _target(spec).period_s
-    return given if given is not None else scaling.period_s(metric_of(spec.scaling))
+    return given if given is not None else scaling.period_s(metric_of(spec.scaling), spec.target)
 
 
 def metric_of(policy: ScalingPolicy) -> str:

@@ -117,6 +117,37 @@ def test_trace_makes_the_same_from_the_same_seed_and_reads_it_back() -> None:
     assert as_json("trace", "--from", "a.csv", "-o", "c.csv")["digest"] == first["digest"]
 
 
+def test_a_trace_is_given_a_start_once_and_shows_it() -> None:
+    words = ("trace", "--shape", "constant", "--rate", 5, "--duration", "60s", "-o", "a.csv")
+    assert as_json(*words)["start"] is None
+    given = ("trace", "--from", "a.csv", "--start", "2026-03-02T12:00:00+02:00", "-o", "b.csv")
+    assert as_json(*given)["start"] == "2026-03-02T10:00:00Z"
+    shown = good("trace", "--from", "b.csv", "-o", "c.csv").stdout
+    assert "in 1 min from 2026-03-02T10:00:00Z, 5 per second" in shown
+    other = run("trace", "--from", "b.csv", "--start", "2026-03-02T11:00:00Z", "-o", "d.csv")
+    assert other.exit_code == 2
+    assert "starts at 2026-03-02T10:00:00Z, not at 2026-03-02T11:00:00Z" in other.stderr
+    assert not Path("d.csv").exists()
+    made = as_json(*words[:-1], "e.csv", "--start", "2026-03-02T10:00:00Z")
+    assert made["start"] == "2026-03-02T10:00:00Z"
+    unclear = run(*words, "--start", "10:00")
+    assert unclear.exit_code == 2
+    assert "'10:00' is no moment of ISO 8601" in unclear.stderr
+
+
+def test_simulate_says_why_requests_fail(inputs: SimpleNamespace) -> None:
+    sizes = [10] * 3 + [40 * 2**20] * 1000
+    rows = "\n".join(f"{i},{size}" for i, size in enumerate(sizes))
+    Path("large.csv").write_text(f"arrival_s,payload_bytes\n{rows}\n")
+    words = ("simulate", inputs.spec, "--trace", "large.csv", "--profile", inputs.profile)
+    lines = good(*words, "-o", "a.json").stdout.splitlines()
+    assert "status      200: 3, 413: 1,000" in lines
+    assert "failed by   413 1,000 request larger than 6,291,456 bytes (InvokeEndpoint)" in lines
+    small = good("simulate", inputs.spec, "--trace", inputs.trace, "--profile", inputs.profile,
+                 "-o", "b.json")  # fmt: skip
+    assert "failed by" not in small.stdout
+
+
 def test_simulate_gives_the_same_file_byte_for_byte(inputs: SimpleNamespace) -> None:
     words = ("simulate", inputs.spec, "--trace", inputs.trace, "--profile", inputs.profile)
     document = as_json(*words, "--seed", 3, "-o", "a.json")

@@ -57,6 +57,28 @@ def test_requests_without_an_answer_are_failed(make_run: Make) -> None:
     assert explain_miss([run], Slo(p99_ms=100)).endswith("2% failed")
 
 
+def test_the_main_reason_of_failures_and_of_refusals_is_named(make_run: Make) -> None:
+    large = "request larger than 6,291,456 bytes (InvokeEndpoint)"
+    reasons = {large: 15, "no answer within 60 s (InvokeEndpoint)": 5, "no instance in service": 30}
+    statuses = dict(zip(reasons, (413, 504, 503), strict=True))
+    details = {"failed_by": reasons, "failed_status": statuses}
+    run = make_run(duration_s=100.0, refused=30, details=details)
+    run.status[30:45], run.status[45:50] = 413, 504
+    assert explain_miss([run], Slo(p99_ms=100)) == (
+        "95.0% within 100 ms, 99% wanted: 3% refused: no instance in service, 2% failed: " + large
+    )
+
+
+def test_reasons_are_counted_over_all_runs(make_run: Make) -> None:
+    counts = [{"a": 10, "b": 9}, {"a": 0, "b": 9}]
+    runs = []
+    for count in counts:
+        details = {"failed_by": count, "failed_status": {"a": 413, "b": 504}}
+        runs.append(make_run(duration_s=100.0, details=details))
+        runs[-1].status[: sum(count.values())] = 504
+    assert explain_miss(runs, Slo(p99_ms=100)).endswith("failed: b")
+
+
 def test_cold_starts_are_named_as_the_cause(make_run: Make) -> None:
     run = make_run(duration_s=100.0, late=50, details={"cold_starts": 47})
     assert "5% late (47 cold starts)" in explain_miss([run], Slo(p99_ms=100))

@@ -16,10 +16,11 @@ from hypothesis import strategies as st
 
 from deployer.errors import InputError, NotSupported
 from deployer.profiles import Profile, ServiceTime
-from deployer.simulation.simulation import DEADLINE_S, simulate
+from deployer.simulation.failures import SERVER_ANSWER_S
+from deployer.simulation.simulation import simulate
 from deployer.spec import serde
 from deployer.spec.deployment import DeploymentSpec, Slo
-from deployer.spec.scaling import Fixed, QueueBacklog, ScalingPolicy, TargetTracking
+from deployer.spec.scaling import CustomMetric, Fixed, QueueBacklog, ScalingPolicy, TargetTracking
 from deployer.spec.target import (
     Ec2Fleet,
     Local,
@@ -174,8 +175,8 @@ def test_a_request_that_would_wait_past_the_deadline_is_refused(
     run = simulate(TrafficTrace("burst", np.zeros(20), 1.0), profile, make_spec(), 0)
     assert run.refused > 0
     late = run.status == 504
-    assert np.all(run.done_s[late] == DEADLINE_S)
-    assert np.all(run.latency_s <= DEADLINE_S)
+    assert np.all(run.done_s[late] == SERVER_ANSWER_S)
+    assert np.all(run.latency_s <= SERVER_ANSWER_S)
 
 
 def test_sizes_come_from_the_trace_else_from_the_profile(
@@ -232,11 +233,9 @@ def test_what_has_no_simulation_says_so_by_name(
     trace = arrivals.constant(1.0, 10.0)
     with pytest.raises(NotSupported, match="sagemaker-batch"):
         simulate(trace, profile, make_spec(target=SageMakerBatch("ml.c5.large")), 0)
-    concurrency = make_spec(
-        target=Ec2Fleet("c5.large"), scaling=TargetTracking(metric="concurrency", target=2.0)
-    )
-    with pytest.raises(NotSupported, match="concurrency"):
-        simulate(trace, profile, concurrency, 0)
+    custom = TargetTracking("custom", 2.0, custom=CustomMetric("Mine", "Depth"))
+    with pytest.raises(NotSupported, match="'custom' cannot be simulated"):
+        simulate(trace, profile, make_spec(target=Ec2Fleet("c5.large"), scaling=custom), 0)
     with pytest.raises(InputError, match="seed must not be negative"):
         simulate(trace, profile, make_spec(), -1)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
@@ -78,6 +79,25 @@ def test_any_peak_keeps_the_mean_of_the_day(peak_to_mean: float) -> None:
     around_noon = np.sum(np.abs(trace.arrival_s - 43_200.0) < 300.0) / 600.0
     assert trace.mean_rps == pytest.approx(20.0, rel=0.01)
     assert around_noon == pytest.approx(20.0 * peak_to_mean, rel=0.04)
+
+
+def test_the_daily_curve_peaks_at_two_in_the_afternoon_of_its_clock() -> None:
+    ten = datetime(2026, 3, 2, 10, tzinfo=UTC)
+    late = arrivals.make("daily", rate=5.0, duration_s=86_400.0, seed=3, start=ten)
+    hours = np.histogram(late.arrival_s, bins=24, range=(0.0, 86_400.0))[0]
+    assert late.start == ten
+    # 14:00 is four hours after the start, 2:00 sixteen hours: the highest and the lowest two hours
+    assert hours[3:5].sum() == max(hours[i : i + 2].sum() for i in range(23))
+    assert hours[15:17].sum() == min(hours[i : i + 2].sum() for i in range(23))
+
+
+def test_a_day_from_midnight_is_the_day_without_a_start() -> None:
+    midnight = datetime(2026, 3, 2, tzinfo=UTC)
+    days = [
+        arrivals.make("daily", rate=1.0, duration_s=86_400.0, seed=3, start=start)
+        for start in (None, midnight)
+    ]
+    assert days[0].arrival_s.tolist() == days[1].arrival_s.tolist()
 
 
 def test_a_part_of_the_day_is_that_part_of_the_curve() -> None:

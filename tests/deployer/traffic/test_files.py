@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import re
+from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,8 @@ from deployer.traffic.trace import TrafficTrace
 
 same_folder = settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
+ZONES = st.integers(-23 * 60, 23 * 60).map(lambda m: timezone(timedelta(minutes=m)))
+
 
 @st.composite
 def traces(draw: st.DrawFn) -> TrafficTrace:
@@ -30,7 +33,10 @@ def traces(draw: st.DrawFn) -> TrafficTrace:
     )
     duration_s = times[-1] + draw(st.floats(0, 1e6))
     name, origin = draw(st.text()), draw(st.text())
-    return TrafficTrace(name, np.array(times), duration_s, payload, response, origin)
+    start = draw(
+        st.none() | st.datetimes(datetime(1900, 1, 1), datetime(2200, 1, 1), timezones=ZONES)
+    )
+    return TrafficTrace(name, np.array(times), duration_s, payload, response, origin, start)
 
 
 @same_folder
@@ -40,7 +46,7 @@ def test_a_saved_trace_reads_back_equal(tmp_path: Path, trace: TrafficTrace) -> 
     files.save(trace, path)
     again = files.load(path)
     assert again.digest == trace.digest
-    assert (again.name, again.origin) == (trace.name, trace.origin)
+    assert (again.name, again.origin, again.start) == (trace.name, trace.origin, trace.start)
     assert [file.name for file in tmp_path.iterdir()] == ["trace.csv"]
 
 
@@ -76,7 +82,28 @@ def test_counts_are_spread_with_the_law_and_seed_that_the_origin_names(tmp_path:
     assert "gamma, cv 3, seed 9" in bursty.origin
 
 
+@pytest.mark.parametrize("text", ["2026-03-02T10:00:00Z", "2026-03-02T12:30:00.000000+02:30"])
+def test_a_comment_says_when_the_trace_starts(tmp_path: Path, text: str) -> None:
+    for rows in ("arrival_s\n0\n", "start_s,interval_s,count\n0,60,5\n"):
+        trace = load(tmp_path, f"# start={text}\n{rows}")
+        assert trace.start == datetime(2026, 3, 2, 10, tzinfo=UTC)
+        files.save(trace, tmp_path / "again.csv")
+        assert "# start=2026-03-02T10:00:00Z\n" in (tmp_path / "again.csv").read_text()
+
+
+def test_a_trace_without_a_start_is_written_without_one(tmp_path: Path) -> None:
+    files.save(TrafficTrace("one", np.zeros(1), 1.0), tmp_path / "trace.csv")
+    assert "start" not in (tmp_path / "trace.csv").read_text()
+
+
 BAD = [
+    (
+        "# start=2026-03-02T10:00:00\narrival_s\n0\n",
+        "trace.csv:1: start: '2026-03-02T10:00:00' is no",
+    ),
+    ("# duration_s=1\n# start=ten\narrival_s\n0\n", "trace.csv:2: start: 'ten' is no moment"),
+    ('# name="a"\n# name="b"\narrival_s\n0\n', "trace.csv:2: comment 'name' comes twice"),
+    ("# start=9999-12-31T23:59:59Z\narrival_s\n5\n", "beyond the year 9999"),
     ("", "trace.csv: is empty"),
     ("# duration_s=5\n", "trace.csv: is empty"),
     ("arrival_s\n", "trace.csv: holds no row"),

@@ -60,6 +60,7 @@ def test_alb_requests_arrive_when_the_load_balancer_received_them(
     assert trace.payload_bytes.tolist() == [300, 400, 1]
     assert trace.response_bytes.tolist() == [80, 90, 2]
     assert (trace.name, trace.duration_s) == ("day", 10.5)
+    assert trace.start == START + timedelta(seconds=0.25)
 
 
 def test_a_folder_of_logs_is_one_trace(tmp_path: Path) -> None:
@@ -140,6 +141,7 @@ def test_statistics_come_in_any_order_and_leave_out_empty_minutes(tmp_path: Path
     trace = logs.read(write_json(tmp_path / "m.json", data), log_format="cloudwatch", seed=3)
     assert per_minute(trace.arrival_s, 4) == [10, 5, 0, 2]
     assert trace.duration_s == 240.0
+    assert trace.start == START
     assert trace.origin == "CloudWatch m.json: counts per 60 s spread (poisson, seed 3)"
 
 
@@ -153,6 +155,7 @@ def test_csv_is_read_as_well_and_times_without_a_zone_are_utc(tmp_path: Path) ->
     path = tmp_path / "m.csv"
     path.write_text("timestamp,value\n2026-03-01 12:00:00,3.0\n2026-03-01 12:01:00,6.0\n")
     trace = logs.cloudwatch(path, spacing="uniform")
+    assert trace.start == START
     sevenths = [60 + 60 * k / 7 for k in range(1, 7)]
     assert trace.arrival_s.tolist() == pytest.approx([15, 30, 45, *sevenths])
 

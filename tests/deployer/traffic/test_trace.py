@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta, timezone
 
 import numpy as np
 import pytest
@@ -16,6 +18,8 @@ from deployer.traffic.trace import TrafficTrace
 SIZED = TrafficTrace(
     "sized", np.array([0.0, 1.0, 2.0, 2.0, 9.0]), 10.0, np.array([1, 2, 3, 4, 5]), None, "by hand"
 )
+
+TEN = datetime(2026, 3, 2, 10, tzinfo=UTC)
 
 
 @pytest.mark.parametrize(
@@ -112,3 +116,42 @@ def test_the_digest_sees_times_sizes_and_duration() -> None:
     }
     assert len(digests) == 5
     assert TrafficTrace("a", times, 1.0).digest == TrafficTrace("b", times, 1.0).digest
+
+
+def test_the_digest_tells_the_time_of_day_and_is_as_before_without_one() -> None:
+    bare = TrafficTrace("a", np.array([0.0, 1.0]), 1.0)
+    # the value of the version before traces had a start
+    assert bare.digest == "53abba38b51b96e912436e433c67c1c434dc7dfb4de75a63ead6ab1100c3d4cb"
+    assert replace(bare, start=TEN).digest != bare.digest
+    east = TEN.astimezone(timezone(timedelta(hours=2)))
+    assert replace(bare, start=east).digest == replace(bare, start=TEN).digest
+
+
+@given(st.floats(0.0, 8.9), st.floats(0.1, 4.0), st.integers(0, 99))
+def test_a_slice_starts_later_and_scaled_traffic_at_the_same_time(
+    start_s: float, factor: float, seed: int
+) -> None:
+    trace = replace(SIZED, start=TEN)
+    assert trace.slice(start_s, 10.0).start == TEN + timedelta(seconds=start_s)
+    times = np.linspace(0.0, 10.0, 200)
+    assert TrafficTrace("a", times, 10.0, start=TEN).scaled(factor, seed).start == TEN
+    assert SIZED.slice(start_s, 10.0).start is None
+
+
+def test_a_start_is_kept_in_utc_and_must_say_its_offset() -> None:
+    east = datetime(2026, 3, 2, 12, tzinfo=timezone(timedelta(hours=2)))
+    start = replace(SIZED, start=east).start
+    assert start is not None
+    assert start.isoformat() == "2026-03-02T10:00:00+00:00"
+    with pytest.raises(InputError, match="does not say its offset from UTC"):
+        replace(SIZED, start=datetime(2026, 3, 2, 10))
+
+
+def test_a_trace_takes_a_start_but_gives_none_up() -> None:
+    known = SIZED.started_at(TEN)
+    assert known.start == TEN
+    assert known.started_at(TEN).start == TEN
+    with pytest.raises(
+        InputError, match="starts at 2026-03-02T10:00:00Z, not at 2026-03-02T11:00:00Z"
+    ):
+        known.started_at(TEN + timedelta(hours=1))
