@@ -11,8 +11,12 @@ from deployer.cost.objective import WANTED, binding
 from deployer.cost.ranking import tied
 from deployer.cost.report import Candidate
 from deployer.cost.sensitivity import Crossover
+from deployer.runs import Run
 from deployer.spec.deployment import Slo
 from deployer.units import format_ms, format_share, format_usd
+
+BY_SIZE = (413, 424)
+"""Statuses of a request, or of an answer, that is larger than the target takes."""
 
 
 def headline(
@@ -101,9 +105,19 @@ def _needed(candidate: Candidate, slo: Slo) -> str:
     for key, _ in slo.items():
         rank = int(np.ceil(WANTED[key] * candidate.run.offered))
         if rank > len(answers):
-            return "more capacity is needed: too many requests get no answer at any speed"
+            return _lacking(candidate.run)
         met.append(f"{key.removesuffix('_ms')} ≤ {format_ms(float(answers[rank - 1]) * 1000)} ms")
     return f"it would meet {', '.join(met)}"
+
+
+def _lacking(run: Run) -> str:
+    """Say what must change where too many requests get no answer at any speed: capacity, or the requests."""
+    statuses = run.details.get("failed_status", {})
+    reasons = run.details.get("failed_by", {})
+    main = max(reasons, key=lambda reason: (reasons[reason], reason), default="")
+    if statuses.get(main) in BY_SIZE:
+        return f"no capacity helps: too many requests fail by their size ({main})"
+    return "more capacity is needed: too many requests get no answer at any speed"
 
 
 def _unknown(candidate: Candidate) -> str:

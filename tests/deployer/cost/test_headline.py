@@ -88,6 +88,19 @@ def test_refusals_cannot_be_cured_by_a_longer_objective(make_entry: Make, book: 
     assert "more capacity is needed" in headline(found, SLO)[1]
 
 
+def test_requests_that_are_too_large_cannot_be_cured_by_capacity(
+    make_run: Callable[..., Run], make_entry: Make, book: PriceBook
+) -> None:
+    reason = "request larger than 6,291,456 bytes (InvokeEndpoint)"
+    details = {"failed_by": {reason: 3600}, "failed_status": {reason: 413}}
+    run = make_run(duration_s=3600.0, refused=3600, details=details)
+    run.status[:3600] = 413
+    found = ranked([make_entry("a", runs=(run,))], book)
+    assert f"no capacity helps: too many requests fail by their size ({reason})" in (
+        headline(found, SLO)[1]
+    )
+
+
 def test_no_objective_is_said(make_entry: Make, book: PriceBook) -> None:
     first, _ = headline(ranked([make_entry("a", late=9000)], book, Slo()), Slo())
     assert "no objective is set, so cost alone decides" in first

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from deployer.cost.usage import usage
+from deployer.cost.materials import materials
+from deployer.cost.use import of_run
 from deployer.profiles import Profile, ServiceTime
 from deployer.runs import Run
 from deployer.simulation.failures import SERVER_ANSWER_S
@@ -87,8 +88,9 @@ def test_of_mixed_bodies_only_the_large_ones_fail(target: Target, play: Play) ->
     assert run.billed_compute_s in (None, pytest.approx(3.0))
     assert run.request_bytes.tolist() == [MIB, 0, MIB, MIB, 0]
     assert run.attainment(2.0) == 0.6
-    data_in = next(line for line in usage(run, target) if line.item == "endpoint data in")
-    assert float(data_in.quantity) == pytest.approx(3 * MIB / 2**30)
+    lines = materials(DeploymentSpec("digits", "none.tar.gz", target), of_run(run))
+    data_in = next(line for line in lines if line.item == "endpoint data in")
+    assert float(data_in.quantity or 0) == pytest.approx(3 * MIB / 2**30)
     assert any("moves no byte that is billed" in said for said in run.assumptions)
 
 
