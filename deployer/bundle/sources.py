@@ -9,6 +9,7 @@ from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
 from deployer.bundle.disk import DiskFile, file_at, file_below, files_in, is_folder, reading
+from deployer.bundle.given import given_files
 from deployer.bundle.members import PLAIN, Paths, path_problem
 from deployer.bundle.onnxfile import OnnxFile, data_member, read_onnx
 from deployer.bundle.requirements import merge
@@ -81,7 +82,7 @@ class Sources:
             for name in _data_files(file, onnx):
                 self.add(name, file_below(file.root, name))
             return
-        for file in files_in(model):
+        for file in given_files(model):
             if file.name == MANIFEST_PATH or file.name.startswith(f"{SERVING_CODE_PATH}/"):
                 raise InputError(
                     f"{str(file)!r} is part of a bundle already",
@@ -95,7 +96,7 @@ class Sources:
     def add_extra(self, path: Path) -> None:
         """Add a file, or a folder under its own name, at the bundle's root."""
         if is_folder(path):
-            for file in files_in(path):
+            for file in given_files(path):
                 self.add(f"{path.name}/{file.name}", file)
         else:
             self.add(path.name, file_at(path))
@@ -109,7 +110,7 @@ class Sources:
 
     def add_samples(self, samples: Path) -> None:
         """Add one sample request, or a folder of them."""
-        for file in files_in(samples) if is_folder(samples) else [file_at(samples)]:
+        for file in given_files(samples) if is_folder(samples) else [file_at(samples)]:
             if "/" in file.name or PurePosixPath(file.name).suffix not in CONTENT_TYPES:
                 raise InputError(
                     f"{str(file)!r} is no sample request",
