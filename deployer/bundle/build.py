@@ -62,6 +62,7 @@ def build(
     sources = _sources(model, out_dir, handler, extra, samples)
     chosen = _engine(engine or sources.engine or ONNXRUNTIME)
     sources.add_serving_code(requirements, chosen)
+    sources.add_modules()
     contents = {path: _measured(path, source) for path, source in sorted(sources.by_path.items())}
     main = _main_file(model, sources)
     onnx = contents[main].onnx if main in contents else None

@@ -24,6 +24,10 @@ _SECRET_NAMES = (
     *(".netrc", "_netrc", ".pypirc", ".npmrc", ".git-credentials", ".pgpass", ".boto"),
     *("id_rsa", "id_dsa", "id_ecdsa", "id_ed25519", "*.pem", "*.ppk", "*.p12", "*.pfx", "*.jks"),
 )
+_HINT = (
+    "take it out, and let the code ask its environment or role; "
+    "a file that is no secret goes in by its own name: --extra FILE"
+)
 _LOOKED_AT = 1 << 16
 _SECRETS = {
     "an AWS access key": rb"(?<![0-9A-Za-z])(AKIA|ASIA)[0-9A-Z]{16}(?![0-9A-Za-z])",
@@ -53,14 +57,13 @@ def is_stray(name: str) -> bool:
     return _like(name, STRAYS)
 
 
-def check_no_credential(file: DiskFile) -> None:
+def check_no_credential(file: DiskFile, hint: str = _HINT) -> None:
     """Raise InputError when a file's name or its first 64 KiB look like a credential."""
     problem = _by_name(file) or _by_content(file)
     if problem is not None:
         raise InputError(
             f"{str(file)!r} looks like a credential: {problem}",
-            hint="take it out, and let the code ask its environment or role; "
-            "a file that is no secret goes in by its own name: --extra FILE",
+            hint=hint,
         )
 
 

@@ -8,10 +8,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
+from deployer.bundle.beside import Beside
 from deployer.bundle.disk import DiskFile, file_at, file_below, files_in, is_folder, reading
 from deployer.bundle.given import given_files
 from deployer.bundle.members import PLAIN, Paths, path_problem
 from deployer.bundle.onnxfile import OnnxFile, data_member, read_onnx
+from deployer.bundle.provided import Provided
 from deployer.bundle.requirements import merge
 from deployer.errors import EnvironmentProblem, InputError
 from inference_code.contract import (
@@ -30,6 +32,7 @@ from inference_code.handlers.onnx import Handler
 
 __all__ = ["Handler"]
 '''
+_CODE = str(PurePosixPath(HANDLER_PATH).parent)
 _SERVING_REQUIREMENTS = "requirements.txt"
 _SERVING_DATA = ("py.typed", _SERVING_REQUIREMENTS)
 
@@ -108,6 +111,22 @@ class Sources:
         elif HANDLER_PATH not in self.by_path:
             self.add(HANDLER_PATH, Text("the default handler", DEFAULT_HANDLER))
 
+    def add_modules(self) -> None:
+        """Add the modules that lie beside the handler and that it imports, once requirements are there.
+
+        Raises InputError when one is missing, or when its name is taken.
+        """
+        handler, needs = self.by_path[HANDLER_PATH], self.by_path[REQUIREMENTS_PATH]
+        if not isinstance(handler, DiskFile) or not isinstance(needs, Text):
+            return
+        packaged = {_module(path) for path in self.by_path if path.startswith(f"{_CODE}/")}
+        beside = Beside(handler, Provided(needs.text, packaged))
+        beside.follow()
+        for name, file in sorted(beside.files.items()):
+            path = f"{_CODE}/{name}"
+            if path not in self.by_path:  # a model folder brought it in its code/
+                self.add(path, _plain(file))
+
     def add_samples(self, samples: Path) -> None:
         """Add one sample request, or a folder of them."""
         for file in given_files(samples) if is_folder(samples) else [file_at(samples)]:
@@ -131,6 +150,11 @@ class Sources:
         self.add(REQUIREMENTS_PATH, Text("the merged requirements", text))
         for name, file in code.items():
             self.add(f"{SERVING_CODE_PATH}/{name}", _plain(file))
+
+
+def _module(path: str) -> str:
+    """Return what a member below ``code/`` is imported as, there."""
+    return PurePosixPath(path).parts[1].partition(".")[0]
 
 
 def _read(model: DiskFile) -> OnnxFile | None:
