@@ -65,6 +65,7 @@ class FunctionHandler(Handler[Any, Any]):
             self._model = self._call["model_fn"](shared, self._model_dir)
             self._toolkit = defaults.choose(self._module, self._model)
         else:
+            self._toolkit = defaults.choose_without_model(self._module, context.model_dir)
             self._model = self._toolkit.load(context.model_dir)
         if not {"predict_fn", "transform_fn"} & self._call.keys():
             self._toolkit.check_predict(self._model)
