@@ -14,6 +14,7 @@ from deployer.bundle.given import given_files
 from deployer.bundle.members import PLAIN, Paths, path_problem
 from deployer.bundle.onnxfile import OnnxFile, data_member, read_onnx
 from deployer.bundle.provided import Provided
+from deployer.bundle.readymade import ReadyMade
 from deployer.bundle.requirements import merge
 from deployer.errors import EnvironmentProblem, InputError
 from inference_code.contract import (
@@ -64,6 +65,7 @@ class Sources:
         self._paths = Paths()
         self._requirements: DiskFile | None = None
         self.engine: str | None = None
+        self.ready: ReadyMade | None = None
 
     def add(self, path: str, source: Source) -> None:
         """Add a member. Raises InputError when it may not have this path, or another has it."""
@@ -103,6 +105,16 @@ class Sources:
                 self.add(f"{path.name}/{file.name}", file)
         else:
             self.add(path.name, file_at(path))
+
+    def add_ready_made(self, ready: ReadyMade, model: Path) -> None:
+        """Add a handler by its name, and those of its files that lie beside a model that is one file."""
+        self.ready = ready
+        self.add(HANDLER_PATH, Text(f"the handler {ready.name}", ready.source))
+        if is_folder(model):
+            return
+        for name in ready.files:
+            if name not in self.by_path and (model.parent / name).is_file():
+                self.add(name, file_below(model.parent, name))
 
     def add_handler(self, handler: Path | None) -> None:
         """Add the user's handler, or the one that serves any ONNX model when the model brings none."""
@@ -146,6 +158,8 @@ class Sources:
         if self._requirements is not None:
             needs.append((str(self._requirements), self._requirements))
         texts = [(name, _text(file)) for name, file in needs]
+        if self.ready is not None:
+            texts.append((f"the handler {self.ready.name}", "\n".join(self.ready.requirements)))
         text = merge(*texts, (f"the engine {engine}", "\n".join(ENGINES[engine])))
         self.add(REQUIREMENTS_PATH, Text("the merged requirements", text))
         for name, file in code.items():
