@@ -36,7 +36,7 @@ def build(
     out_dir: Path,
     *,
     name: str,
-    handler: Path | None = None,
+    handler: Path | str | None = None,
     requirements: Path | None = None,
     extra: Sequence[Path] = (),
     samples: Path | None = None,
@@ -60,7 +60,8 @@ def build(
     PosixPath('out/digits-3f9a1c2b77d0.tar.gz')
     """
     checks.name("name", name)
-    sources = _sources(model, out_dir, handler, extra, samples)
+    script = None if handler is None else Path(handler)
+    sources = _sources(model, out_dir, script, extra, samples)
     chosen = _engine(engine or sources.engine or ONNXRUNTIME)
     sources.add_serving_code(requirements, chosen)
     sources.add_modules()

@@ -25,7 +25,7 @@ from inference_code.handler.base import Handler as Base
 from inference_code.handlers import beside
 from inference_code.handlers.labels import TOP, Labels, labels_of, top_of
 from inference_code.handlers.onnx import only_model
-from inference_code.handlers.pictures import Pixels, Plan, plan_of
+from inference_code.handlers.pictures import Pixels, Plan, check_pixels, plan_of, size_of
 from inference_code.runtime import Model
 
 _PICTURES = ("image/jpeg", "image/jpg", "image/png", "application/x-image", "image/x-image")
@@ -88,7 +88,9 @@ class Handler(Base[Pictures, Answer]):
             texts = [texts]
         if not isinstance(texts, list) or not texts or not all(isinstance(t, str) for t in texts):
             raise BadRequest('json: expected {"inputs": "a picture in base64"}, or a list of them')
-        return Pictures([self._prepared(_bytes(text)) for text in texts], single, top_of(value))
+        bodies = [_bytes(text) for text in texts]
+        check_pixels(map(size_of, bodies))
+        return Pictures([self._prepared(each) for each in bodies], single, top_of(value))
 
     def predict(self, items: Sequence[Pictures]) -> Sequence[Answer]:
         """Run the pictures of one shape together, where the model takes several."""

@@ -8,7 +8,8 @@ from __future__ import annotations
 import io
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,7 +21,7 @@ from inference_code.errors import BadRequest, HandlerInvalid
 
 Pixels = NDArray[Any]
 MOST_PIXELS = 50_000_000
-"""A picture of more is refused: in memory it takes 3 bytes for each."""
+"""A request of more is refused: in memory a picture takes 3 bytes for each."""
 _FORMATS = ("JPEG", "PNG")
 #: Processors that resize, crop, rescale and normalize and do nothing else. Their older files give one number as
 #: the size: of a square, or of the shorter edge.
@@ -92,19 +93,34 @@ class Plan:
 
 def opened(body: bytes | memoryview, mode: str) -> Image.Image:
     """Return a JPEG or PNG, upright and in ``mode``. Raises BadRequest when it is broken, none, or too large."""
-    try:
+    with _readable():
         image: Image.Image = Image.open(io.BytesIO(body), formats=_FORMATS)
-        width, height = image.size
-        if width * height <= MOST_PIXELS:
-            return _plain(ImageOps.exif_transpose(image)).convert(mode)
+        check_pixels([image.size])
+        return _plain(ImageOps.exif_transpose(image)).convert(mode)
+
+
+def size_of(body: bytes | memoryview) -> Size:
+    """Return a picture's width and height by its head. Raises BadRequest."""
+    with _readable(), Image.open(io.BytesIO(body), formats=_FORMATS) as image:
+        return image.size
+
+
+def check_pixels(sizes: Iterable[Size]) -> None:
+    """Raise BadRequest when pictures have more pixels, all together, than one request may."""
+    pixels = sum(width * height for width, height in sizes)
+    if pixels > MOST_PIXELS:
+        raise BadRequest(f"{pixels:,} pixels were sent, and at most {MOST_PIXELS:,} are read")
+
+
+@contextmanager
+def _readable() -> Iterator[None]:
+    """Turn what a decoder raises into BadRequest: of any class, and the body is all that it was given."""
+    try:
+        yield
     except (MemoryError, BadRequest):
         raise
     except Exception as error:
-        # A decoder raises of any class for a broken body, and the body is all that it is given.
         raise BadRequest("the picture cannot be read: send a whole JPEG or PNG") from error
-    raise BadRequest(
-        f"the picture has {width * height:,} pixels, and at most {MOST_PIXELS:,} are read"
-    )
 
 
 def _plain(image: Image.Image) -> Image.Image:

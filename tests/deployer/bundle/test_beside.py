@@ -10,6 +10,8 @@ import pytest
 from deployer.bundle.archive import unpack
 from deployer.bundle.build import build
 from deployer.bundle.bundle import Bundle
+from deployer.clients.http import HttpInvoker
+from deployer.deployments import server as servers
 from deployer.errors import InputError
 
 END = "\ndef model_fn(folder): return None\ndef predict_fn(data, model): return data\n"
@@ -30,7 +32,8 @@ class Project:
     def packaged(
         self, imports: str, files: Mapping[str, str] | None = None, needs: str = ""
     ) -> Bundle:
-        self.write({"inference.py": imports + END, **(files or {})})
+        end = "" if "def model_fn" in imports else END
+        self.write({"inference.py": imports + end, **(files or {})})
         (self.folder / "weights.bin").write_bytes(b"1")
         (self.folder / "needs.txt").write_text(needs)
         return build(
@@ -195,3 +198,56 @@ def test_a_model_folder_brings_its_own_modules(project: Project, tmp_path: Path)
     (model / "code" / "inference.py").write_text("import lib.tools, gone\n" + END)
     with pytest.raises(InputError, match=r"imports 'gone', and there is no gone\.py or gone/"):
         build(model, tmp_path / "out", name="d")
+
+
+SERVED = """
+import json
+
+import helpers
+from lib import scale
+from lib.words import WORDS
+
+
+def model_fn(folder): return scale.FACTOR
+def predict_fn(data, model):
+    from lib.late import later
+    return [later(value * model) for value in data] + WORDS
+def output_fn(prediction, accept):
+    return helpers.written(prediction, accept), accept
+"""
+SERVED_FILES = {
+    "helpers.py": (
+        "import json\ndef written(value, accept):\n"
+        "    return json.dumps(value) if accept == 'application/json' else repr(value)\n"
+    ),
+    "lib/__init__.py": "",
+    "lib/scale.py": "FACTOR = 3\n",
+    "lib/words.py": (
+        "from pathlib import Path\n"
+        "WORDS = Path(__file__).with_name('words.txt').read_text().split()\n"
+    ),
+    "lib/words.txt": "and more",
+    "lib/late.py": "from . import scale\ndef later(value): return value + scale.FACTOR\n",
+}
+
+
+@pytest.mark.serve
+def test_a_handler_of_many_files_is_served_and_asked_for_one_type(project: Project) -> None:
+    folder = project.folder
+    bundle = project.packaged(SERVED, SERVED_FILES)
+    digest = unpack(bundle.path, folder / "unpacked").digest
+    port, log = servers.free_port(), folder / "server.log"
+    server = servers.start(folder / "unpacked", port, log=log, digest=digest)
+    try:
+        servers.wait_ready(server, log, limit_s=60)
+        invoker = HttpInvoker(f"http://{servers.HOST}:{port}")
+        for accept, kind, body in (
+            ("application/json, text/csv", "application/json", b'[9, "and", "more"]'),
+            ("text/plain, application/json;q=0.9", "text/plain", b"[9, 'and', 'more']"),
+            ("application/json;q=0.1, */*;q=0.5", "text/csv", b"[9, 'and', 'more']"),
+        ):
+            headers = {"Content-Type": "application/json", "Accept": accept}
+            answer = invoker.request("POST", "/invocations", b"[2]", headers)
+            assert (answer.status, answer.content_type, answer.content) == (200, kind, body)
+    finally:
+        servers.stop(server, 5)

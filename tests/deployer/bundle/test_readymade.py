@@ -110,7 +110,7 @@ def save_tokenizer(folder: Path) -> None:
 
 @contextmanager
 def served(folder: Path, model: Path, handler: str) -> Iterator[HttpInvoker]:
-    bundle = build(model, folder / "dist", name="d", handler=Path(handler))
+    bundle = build(model, folder / "dist", name="d", handler=handler)
     digest = unpack(bundle.path, folder / "unpacked").digest
     port, log = servers.free_port(), folder / "server.log"
     server = servers.start(folder / "unpacked", port, log=log, digest=digest)
@@ -201,7 +201,7 @@ def test_texts_get_labels_that_no_neighbour_changes(tmp_path: Path, words: Path)
 
 
 def test_what_the_handler_needs_is_added_and_pinned(tmp_path: Path, colours: Path) -> None:
-    bundle = build(colours, tmp_path / "out", name="d", handler=Path("image"))
+    bundle = build(colours, tmp_path / "out", name="d", handler="image")
     unpack(bundle.path, tmp_path / "unpacked")
     lines = (tmp_path / "unpacked" / REQUIREMENTS_PATH).read_text().splitlines()
     assert set(READY["image"].requirements) <= set(lines)
@@ -223,19 +223,19 @@ def test_a_missing_file_is_named_and_may_be_given_by_extra(
 ) -> None:
     (colours.parent / file).unlink(missing_ok=True)
     with pytest.raises(InputError) as caught:
-        build(colours, tmp_path / "out", name="d", handler=Path(handler))
+        build(colours, tmp_path / "out", name="d", handler=handler)
     assert f"the handler {handler!r} needs {file!r}, which does not come with" in str(caught.value)
     assert f"--extra {file}" in (caught.value.hint or "")
     (tmp_path / file).write_text("{}")
     extra = [tmp_path / file]
-    build(colours, tmp_path / "out", name="d", handler=Path(handler), extra=extra)
+    build(colours, tmp_path / "out", name="d", handler=handler, extra=extra)
 
 
 def test_a_name_that_is_no_file_and_no_handler_lists_those_there_are(
     tmp_path: Path, colours: Path
 ) -> None:
     with pytest.raises(InputError, match="'imge' is no file, and no handler") as caught:
-        build(colours, tmp_path / "out", name="d", handler=Path("imge"))
+        build(colours, tmp_path / "out", name="d", handler="imge")
     assert caught.value.hint == "known: image, text; or give a path: --handler inference.py"
 
 
@@ -244,7 +244,7 @@ def test_a_file_of_that_name_is_the_handler(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "image").write_text("def model_fn(folder): return 1\n")
-    bundle = build(colours, tmp_path / "out", name="d", handler=Path("image"))
+    bundle = build(colours, tmp_path / "out", name="d", handler="image")
     unpack(bundle.path, tmp_path / "unpacked")
     assert "model_fn" in (tmp_path / "unpacked/code/inference.py").read_text()
 
@@ -252,4 +252,4 @@ def test_a_file_of_that_name_is_the_handler(
 def test_a_model_that_is_no_onnx_is_refused(tmp_path: Path) -> None:
     (tmp_path / "model.pt").write_bytes(b"PK")
     with pytest.raises(InputError, match="is not one ONNX model, and the handler 'image' serves"):
-        build(tmp_path / "model.pt", tmp_path / "out", name="d", handler=Path("image"))
+        build(tmp_path / "model.pt", tmp_path / "out", name="d", handler="image")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import json
 from collections.abc import Callable, Mapping
@@ -12,7 +13,7 @@ import pytest
 
 Image = pytest.importorskip("PIL.Image")
 
-from inference_code.errors import HandlerInvalid  # noqa: E402
+from inference_code.errors import BadRequest, HandlerInvalid  # noqa: E402
 from inference_code.handler import Context  # noqa: E402
 from inference_code.handlers.image import Handler  # noqa: E402
 
@@ -117,6 +118,16 @@ def test_the_problem_type_says_what_numbers_become(
     handler = loaded(colours(save, preprocessor_config=PLAIN, config=config))
     found = scores(answer(handler, (255, 0, 51))[0])
     assert [found[name] for name in ("red", "green", "blue")] == pytest.approx(expected, abs=1e-6)
+
+
+def test_pictures_of_one_request_count_together(save: Save) -> None:
+    handler = loaded(colours(save, preprocessor_config=PLAIN))
+    file = io.BytesIO()
+    Image.new("1", (5000, 4000)).save(file, format="PNG")  # 20 million pixels in a few bytes
+    text = base64.b64encode(file.getvalue()).decode()
+    body = json.dumps({"inputs": [text] * 3}).encode()
+    with pytest.raises(BadRequest, match="60,000,000 pixels were sent, and at most 50,000,000"):
+        handler.decode(body, "application/json")
 
 
 REFUSED: dict[str, tuple[dict[str, object], Mapping[str, object], str]] = {
