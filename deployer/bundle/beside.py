@@ -50,7 +50,7 @@ class Beside:
         code = self._read[name] = read_code(file)
         for each in code.imports:
             for module, names in self._absolute(name, package, each):
-                self._resolve(name, module, names, each.needed)
+                self._resolve(name, module, names, each)
 
     def _absolute(
         self, name: str, package: tuple[str, ...], each: Import
@@ -69,11 +69,13 @@ class Beside:
             )
 
     def _resolve(
-        self, importer: str, module: tuple[str, ...], names: tuple[str, ...], needed: bool
+        self, importer: str, module: tuple[str, ...], names: tuple[str, ...], each: Import
     ) -> None:
-        top = module[0]
+        top, needed = module[0], each.needed
         if not self._is_ours(importer, top):
-            if needed and not self._provided.has(top):
+            # A helper's function may never run; those of the handler do.
+            asked = needed and (not each.late or importer == self._handler)
+            if asked and not self._provided.has(top):
                 self._unfound.append((importer, top))
             return
         self._take(top)

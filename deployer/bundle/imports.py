@@ -19,13 +19,15 @@ _MAKERS = {"globals", "locals", "vars", "setattr", "exec", "__getattr__", "__pat
 class Import:
     """One statement: ``module`` is "" in ``from . import x``; ``names`` are those of ``from``.
 
-    ``needed`` is False where the file can do without: in ``try``, below ``if``, by a call.
+    ``needed`` is False where the file can do without: in ``try``, below ``if``, by a call; ``late`` is True in a
+    function, which may never run.
     """
 
     module: str
     names: tuple[str, ...] = ()
     level: int = 0
     needed: bool = True
+    late: bool = False
 
 
 @dataclass(frozen=True)
@@ -62,13 +64,23 @@ class _Visitor(ast.NodeVisitor):
     def __init__(self) -> None:
         self.found: list[Import] = []
         self._needed = True
+        self._late = False
 
     def visit_Import(self, node: ast.Import) -> None:
-        self.found += [Import(alias.name, needed=self._needed) for alias in node.names]
+        self.found += [
+            Import(alias.name, needed=self._needed, late=self._late) for alias in node.names
+        ]
 
     def visit_ImportFrom(self, node: ast.ImportFrom) -> None:
         names = tuple(alias.name for alias in node.names)
-        self.found.append(Import(node.module or "", names, node.level, self._needed))
+        self.found.append(Import(node.module or "", names, node.level, self._needed, self._late))
+
+    def visit_FunctionDef(self, node: ast.FunctionDef | ast.AsyncFunctionDef) -> None:
+        before, self._late = self._late, True
+        self.generic_visit(node)
+        self._late = before
+
+    visit_AsyncFunctionDef = visit_FunctionDef
 
     def visit_Call(self, node: ast.Call) -> None:
         name = getattr(node.func, "attr", getattr(node.func, "id", ""))

@@ -161,7 +161,7 @@ def plan_of(settings: Mapping[str, Any], channels: int = 3) -> Plan:
     scaled = settings.get("do_rescale", True)
     return Plan(
         **{"crop": crop, **resize},
-        resample=int(settings.get("resample", Image.Resampling.BILINEAR)),
+        resample=_filter(settings.get("resample", Image.Resampling.BILINEAR)),
         scale=settings.get("rescale_factor", 1 / 255) if scaled else None,
         mean=mean,
         std=std,
@@ -232,6 +232,13 @@ def _pair(settings: Mapping[str, Any], key: str) -> Size:
     if not isinstance(value, dict) or not {"height", "width"} <= set(value):
         raise _invalid(f'{key} is {value!r}: write {{"height": .., "width": ..}}')
     return _edge(value["height"], key), _edge(value["width"], key)
+
+
+def _filter(value: Any) -> int:
+    known = [int(each) for each in Image.Resampling]
+    if value not in known:
+        raise _invalid(f"resample is {value!r}, none of Pillow's filters {known}")
+    return int(value)
 
 
 def _edge(value: Any, key: str) -> int:

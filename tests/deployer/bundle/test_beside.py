@@ -130,6 +130,7 @@ def test_a_missing_file_is_refused_by_its_name_and_no_package_is_advised(
         ("from lib import made", {"lib/__init__.py": "globals()['made'] = 1"}),
         ("from lib import made", {"lib/__init__.py": "from json import *"}),
         ("from lib import VALUE", {"lib/__init__.py": "VALUE = 1"}),
+        ("import helpers", {"helpers.py": "def plot():\n    import some_plots\n"}),
         ("import yaml", {}),  # installed, as ever
     ],
 )

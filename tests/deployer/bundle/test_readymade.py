@@ -209,6 +209,14 @@ def test_what_the_handler_needs_is_added_and_pinned(tmp_path: Path, colours: Pat
     assert (tmp_path / "unpacked" / "config.json").is_file()
 
 
+def test_a_folder_with_the_model_further_down_is_served(tmp_path: Path, colours: Path) -> None:
+    (colours.parent / "onnx").mkdir()
+    colours.rename(colours.parent / "onnx" / "model.onnx")
+    with served(tmp_path, colours.parent, "image") as server:
+        answer = ask(server, picture((0, 255, 0)), "image/png")
+        assert json.loads(answer.content)[0]["label"] == "green"
+
+
 def test_the_pins_are_the_tested_versions() -> None:
     tested = (Path(__file__).parents[3] / "constraints.txt").read_text().splitlines()
     for ready in READY.values():

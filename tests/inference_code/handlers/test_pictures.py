@@ -170,6 +170,7 @@ def test_pixels_are_those_of_transformers(name: str, size: tuple[int, int]) -> N
         ({}, "size is None: write"),
         ({"size": {"longest_edge": 9}}, "size is {'longest_edge': 9}: write"),
         ({"size": {"height": 0, "width": 2}}, "size holds 0: write pixels"),
+        ({"do_resize": False, "resample": 9}, "resample is 9, none of Pillow's filters"),
         ({"do_resize": False, "do_center_crop": True}, "crop_size is None: write"),
         ({"do_resize": False, "do_normalize": True}, "image_mean is None: write"),
         ({"do_resize": False, "image_mean": [1, 2]}, r"image_mean is \[1, 2\]: write one number"),
