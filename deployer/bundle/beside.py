@@ -97,7 +97,7 @@ class Beside:
             return False  # the handler, by the name that it keeps
         if not self._module_file((top,)) and not (folder / "__init__.py").is_file():
             # A folder without __init__.py gives way to any package, as on Python's own path.
-            return any(folder.glob("*.py")) and not self._provided.is_installed(top)
+            return any(folder.glob("*.py")) and not self._provided.is_brought(top)
         taken = clash(top)
         if taken is not None:
             raise InputError(

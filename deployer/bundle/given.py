@@ -35,8 +35,8 @@ _SECRETS = {
         rb"(?i)(aws_secret_access_key|secretaccesskey)[\"']?\s*[=:]\s*[\"']?[0-9a-z/+]{16}"
     ),
     "a private key": rb"-----BEGIN ([A-Z0-9]+ )*PRIVATE KEY-----",
-    "a token of Hugging Face": rb"(?<![0-9A-Za-z_])hf_[0-9A-Za-z]{30}",
-    "a token of GitHub": rb"(?<![0-9A-Za-z_])(gh[oprsu]_[0-9A-Za-z]{36}|github_pat_[0-9A-Za-z_]{40})",
+    "a token of Hugging Face": rb"(?<![0-9A-Za-z_])hf_[0-9A-Za-z]{20}",
+    "a token of GitHub": rb"(?<![0-9A-Za-z_])(gh[oprsu]_[0-9A-Za-z]{20}|github_pat_[0-9A-Za-z_]{20})",
 }
 _PATTERNS = {what: re.compile(pattern) for what, pattern in _SECRETS.items()}
 

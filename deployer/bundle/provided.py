@@ -56,14 +56,15 @@ class Provided:
         """
         if name in sys.stdlib_module_names or name in _SERVING | _TOOLKITS:
             return True
-        if name in self._packaged or canonicalize_name(name) in self._names:
+        if name in self._packaged or self.is_brought(name):
             return True
         others = self._names - _SERVING  # which are known to bring nothing else
-        return name in self._here() or any(not _is_installed(package) for package in others)
+        return any(not _is_installed(package) for package in others)
 
-    def is_installed(self, name: str) -> bool:
-        """Return whether a package that is installed here brings the import ``name``."""
-        return name in sys.stdlib_module_names or name in self._here()
+    def is_brought(self, name: str) -> bool:
+        """Return whether a requirement of that name, or a package that is installed here, brings ``name``."""
+        known = name in sys.stdlib_module_names or canonicalize_name(name) in self._names
+        return known or name in self._here()
 
     def _here(self) -> dict[str, list[str]]:
         if self._installed is None:  # reads the metadata of every package: only when asked

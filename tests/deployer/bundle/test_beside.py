@@ -147,6 +147,11 @@ def test_a_requirement_brings_its_own_name_and_one_not_installed_here_may_bring_
         "inference.py"
     }
     project.packaged("import thing\n", needs="not-installed-here==1\n")
+    # A folder without __init__.py gives way to the package, as it does on Python's own path.
+    files = {"some_thing/script.py": ""}
+    assert code(project.packaged("from some_thing import x\n", files, "some-thing==1\n")) == {
+        "inference.py"
+    }
     with pytest.raises(InputError, match="imports 'thing'"):
         project.packaged("import thing\n", needs="packaging\n")
 
