@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from deployer.api.sources import Say, profile_of, silent, spec_of
 from deployer.errors import InputError
+from deployer.spec import limits
 from deployer.spec import resolved as documents
 from deployer.spec.deployment import DeploymentSpec
 from deployer.spec.resolved import Resolved
@@ -155,7 +156,7 @@ def invoke(
         )
         return sagemaker.AsyncInvoker(aws, name, options, say=say).invoke(body, accept=accept)
     small = mode == "sagemaker-serverless"
-    most = sagemaker.SERVERLESS_BYTES if small else sagemaker.REALTIME_BYTES
+    most = limits.SERVERLESS_BYTES if small else limits.REALTIME_BYTES
     client = sagemaker.EndpointInvoker(aws, name, timeout_s=timeout_s or 60.0, max_bytes=most)
     return client.invoke(body, accept=accept)
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from deployer.api.sources import Say, silent
 from deployer.errors import InputError
 from deployer.spec import resolved as documents
+from deployer.spec import rules
 from deployer.spec.resolved import Resolved
 
 
@@ -15,15 +16,17 @@ def upload(source: Resolved | Path, *, say: Say = silent) -> str:
 
     Makes the bucket when it is not there. A bundle that lies there whole is not sent again; one whose upload was cut
     off is gone on with. Raises InputError when the credentials are of another account, or when the bundle is not
-    the one that was resolved.
+    the one that was resolved, RuleBroken for a specification that breaks a rule.
     """
     from deployer.aws import session
     from deployer.aws.storage import Storage
+    from deployer.deployments.facts import facts_of
     from deployer.deployments.patience import Patience
     from deployer.deployments.sagemaker import observe
     from deployer.deployments.sagemaker.actions import Actions
 
     document = documents.load(source) if isinstance(source, Path) else source
+    rules.require(document.spec, facts_of(document.spec, digest=document.artifact.digest))
     place, artifact = document.place, document.artifact
     aws = session.connect((place.region, "the resolved document"))
     if aws.identity[0] != place.account:

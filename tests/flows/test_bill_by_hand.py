@@ -12,6 +12,7 @@ from deployer import api
 from deployer.profiles import Profile, ServiceTime
 from deployer.report.rows import to_json
 from deployer.spec.deployment import DeploymentSpec, Slo
+from deployer.spec.fleet import Listener
 from deployer.spec.target import Ec2Fleet, SageMakerRealtime
 
 REQUESTS = 864_000
@@ -37,7 +38,10 @@ def document() -> dict[str, Any]:
     )
     specs = [
         DeploymentSpec("digits", "digits.tar.gz", target, slo=Slo(p99_ms=100))
-        for target in (SageMakerRealtime("ml.c5.large"), Ec2Fleet("c5.large"))
+        for target in (
+            SageMakerRealtime("ml.c5.large"),
+            Ec2Fleet("c5.large", listener=Listener("http")),
+        )
     ]
     trace = api.make_trace("constant", rate=10, duration_s=86400)
     return to_json(api.compare(specs, trace=trace, profiles=[profile], seeds=(0,)))

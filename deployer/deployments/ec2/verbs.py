@@ -19,15 +19,18 @@ from deployer.clients.sqs import Work
 from deployer.deployments.ec2 import cdk, checks, cost, rollback
 from deployer.deployments.ec2.plan import FleetPlan
 from deployer.deployments.ec2.resolve import Asked, resolve
+from deployer.deployments.facts import facts_of
 from deployer.deployments.patience import Say
 from deployer.deployments.sagemaker import observe
 from deployer.deployments.state import ServerLog
 from deployer.deployments.steps import Step
 from deployer.errors import ConditionFailed, InputError
 from deployer.pricing.book import PriceBook
+from deployer.spec import rules
 from deployer.spec.deployment import DeploymentSpec
 from deployer.spec.fleet_resolved import ResolvedFleet
 from deployer.spec.resolved import EXPIRES_TAG, Image
+from deployer.spec.target import Ec2Fleet
 
 STABLE = ("CREATE_COMPLETE", "UPDATE_COMPLETE")
 SERVES = "healthy"
@@ -36,9 +39,12 @@ SERVES = "healthy"
 def plan(aws: Aws, spec: DeploymentSpec, book: PriceBook, *, asked: Asked) -> FleetPlan:
     """Work out what deploying ``spec`` would change; no call changes anything.
 
-    Raises SpecError, InputError, NotSupported, EnvironmentProblem or DeployerError for what would fail later.
+    Raises RuleBroken, InputError, EnvironmentProblem or DeployerError for what would fail later.
     """
-    target = checks.check_spec(spec, book)
+    target = spec.target
+    if not isinstance(target, Ec2Fleet):
+        raise InputError(f"{spec.name!r} is no ec2-fleet")
+    rules.require(spec, facts_of(spec, p99_s=asked.p99_s))
     spec = replace(spec, bundle=str(Path(spec.bundle).resolve()))
     bundle = bundles.open_bundle(Path(spec.bundle))
     if Path(spec.bundle).is_dir():
@@ -46,8 +52,6 @@ def plan(aws: Aws, spec: DeploymentSpec, book: PriceBook, *, asked: Asked) -> Fl
             f"{spec.bundle!r} is a folder; deploying to EC2 takes the archive",
             hint="name the .tar.gz that `deployer package` wrote",
         )
-    if target.queue is not None:
-        checks.check_worker(bundle.path)
     place, now, serving = observe.place_of(aws), datetime.now(UTC), bundle.manifest.serving
     # The pure checks come first, on stand-ins for what AWS is asked: they need nobody's answer.
     draft = resolve(
@@ -64,7 +68,8 @@ def plan(aws: Aws, spec: DeploymentSpec, book: PriceBook, *, asked: Asked) -> Fl
 def replan(aws: Aws, resolved: ResolvedFleet, book: PriceBook) -> FleetPlan:
     """Return the steps from what exists to a document resolved earlier, which is taken verbatim.
 
-    Raises InputError when the credentials or the region are others than the document's.
+    Raises InputError when the credentials or the region are others than the document's, RuleBroken for its
+    specification.
     """
     place, stated = observe.place_of(aws), resolved.place
     if (place.account, place.region) != (stated.account, stated.region):
@@ -73,6 +78,7 @@ def replan(aws: Aws, resolved: ResolvedFleet, book: PriceBook) -> FleetPlan:
             f"{place.account} in {place.region}",
             hint="use the other credentials, or plan again",
         )
+    rules.require(resolved.spec, facts_of(resolved.spec, digest=resolved.artifact.digest))
     found = checks.check_facts(aws, resolved, book)
     return FleetPlan(resolved, steps(aws, resolved), found, cost.predict(resolved, book))
 

@@ -12,6 +12,7 @@ from deployer.aws.sagemaker import SageMaker
 from deployer.aws.session import Aws
 from deployer.aws.upload import PART_BYTES
 from deployer.bundle import bundle as bundles
+from deployer.deployments.facts import facts_of
 from deployer.deployments.patience import Patience, Say
 from deployer.deployments.sagemaker import checks, cost, facts, observe, planner, record, requests
 from deployer.deployments.sagemaker.executor import Executor
@@ -22,9 +23,9 @@ from deployer.deployments.state import ServerLog, Store
 from deployer.deployments.steps import Step
 from deployer.errors import InputError, Interrupted
 from deployer.pricing.book import PriceBook
+from deployer.spec import rules
 from deployer.spec.deployment import DeploymentSpec
 from deployer.spec.resolved import Image, Resolved
-from inference_code.contract import SAMPLES_PATH
 
 
 def silent(line: str) -> None:
@@ -42,10 +43,11 @@ def plan(
 ) -> SageMakerPlan:
     """Work out what deploying ``spec`` would change; no call changes anything.
 
-    ``busy_ms`` is the measured time of a request, which prices a serverless endpoint. Raises SpecError,
+    ``busy_ms`` is the measured time of a request, which prices a serverless endpoint. Raises RuleBroken,
     InputError, EnvironmentProblem or DeployerError for what would fail later.
     """
     requests.hosting(spec)
+    rules.require(spec, facts_of(spec))
     spec = replace(spec, bundle=str(Path(spec.bundle).resolve()))
     bundle = bundles.open_bundle(Path(spec.bundle))
     if Path(spec.bundle).is_dir():
@@ -63,8 +65,6 @@ def plan(
         "vcpus": shape.vcpu if shape else None,
     }
     draft = resolve(spec, place, stand_in, bundle.digest, **common)
-    samples = [m.size for m in bundle.manifest.members if m.path.startswith(SAMPLES_PATH)]
-    checks.check_spec(draft, max(samples, default=0))
     predicted = cost.predict(draft, book, busy_ms=busy_ms)
     image, architectures = facts.find_image(aws, spec)
     resolved = resolve(spec, place, image, bundle.digest, **common)
@@ -99,7 +99,8 @@ def replan(
 ) -> SageMakerPlan:
     """Return the steps from what exists to a document resolved earlier, which is taken verbatim.
 
-    Raises InputError when the credentials or the region are others than the document's.
+    Raises InputError when the credentials or the region are others than the document's, RuleBroken for its
+    specification.
     """
     place = observe.place_of(aws)
     stated = resolved.place
@@ -109,7 +110,7 @@ def replan(
             f"{place.account} in {place.region}",
             hint="use the other credentials, or plan again",
         )
-    checks.check_spec(resolved, 0)
+    rules.require(resolved.spec, facts_of(resolved.spec, digest=resolved.artifact.digest))
     found = checks.check_facts(resolved, facts.gather(aws, resolved, ()))
     return _planned(aws, resolved, found, cost.predict(resolved, book), patience)
 
