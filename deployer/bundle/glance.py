@@ -72,7 +72,7 @@ def _members(path: Path, changed_ns: int, size: int) -> tuple[bytes, bytes]:
         text = needs.read_bytes() if needs.is_file() else b""
         return (path / MANIFEST_PATH).read_bytes(), text
     found: dict[str, bytes] = {}
-    with tarfile.open(path, "r|gz") as archive:
+    with tarfile.open(path, "r:gz") as archive:
         for member in archive:
             if member.name in (MANIFEST_PATH, REQUIREMENTS_PATH) and member.isreg():
                 stream = archive.extractfile(member)

@@ -14,6 +14,7 @@ from deployer.cli.console import Console
 from deployer.cli.options import INPUT, verb
 from deployer.errors import ConditionFailed, InputError
 from deployer.spec.rules import Rule, Verdict
+from deployer.spec.rules.facts import TOLD_BY
 
 Verdicts = Sequence[tuple[Path, Verdict]]
 
@@ -74,7 +75,7 @@ def _lines(path: Path, item: Verdict) -> list[str]:
         lines += [f"    fix: {row.hint}"] if row.hint else []
         lines.append(f"    source: {row.source}")
     lines += [
-        f"  {rule.id}: unchecked, nothing tells {' and '.join(rule.needs)}"
+        f"  {rule.id}: unchecked, needs {' and '.join(dict.fromkeys(TOLD_BY[n] for n in rule.needs))}"
         for rule in item.unchecked
     ]
     return lines

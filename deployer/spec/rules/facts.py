@@ -4,6 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+TOLD_BY = {
+    "needs_no_accelerator": "the bundle",
+    "largest_sample": "the bundle",
+    "boto3": "the bundle",
+    "drain_s": "the bundle",
+    "request_timeout_s": "the bundle",
+    "vcpus": "the price book",
+}
+"""What tells each fact that a rule needs."""
+
 
 @dataclass(frozen=True)
 class Facts:

@@ -98,7 +98,7 @@ def part_ec2(spec: DeploymentSpec, facts: Facts) -> Iterator[Wrong]:
     if smallest * percent < 100:
         yield Wrong(
             key,
-            f"{percent}% of {smallest} instances is none: the {spec.rollout.kind} would watch nothing",
+            f"{percent}% of {smallest} instances is none: nothing would go first in a {spec.rollout.kind} rollout",
             "raise it, or the smallest fleet, or use all-at-once",
         )
 

@@ -46,9 +46,13 @@ def example(name: str) -> ResolvedFleet:
 
 def refused(data: dict[str, Any]) -> str:
     """Return the key that the rule book, or else resolving, refuses."""
-    with pytest.raises(SpecError) as caught:
+
+    def ask() -> None:
         rules.require(serde.from_dict(data))
         resolved(data)
+
+    with pytest.raises(SpecError) as caught:
+        ask()
     return caught.value.key
 
 
