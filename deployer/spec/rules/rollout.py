@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import fields
 
 from deployer.spec.deployment import DeploymentSpec
-from deployer.spec.rollout import AllAtOnce, Canary, Linear, Rolling, Rollout
+from deployer.spec.rollout import AllAtOnce, Canary, Linear, Rolling, Rollout, waits_s
 from deployer.spec.rules.facts import Facts
 from deployer.spec.rules.rule import Wrong, rule
 from deployer.spec.scaling import Fixed
@@ -201,5 +201,26 @@ def inf1(spec: DeploymentSpec, facts: Facts) -> Iterator[Wrong]:
             yield Wrong(f"rollout.{key}", words, "leave it out, or use ml.inf2")
 
 
-RULES = (fleet, part, part_ec2, unused, inf1)
+@rule(
+    "rollout-timeout",
+    "rollout.timeout_s",
+    "rollout.bake_s",
+    says="On SageMaker timeout_s is longer than all that a rollout waits by itself.",
+    source="SageMaker, BlueGreenUpdatePolicy.MaximumExecutionTimeoutInSeconds: “the timeout value should be larger "
+    "than the total waiting time”; RollingUpdatePolicy: “Exceeding this limit causes a timeout”",
+)
+def timeout(spec: DeploymentSpec, facts: Facts) -> Iterator[Wrong]:
+    """A rollout that cannot end in time is rolled back each time."""
+    limit, waits = spec.rollout.timeout_s, waits_s(spec.rollout)
+    if not isinstance(spec.target, SageMakerRealtime | SageMakerAsync) or limit is None:
+        return
+    if limit <= waits:
+        yield Wrong(
+            "rollout.timeout_s",
+            f"{limit} is not longer than the {waits:g} s that the {spec.rollout.kind} rollout waits",
+            "raise it, lower rollout.bake_s, or leave it out",
+        )
+
+
+RULES = (fleet, part, part_ec2, unused, inf1, timeout)
 """The rules of this area."""

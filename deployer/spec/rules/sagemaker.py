@@ -148,5 +148,34 @@ def image_region(spec: DeploymentSpec, facts: Facts) -> Iterator[Wrong]:
         )
 
 
-RULES = (volume, batch_tar, batch_volume, batch_payload, provisioned, network, image_region)
+@rule(
+    "image-registry",
+    "target.image_uri",
+    says="On SageMaker an image is in ECR.",
+    source="SageMaker, ImageConfig.RepositoryAccessMode: “Platform - The model image is hosted in Amazon ECR”, the "
+    "mode of a model that names none",
+)
+def image_registry(spec: DeploymentSpec, facts: Facts) -> Iterator[Wrong]:
+    """Another registry would have to be in a VPC, which this tool does not say."""
+    target = spec.target
+    if isinstance(target, Local | Ec2Fleet) or not target.image_uri:
+        return
+    if not _ECR.fullmatch(target.image_uri):
+        yield Wrong(
+            "target.image_uri",
+            f"{target.image_uri!r} is not in ECR, and SageMaker takes no other image",
+            "push it there: `deployer image push`",
+        )
+
+
+RULES = (
+    volume,
+    batch_tar,
+    batch_volume,
+    batch_payload,
+    provisioned,
+    network,
+    image_region,
+    image_registry,
+)
 """The rules of this area."""
