@@ -40,7 +40,7 @@ def find(deployment: str | None, resolved: str | None) -> Resolved | ResolvedFle
     if not deployment:
         return documents.load(Path(resolved or RESOLVED))
     path = Path(deployment)
-    rules.require(serde.load(path))
+    rules.require(serde.load(path), where=deployment)
     document = path.with_name(RESOLVED)
     remedy = f"`deployer plan {path} --resolved {document}` writes it"
     if not document.exists():

@@ -27,7 +27,8 @@ def spec_of(source: DeploymentSpec | Path, profiles: Sequence[Profile] = ()) -> 
     from deployer.deployments.facts import facts_of
 
     spec = serde.load(source) if isinstance(source, Path) else source
-    rules.require(spec, facts_of(spec, profile=_profile_for(spec, profiles)))
+    where = str(source) if isinstance(source, Path) else ""
+    rules.require(spec, facts_of(spec, profile=_profile_for(spec, profiles)), where)
     return spec
 
 

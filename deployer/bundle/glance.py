@@ -28,8 +28,10 @@ _ACCELERATED = re.compile(
     r"onnxruntime-(gpu|rocm|migraphx).*|torch(-.*)?|pytorch.*|tensorflow(-(?!cpu).*)?|jax(lib)?|jax-.*|cupy.*"
     r"|tensorrt.*|triton.*|vllm|nvidia-.*|cuda-.*|pycuda|numba(-cuda)?|cuml.*|mxnet.*|paddlepaddle-gpu|ctranslate2"
     r"|llama-cpp-python|xgboost|deepspeed|.*neuron.*|habana.*|optimum-habana"
+    r"|torchvision|torchaudio|sentence-transformers|transformers|diffusers|accelerate|timm|fastai|flair|keras|flax"
+    r"|lightning|pytorch-lightning|ultralytics|open-clip-torch|faster-whisper|xformers|bitsandbytes|easyocr"
 )
-"""Packages that can compute on an accelerator, by their names in lower case with hyphens."""
+"""Packages that can compute on an accelerator or bring one that can, by their names in lower case with hyphens."""
 
 
 def glance(path: Path, digest: str = "") -> Facts:

@@ -252,6 +252,18 @@ def test_the_cdk_app_refuses_by_the_same_rules() -> None:
             assert ids_of(cell, build, app, document) == verdict(cell), cell
 
 
+def test_a_profile_of_a_processor_refuses_an_accelerator_wherever_it_is_at_hand() -> None:
+    """Nothing else tells: the bundle is not here, so `validate` leaves the rule unchecked."""
+    spec = DeploymentSpec("digits", "none.tar.gz", SageMakerRealtime("ml.g5.xlarge"))
+    measured = replace(PROFILE, hardware={"cpu": "a CPU"})
+    assert deployer.validate(spec) == ()
+    assert deployer.simulate(spec, trace=trace(), profile=PROFILE).offered == 400
+    with pytest.raises(RuleBroken, match="was measured without an accelerator"):
+        deployer.simulate(spec, trace=trace(), profile=measured)
+    with pytest.raises(RuleBroken, match="was measured without an accelerator"):
+        deployer.compare([spec], trace=trace(), profiles=[measured])
+
+
 def test_what_is_accepted_resolves() -> None:
     for cell in accepted():
         spec = spec_of(cell)

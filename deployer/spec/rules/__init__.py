@@ -87,13 +87,16 @@ def verdict(spec: DeploymentSpec, facts: Facts = UNKNOWN) -> Verdict:
     return Verdict(broken(spec, facts), unchecked(spec, facts))
 
 
-def require(spec: DeploymentSpec, facts: Facts = UNKNOWN) -> None:
-    """Raise RuleBroken for the first rule that ``spec`` breaks; it says how many more there are."""
+def require(spec: DeploymentSpec, facts: Facts = UNKNOWN, where: str = "") -> None:
+    """Raise RuleBroken for the first rule that ``spec`` breaks; it says how many more there are.
+
+    ``where`` is the file that holds it, for the hint.
+    """
     found = broken(spec, facts)
     if not found:
         return
     first, ids = found[0], tuple(dict.fromkeys(item.id for item in found))
-    more = len(ids) - 1
-    words = f" ({more} more broken: {', '.join(ids[1:])})" if more else ""
-    hint = first.hint or "`deployer validate` explains every broken rule"
+    words = f" ({len(ids) - 1} more broken: {', '.join(ids[1:])})" if ids[1:] else ""
+    explain = f"`deployer validate {where or 'SPEC'}` explains all that is broken"
+    hint = f"{first.hint}; {explain}" if first.hint else explain
     raise RuleBroken(first.key, first.problem + words, code=first.id, broken=ids, hint=hint)

@@ -29,14 +29,16 @@ def _accelerated(spec: DeploymentSpec) -> bool:
     "accelerator-unused",
     "target.instance_type",
     "target.types",
-    says="An instance type with an accelerator is for a bundle that can use it.",
+    says="An instance type with an accelerator is for a bundle that can use it, or an image whose name says gpu, cuda "
+    "or neuron.",
     source="deployer: the accelerator is most of the price, and the processor would do all the work",
     needs=("needs_no_accelerator",),
     applies=_accelerated,
 )
 def idle_accelerator(spec: DeploymentSpec, facts: Facts) -> Iterator[Wrong]:
     """Paying for what stands idle is never the lowest cost."""
-    if not facts.needs_no_accelerator:
+    image = getattr(spec.target, "image_uri", "")
+    if not facts.needs_no_accelerator or any(word in image for word in ("gpu", "cuda", "neuron")):
         return
     for key, name in _types(spec):
         if kind := accelerator(name):

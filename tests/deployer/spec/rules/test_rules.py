@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tarfile
 import tomllib
+from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -88,6 +89,39 @@ def test_the_gate_of_every_verb_refuses_it_by_its_id_and_key(id: str, tmp_path: 
     assert (caught.value.code, caught.value.broken) == (id, (id,))
     assert caught.value.exit_code == 1
     assert caught.value.key == deployer.validate(path)[0].key
+    assert f"`deployer validate {path}` explains" in (caught.value.hint or "")
+
+
+CARD = serde.from_dict(document("accelerator-unused"))
+
+
+@pytest.mark.parametrize(
+    ("facts", "id"),
+    [
+        (rules.Facts(cpu_only="it has no runtime for it"), "accelerator-unused"),
+        (rules.Facts(measured_on_cpu=True), "accelerator-unused"),
+        (rules.Facts(cpu_only="", measured_on_cpu=True), ""),
+        (rules.Facts(cpu_only="it has none", measured_on_cpu=False), "accelerator-unused"),
+        (rules.Facts(measured_on_cpu=False), ""),
+    ],
+)
+def test_the_bundle_knows_better_than_a_profile_what_it_can_use(
+    facts: rules.Facts, id: str
+) -> None:
+    assert [row.id for row in rules.broken(CARD, facts)] == ([id] if id else [])
+    assert "accelerator-unused" not in [item.id for item in rules.unchecked(CARD, facts)]
+
+
+def test_an_image_may_bring_what_the_bundle_does_not() -> None:
+    target: Any = CARD.target
+    image = "763104351884.dkr.ecr.us-east-1.amazonaws.com/pytorch-inference:2.6.0-gpu-py312"
+    brought = replace(CARD, target=replace(target, image_uri=image))
+    assert rules.broken(brought, rules.Facts(cpu_only="it has none")) == ()
+
+
+def test_without_bundle_and_profile_nobody_knows() -> None:
+    assert rules.broken(CARD) == ()
+    assert "accelerator-unused" in [item.id for item in rules.unchecked(CARD)]
 
 
 @pytest.mark.parametrize("item", rules.BOOK, ids=lambda item: item.id)
