@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ import pytest
 
 from deployer.deployments.ec2.resolve import Asked, resolve
 from deployer.errors import SpecError
-from deployer.spec import serde
+from deployer.spec import rules, serde
 from deployer.spec.fleet_resolved import ResolvedFleet
 from deployer.spec.resolved import Image, Place
 from inference_code.contract import ServingConfig
@@ -40,9 +41,15 @@ def example(name: str) -> ResolvedFleet:
     return resolved(serde.to_dict(spec))
 
 
-def refused(data: dict[str, Any], **asked: Any) -> str:
+def refused(data: dict[str, Any]) -> str:
+    """Return the key that the rule book, or else resolving, refuses."""
+
+    def ask() -> None:
+        rules.require(serde.from_dict(data))
+        resolved(data)
+
     with pytest.raises(SpecError) as caught:
-        resolved(data, **asked)
+        ask()
     return caught.value.key
 
 
@@ -66,10 +73,24 @@ def test_a_server_told_early_goes_on_until_the_load_balancer_has_seen_it() -> No
 
 def test_spot_without_time_to_drain_is_refused() -> None:
     slow = ServingConfig(drain_s=40.0)
+    facts = rules.Facts(drain_s=slow.drain_s, request_timeout_s=slow.request_timeout_s)
     with pytest.raises(SpecError, match=r"20 \+ 60 \+ 40 = 120 s .* AWS gives 110 s") as caught:
-        resolved(wish(spot={}), slow)
+        rules.require(serde.from_dict(wish(spot={})), facts)
     assert caught.value.key == "target.spot"
-    assert resolved(wish(), slow).drain.total_s == 120, "on demand there is time"
+    assert resolved(wish(spot={}), slow).drain.total_s == 120, "the same sum"
+    rules.require(serde.from_dict(wish()), facts)  # on demand there is time
+
+
+def test_a_measured_p99_never_widens_what_the_objective_allows() -> None:
+    """Spot, 40 s of server: 20 + 4 x 1 s + 40 fits; measured 20 s make 20 + 60 + 40."""
+    spec = serde.from_dict(wish({"slo": {"p99_ms": 1000.0}}, spot={}))
+    facts = rules.Facts(drain_s=40.0, request_timeout_s=60.0)
+    rules.require(spec, facts)
+    rules.require(spec, replace(facts, p99_s=1.0))
+    with pytest.raises(SpecError, match="= 120 s"):
+        rules.require(spec, replace(facts, p99_s=20.0))
+    unstated = serde.from_dict(wish(spot={}))
+    assert [row.id for row in rules.broken(unstated, replace(facts, p99_s=0.1))] == ["drain-budget"]
 
 
 @pytest.mark.parametrize(
@@ -142,8 +163,6 @@ def test_steps_stand_at_the_edges_where_they_begin_to_hold() -> None:
 
 
 def test_the_digest_is_of_what_is_deployed_not_of_where_it_was_planned() -> None:
-    from dataclasses import replace
-
     found = resolved(wish())
     moved = replace(found, place=replace(found.place, region_source="AWS_REGION"))
     assert moved.digest == found.digest
