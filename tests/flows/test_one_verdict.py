@@ -9,12 +9,15 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import cache, partial
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 import deployer
 from deployer.deployments.ec2 import resolve as ec2
@@ -294,6 +297,50 @@ def test_what_is_accepted_is_compared() -> None:
     specs = [spec_of((target, scaling, "at once")) for target, scaling in played]
     report = deployer.compare(specs, trace=trace(), profiles=[PROFILE], seeds=(0,))
     assert len(report.candidates) == len(specs)
+
+
+WHOLE = st.integers(0, 600).map(float)
+ROWS = st.dictionaries(st.integers(-60, 60), st.integers(-3, 3), min_size=1, max_size=5)
+BOUNDS = {"min_instances": st.integers(1, 6), "max_instances": st.integers(1, 30)}
+METRIC = st.sampled_from(
+    ["invocations_per_instance", "cpu", "concurrency", "provisioned_concurrency"]
+)
+ANY_SCALING = st.one_of(
+    st.just(Fixed()),
+    st.builds(TargetTracking, METRIC, st.none() | st.floats(0.1, 120), **BOUNDS),
+    st.builds(TargetTracking, METRIC, st.floats(0.1, 120), scale_in_cooldown_s=WHOLE, **BOUNDS),
+    st.builds(
+        Step,
+        METRIC,
+        st.integers(0, 90).map(float),
+        ROWS.map(lambda rows: tuple(Adjustment(float(k), rows[k]) for k in sorted(rows))),
+        **BOUNDS,
+    ),
+    st.dictionaries(st.integers(0, 1439), st.integers(0, 30), min_size=1, max_size=4).map(
+        lambda rows: Scheduled(tuple(Period(60.0 * k, rows[k]) for k in sorted(rows)))
+    ),
+    st.builds(QueueBacklog, st.floats(0.1, 99), st.integers(0, 6), st.integers(1, 30)),
+)
+ANY_ROLLOUT = st.one_of(
+    st.builds(AllAtOnce, bake_s=WHOLE, generated_alarms=st.booleans()),
+    st.builds(Rolling, st.integers(5, 50), WHOLE),
+    st.builds(Canary, st.integers(1, 50), WHOLE),
+    st.builds(Linear, st.integers(10, 50), WHOLE, timeout_s=st.none() | st.integers(600, 4000)),
+)
+
+
+@settings(max_examples=300, deadline=None, derandomize=True)
+@given(st.sampled_from(sorted(TARGETS)), ANY_SCALING, ANY_ROLLOUT)
+def test_whatever_the_book_accepts_resolves_and_is_simulated(
+    name: str, scaling: ScalingPolicy, rollout: Rollout
+) -> None:
+    spec = DeploymentSpec("digits", "none.tar.gz", TARGETS[name], scaling, rollout)
+    if deployer.validate(spec):
+        return
+    if not isinstance(spec.target, Local):
+        assert resolve(spec).spec == spec
+    with suppress(NotSupported):
+        deployer.simulate(spec, trace=trace(), profile=PROFILE)
 
 
 @pytest.mark.cdk

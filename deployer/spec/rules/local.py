@@ -94,7 +94,7 @@ def tracked(spec: DeploymentSpec, facts: Facts) -> Iterator[Wrong]:
 @rule(
     "local-ports",
     "target.port",
-    says=f"All servers of this machine get a port, and the last one there is is {LAST_PORT}.",
+    says=f"All servers of this machine get a port, the last of them at most {LAST_PORT}.",
     source="deployer: servers take the ports from target.port up; behind a balancer twice the most, as a rollout "
     "starts new ones beside the old",
 )

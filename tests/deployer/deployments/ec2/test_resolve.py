@@ -8,8 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from deployer.deployments.ec2 import scaling
 from deployer.deployments.ec2.resolve import Asked, resolve
+from deployer.deployments.sagemaker import scaling as sagemaker
 from deployer.errors import SpecError
 from deployer.spec import rules, serde
 from deployer.spec.fleet_resolved import ResolvedFleet
@@ -160,6 +164,33 @@ def test_steps_stand_at_the_edges_where_they_begin_to_hold() -> None:
         (8.0, None, 3),
     ]
     assert [(row.lower, row.upper, row.change) for row in back.ranges] == [(None, 0.0, -1)]
+
+
+STEPS = st.dictionaries(st.integers(-50, 50), st.integers(-3, 3), min_size=1, max_size=6)
+
+
+@settings(deadline=None)
+@given(STEPS)
+def test_steps_become_the_same_policies_here_and_on_sagemaker(rows: dict[int, int]) -> None:
+    adjustments = [{"above": float(edge), "change": rows[edge]} for edge in sorted(rows)]
+    policy = {"kind": "step", "metric": "invocations_per_instance", "threshold": 600.0}
+    rest = {"scaling": policy | {"adjustments": adjustments}}
+    spec = serde.from_dict(wish(rest))
+    if rules.broken(spec):
+        return
+    ours = {
+        row.name.rpartition("-")[2]: (row.alarm and row.alarm.threshold, row.ranges)
+        for row in scaling.resolve(spec, "group", "", None).stepping  # type: ignore[union-attr]
+    }
+    target = {"kind": "sagemaker-realtime", "instance_type": "ml.c5.large"}
+    other = sagemaker.resolve(
+        serde.from_dict(wish(rest) | {"target": target}), "digits", derived=None, vcpus=2
+    )
+    assert ours == {
+        row.name.rpartition("-")[2]: (row.alarm.threshold, row.ranges)
+        for row in other.stepping  # type: ignore[union-attr]
+    }
+    assert ours
 
 
 def test_the_digest_is_of_what_is_deployed_not_of_where_it_was_planned() -> None:

@@ -139,6 +139,11 @@ def test_every_example_is_right(path: Path) -> None:
     assert done.stdout.startswith(f"{path}: ok")
 
 
+def test_what_init_writes_is_right(tmp_path: Path) -> None:
+    run("init", "-o", tmp_path / "d.toml")
+    assert deployer.validate(tmp_path / "d.toml") == ()
+
+
 def test_without_a_bundle_its_rules_are_unchecked_and_said_to_be(tmp_path: Path) -> None:
     path = write(tmp_path, "queue-boto3")
     (tmp_path / "digits.tar.gz").unlink()
