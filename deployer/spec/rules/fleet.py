@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from deployer.spec.deployment import DeploymentSpec
-from deployer.spec.fleet import HTTP, HTTPS, ZONES
+from deployer.spec.fleet import HTTP, HTTPS, NAT, ZONES, FleetNetwork
 from deployer.spec.instances import accelerator, architecture
 from deployer.spec.rules.facts import Facts
 from deployer.spec.rules.rule import Wrong, rule
@@ -198,6 +198,34 @@ def network(spec: DeploymentSpec, facts: Facts) -> Iterator[Wrong]:
 
 
 @rule(
+    "fleet-network-unused",
+    "target.network.nat_gateways",
+    "target.network.cidr",
+    "target.network.balancer_subnets",
+    says="A key of target.network has a use: nat_gateways for a new VPC with nat, cidr for a new VPC, balancer_subnets "
+    "with a listener.",
+    source="deployer: a key that changes nothing would tell what does not happen",
+)
+def unused(spec: DeploymentSpec, facts: Facts) -> Iterator[Wrong]:
+    """What is said and not done is a wrong answer."""
+    target = fleet_of(spec)
+    if target is None:
+        return
+    found, usual = target.network, FleetNetwork()
+    behind_nat = found.made and found.egress == NAT
+    if found.nat_gateways != usual.nat_gateways and not behind_nat:
+        yield Wrong(
+            "target.network.nat_gateways",
+            'has no use without egress = "nat" in a new VPC',
+            'leave it out, or set target.network.egress to "nat"',
+        )
+    if found.cidr != usual.cidr and not found.made:
+        yield Wrong("target.network.cidr", "has no use in an existing VPC", "leave it out")
+    if found.balancer_subnets and target.listener is None:
+        yield Wrong("target.network.balancer_subnets", "has no use behind a queue", "leave it out")
+
+
+@rule(
     "health-timeout",
     "target.health.timeout_s",
     "target.health.interval_s",
@@ -261,6 +289,7 @@ RULES = (
     cards,
     warm_pool,
     network,
+    unused,
     health,
     lines,
     launch_script,
