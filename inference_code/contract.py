@@ -37,6 +37,12 @@ STATS_ROUTE = "/stats"
 
 PORT_ENV = "SAGEMAKER_BIND_TO_PORT"
 DEFAULT_PORT = 8080
+BENCH_BUDGET_S = 600.0
+"""Seconds that `bench` may time for, unless told otherwise."""
+
+BENCH_PROGRESS = "bench: "
+"""What its lines about progress begin with, on stderr."""
+
 MODEL_DIR = "/opt/ml/model"
 OPTIONS_ENV = "INFERENCE_SERVE_OPTIONS"
 """Options of ``serve`` for where only an environment can be given, as on SageMaker; the command line wins."""

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from deployer.api.sources import Say, silent
 from deployer.distribution import install_hint
 from deployer.errors import InputError
-from inference_code.contract import ServingConfig
+from inference_code.contract import BENCH_BUDGET_S, ServingConfig
 
 if TYPE_CHECKING:
     from deployer.bundle.bundle import Bundle
@@ -189,10 +189,15 @@ def profile(
     *,
     batch_sizes: Sequence[int] = (1, 2, 4, 8),
     seconds: float = 2.0,
+    budget_s: float = BENCH_BUDGET_S,
     threads: int | None = None,
     say: Say = silent,
 ) -> Profile:
-    """Measure the bundle's service time by batch size on this machine, ``seconds`` for each size."""
+    """Measure the bundle's service time by batch size on this machine.
+
+    Each size is timed for ``seconds`` at least, all of them for ``budget_s`` at most. Raises InputError for a model
+    that is too slow for it.
+    """
     from deployer import profiles
     from deployer.bundle import archive
 
@@ -200,5 +205,11 @@ def profile(
         model_dir = Path(folder) / "model"
         manifest = archive.unpack(bundle, model_dir)
         return profiles.measure(
-            model_dir, manifest, batch_sizes=batch_sizes, seconds=seconds, threads=threads, say=say
+            model_dir,
+            manifest,
+            batch_sizes=batch_sizes,
+            seconds=seconds,
+            budget_s=budget_s,
+            threads=threads,
+            say=say,
         )
