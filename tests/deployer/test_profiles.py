@@ -204,5 +204,7 @@ def test_a_size_that_does_not_fit_into_the_budget_is_left_out_unless_it_is_neede
     assert list(profile.service_time_ms) == [1, 8]
     assert heard[-1] == "batches of 4: left out, the budget of 2.5 s is spent"
     slow = echo_bundle(handler=SLOW)
-    with pytest.raises(InputError, match=r"take 0\.6\d s each: 5 do not fit into the budget of 3 s"):
+    with pytest.raises(
+        InputError, match=r"take 0\.6\d s each: 5 do not fit into the budget of 3 s"
+    ):
         api.profile(slow, seconds=0.1, budget_s=3)
