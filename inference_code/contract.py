@@ -37,6 +37,9 @@ STATS_ROUTE = "/stats"
 
 PORT_ENV = "SAGEMAKER_BIND_TO_PORT"
 DEFAULT_PORT = 8080
+UNSTATED = "unstated"
+"""The precision of a model that is no graph, where nobody states it."""
+
 BENCH_BUDGET_S = 600.0
 """Seconds that `bench` may time for, unless told otherwise."""
 

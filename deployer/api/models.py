@@ -155,14 +155,15 @@ def package(
     requirements: Path | None = None,
     extra: Sequence[Path] = (),
     samples: Path | None = None,
-    precision: str = "fp32",
+    precision: str | None = None,
     serving: ServingConfig = ServingConfig(),  # noqa: B008 - frozen
     lineage: Mapping[str, str] | None = None,
     engine: str | None = None,
 ) -> Bundle:
     """Seal model, handler and serving code into ``out_dir/NAME-<digest>.tar.gz``.
 
-    ``engine`` (onnxruntime or openvino) runs the model; by default the one that the ONNX file names. ``lineage`` is
+    ``precision`` is read from an ONNX graph, so state it only of other models. ``engine`` (onnxruntime or openvino)
+    runs the model; by default the one that the ONNX file names. ``lineage`` is
     where the model came from, text by name; by default what ``optimize`` noted beside it, ``lineage.json``.
     """
     from deployer.api.training import lineage_beside

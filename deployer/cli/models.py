@@ -108,7 +108,7 @@ def optimize_verb(
     "package",
     "deployer package opt/best.onnx --name digits -o dist",
     "deployer package model.onnx --handler handler.py --samples samples/ --name digits -o dist",
-    "deployer package model.onnx --name digits --max-batch 16 --threads 2 --precision int8 -o dist",
+    "deployer package model.onnx --name digits --max-batch 16 --threads 2 -o dist",
     "deployer package --from-training-job digits-2026-11-20 --name digits -o dist",
 )
 @click.argument("model", required=False)
@@ -119,7 +119,7 @@ def optimize_verb(
 @click.option("--extra", type=ANY_INPUT, multiple=True, help="Another file for the model folder.")
 @click.option("--samples", type=ANY_INPUT,
               help="Sample requests: .json, .csv, .npy, or a folder of them.")  # fmt: skip
-@click.option("--precision", default="fp32", show_default=True, help="Noted in the manifest.")
+@click.option("--precision", help="Of a model that is no ONNX graph; of a graph it is read.")
 @click.option("--engine", type=click.Choice(list(ENGINES)),
               help="Runs the model; default: what the model file names, else onnxruntime.")  # fmt: skip
 @click.option("--workers", type=_COUNT, default=1, show_default=True, help="Server processes.")
@@ -142,7 +142,7 @@ def package_verb(
     requirements: Path | None,
     extra: tuple[Path, ...],
     samples: Path | None,
-    precision: str,
+    precision: str | None,
     engine: str | None,
     workers: int,
     threads: int,
