@@ -122,7 +122,7 @@ def _role(resolved: Resolved, facts: Facts) -> Iterator[Check]:
 
 
 def route(stack: str, *, there: bool) -> tuple[Check, ...]:
-    """Return which route made what is there: the other one does not go on with it."""
+    """Return which route made what is there: the other one refuses it."""
     if stack:
         words = f"made by the stack {stack}: `cdk deploy` updates it, `deployer deploy` refuses"
         return (Check("route", "note", words),)
