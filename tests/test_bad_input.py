@@ -118,6 +118,7 @@ PACKAGE = [
     Case("model that is not ONNX", "package model.txt --name a -o dist", "model.txt"),
     Case("broken ONNX", "package m.onnx --name a -o dist", "m.onnx", (("m.onnx", b"\xff\xff"),)),
     Case("missing handler", "package model.txt --handler no.py --name a -o dist", "does not exist"),
+    Case("no such ready-made handler", "package model.txt --handler imge --name a -o dist", "image, text"),
     Case("sample of unknown type", "package model.txt --handler handler.py --samples s --name a -o dist",
          "cat.gif", (("s/cat.gif", "x"),)),
     Case("link in the model folder", "package linked --handler handler.py --name a -o dist", "link"),

@@ -151,7 +151,7 @@ def package(
     out_dir: Path,
     *,
     name: str,
-    handler: Path | None = None,
+    handler: Path | str | None = None,
     requirements: Path | None = None,
     extra: Sequence[Path] = (),
     samples: Path | None = None,
@@ -162,8 +162,9 @@ def package(
 ) -> Bundle:
     """Seal model, handler and serving code into ``out_dir/NAME-<digest>.tar.gz``.
 
-    ``precision`` is read from an ONNX graph, so state it only of other models. ``engine`` (onnxruntime or openvino)
-    runs the model; by default the one that the ONNX file names. ``lineage`` is
+    ``handler`` is a file, or ``"image"`` or ``"text"`` for one that comes ready-made. ``precision`` is read from an
+    ONNX graph, so state it only of other models. ``engine`` (onnxruntime or openvino) runs the model; by default the
+    one that the ONNX file names. ``lineage`` is
     where the model came from, text by name; by default what ``optimize`` noted beside it, ``lineage.json``.
     """
     from deployer.api.training import lineage_beside

@@ -13,6 +13,7 @@ from deployer.bundle.manifest import WHOLE_FOLDER, check_manifest
 from deployer.bundle.measure import Measured, measure
 from deployer.bundle.members import LIMITS
 from deployer.bundle.onnxfile import OnnxFile
+from deployer.bundle.readymade import ReadyMade, ready_made
 from deployer.bundle.sources import Source, Sources, Text
 from deployer.bundle.staging import new_file
 from deployer.bundle.verify import check_weights
@@ -36,7 +37,7 @@ def build(
     out_dir: Path,
     *,
     name: str,
-    handler: Path | None = None,
+    handler: Path | str | None = None,
     requirements: Path | None = None,
     extra: Sequence[Path] = (),
     samples: Path | None = None,
@@ -47,11 +48,11 @@ def build(
 ) -> Bundle:
     """Write ``out_dir/NAME-<first 12 of its digest>.tar.gz`` and return it.
 
-    ``model`` is a file, with the ONNX data files beside it, or a folder whose files all go in. Without a
-    ``handler`` it must be ONNX. ``extra`` files go to the bundle's root, ``samples`` (.json, .csv or .npy;
-    a file or a folder) to ``code/samples``. ``engine`` (onnxruntime or openvino) runs the model; by default the
-    one that the ONNX file names, as a rung of the ladder does. The same input gives the same digest anywhere,
-    and the same bytes wherever zlib is the same.
+    ``model`` is a file, with the ONNX data files beside it, or a folder whose files all go in, strays excepted.
+    Without a ``handler`` it must be ONNX, and so with one that is named (``image``, ``text``) and no file. ``extra``
+    files go to the bundle's root, ``samples`` (.json, .csv or .npy; a file or a folder) to ``code/samples``.
+    ``engine`` (onnxruntime or openvino) runs the model; by default the one that the ONNX file names, as a rung of
+    the ladder does. The same input gives the same digest anywhere, and the same bytes wherever zlib is the same.
 
     ``precision`` is read from the graph; of a model that is none, it is what is stated, else ``unstated``.
 
@@ -62,14 +63,18 @@ def build(
     PosixPath('out/digits-3f9a1c2b77d0.tar.gz')
     """
     checks.name("name", name)
-    sources = _sources(model, out_dir, handler, extra, samples)
+    script = None if handler is None else Path(handler)
+    sources = _sources(model, out_dir, script, extra, samples)
     chosen = _engine(engine or sources.engine or ONNXRUNTIME)
     sources.add_serving_code(requirements, chosen)
+    sources.add_modules()
     contents = {path: _measured(path, source) for path, source in sorted(sources.by_path.items())}
     main = _main_file(model, sources)
     onnx = contents[main].onnx if main in contents else None
     if isinstance(sources.by_path[HANDLER_PATH], Text):
-        _check_default_handler(model, onnx)
+        _check_default_handler(model, onnx, sources.ready)
+    if sources.ready is not None:
+        sources.ready.check(model, sources.by_path, main)
     manifest = Manifest(
         name=name,
         model=main,
@@ -127,7 +132,11 @@ def _sources(
         sources.add_extra(path)
     if samples is not None:
         sources.add_samples(samples)
-    sources.add_handler(handler)
+    ready = ready_made(handler)
+    if ready is None:
+        sources.add_handler(handler)
+    else:
+        sources.add_ready_made(ready, model)
     return sources
 
 
@@ -154,12 +163,15 @@ def _member(source: Source, path: str, content: Measured) -> Member:
     return Member(path, source.mode, content.size, content.sha256)
 
 
-def _check_default_handler(model: Path, onnx: OnnxFile | None) -> None:
-    """The handler that a bundle gets by default serves one ONNX model of tensors."""
+def _check_default_handler(model: Path, onnx: OnnxFile | None, ready: ReadyMade | None) -> None:
+    """The handler that a bundle gets by default, or by its name, serves one ONNX model of tensors."""
     hint = "give a handler that serves it: --handler inference.py"
     if onnx is None:
-        raise InputError(
-            f"{str(model)!r} is not one ONNX model, and comes without a handler", hint=hint
+        without = (
+            f"the handler {ready.name!r} serves nothing else"
+            if ready
+            else "comes without a handler"
         )
+        raise InputError(f"{str(model)!r} is not one ONNX model, and {without}", hint=hint)
     for name, problem in onnx.unclear.items():
         raise InputError(f"{str(model)!r}: {name!r} {problem}", hint=hint)

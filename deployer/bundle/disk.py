@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from io import BufferedReader
@@ -72,14 +72,18 @@ def file_below(root: Path, name: str) -> DiskFile:
         return _disk_file(root, name, (root / name).lstat())
 
 
-def files_in(folder: Path) -> list[DiskFile]:
-    """Return every file below ``folder``, sorted by name.
+def _nothing(name: str) -> bool:
+    return False
+
+
+def files_in(folder: Path, without: Callable[[str], bool] = _nothing) -> list[DiskFile]:
+    """Return every file below ``folder``, sorted by name, but files and folders of a name that is ``without``.
 
     Raises InputError naming what is neither a regular file nor a folder, and any link.
     """
     with reading(str(folder)):
         _check_folder(folder)
-        return sorted(_walk(folder, ""), key=lambda file: file.name)
+        return sorted(_walk(folder, "", without), key=lambda file: file.name)
 
 
 def _check_folder(path: Path) -> None:
@@ -88,12 +92,14 @@ def _check_folder(path: Path) -> None:
         raise _refused(path, mode, "a folder")
 
 
-def _walk(root: Path, inside: str) -> Iterator[DiskFile]:
+def _walk(root: Path, inside: str, without: Callable[[str], bool]) -> Iterator[DiskFile]:
     with os.scandir(root / inside) as entries:
         for entry in entries:
             name = f"{inside}{entry.name}"
+            if without(entry.name):
+                continue
             if entry.is_dir(follow_symlinks=False):
-                yield from _walk(root, f"{name}/")
+                yield from _walk(root, f"{name}/", without)
             else:
                 yield _disk_file(root, name, entry.stat(follow_symlinks=False))
 

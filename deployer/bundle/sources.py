@@ -8,9 +8,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
+from deployer.bundle.beside import Beside
 from deployer.bundle.disk import DiskFile, file_at, file_below, files_in, is_folder, reading
+from deployer.bundle.given import given_files
 from deployer.bundle.members import PLAIN, Paths, path_problem
 from deployer.bundle.onnxfile import OnnxFile, data_member, read_onnx
+from deployer.bundle.provided import Provided
+from deployer.bundle.readymade import ReadyMade
 from deployer.bundle.requirements import merge
 from deployer.errors import EnvironmentProblem, InputError
 from inference_code.contract import (
@@ -29,6 +33,7 @@ from inference_code.handlers.onnx import Handler
 
 __all__ = ["Handler"]
 '''
+_CODE = str(PurePosixPath(HANDLER_PATH).parent)
 _SERVING_REQUIREMENTS = "requirements.txt"
 _SERVING_DATA = ("py.typed", _SERVING_REQUIREMENTS)
 
@@ -60,6 +65,7 @@ class Sources:
         self._paths = Paths()
         self._requirements: DiskFile | None = None
         self.engine: str | None = None
+        self.ready: ReadyMade | None = None
 
     def add(self, path: str, source: Source) -> None:
         """Add a member. Raises InputError when it may not have this path, or another has it."""
@@ -81,7 +87,7 @@ class Sources:
             for name in _data_files(file, onnx):
                 self.add(name, file_below(file.root, name))
             return
-        for file in files_in(model):
+        for file in given_files(model):
             if file.name == MANIFEST_PATH or file.name.startswith(f"{SERVING_CODE_PATH}/"):
                 raise InputError(
                     f"{str(file)!r} is part of a bundle already",
@@ -95,10 +101,20 @@ class Sources:
     def add_extra(self, path: Path) -> None:
         """Add a file, or a folder under its own name, at the bundle's root."""
         if is_folder(path):
-            for file in files_in(path):
+            for file in given_files(path):
                 self.add(f"{path.name}/{file.name}", file)
         else:
             self.add(path.name, file_at(path))
+
+    def add_ready_made(self, ready: ReadyMade, model: Path) -> None:
+        """Add a handler by its name, and those of its files that lie beside a model that is one file."""
+        self.ready = ready
+        self.add(HANDLER_PATH, Text(f"the handler {ready.name}", ready.source))
+        if is_folder(model):
+            return
+        for name in ready.files:
+            if name not in self.by_path and (model.parent / name).is_file():
+                self.add(name, file_below(model.parent, name))
 
     def add_handler(self, handler: Path | None) -> None:
         """Add the user's handler, or the one that serves any ONNX model when the model brings none."""
@@ -107,9 +123,25 @@ class Sources:
         elif HANDLER_PATH not in self.by_path:
             self.add(HANDLER_PATH, Text("the default handler", DEFAULT_HANDLER))
 
+    def add_modules(self) -> None:
+        """Add the modules that lie beside the handler and that it imports, once requirements are there.
+
+        Raises InputError when one is missing, or when its name is taken.
+        """
+        handler, needs = self.by_path[HANDLER_PATH], self.by_path[REQUIREMENTS_PATH]
+        if not isinstance(handler, DiskFile) or not isinstance(needs, Text):
+            return
+        packaged = {_module(path) for path in self.by_path if path.startswith(f"{_CODE}/")}
+        beside = Beside(handler, Provided(needs.text, packaged))
+        beside.follow()
+        for name, file in sorted(beside.files.items()):
+            path = f"{_CODE}/{name}"
+            if path not in self.by_path:  # a model folder brought it in its code/
+                self.add(path, _plain(file))
+
     def add_samples(self, samples: Path) -> None:
         """Add one sample request, or a folder of them."""
-        for file in files_in(samples) if is_folder(samples) else [file_at(samples)]:
+        for file in given_files(samples) if is_folder(samples) else [file_at(samples)]:
             if "/" in file.name or PurePosixPath(file.name).suffix not in CONTENT_TYPES:
                 raise InputError(
                     f"{str(file)!r} is no sample request",
@@ -126,10 +158,17 @@ class Sources:
         if self._requirements is not None:
             needs.append((str(self._requirements), self._requirements))
         texts = [(name, _text(file)) for name, file in needs]
+        if self.ready is not None:
+            texts.append((f"the handler {self.ready.name}", "\n".join(self.ready.requirements)))
         text = merge(*texts, (f"the engine {engine}", "\n".join(ENGINES[engine])))
         self.add(REQUIREMENTS_PATH, Text("the merged requirements", text))
         for name, file in code.items():
             self.add(f"{SERVING_CODE_PATH}/{name}", _plain(file))
+
+
+def _module(path: str) -> str:
+    """Return what a member below ``code/`` is imported as, there."""
+    return PurePosixPath(path).parts[1].partition(".")[0]
 
 
 def _read(model: DiskFile) -> OnnxFile | None:

@@ -9,6 +9,7 @@ import click
 
 from deployer import api, conformance
 from deployer.api.training import TrainedModel
+from deployer.bundle.readymade import READY, ready_made
 from deployer.cli import text
 from deployer.cli.console import Console
 from deployer.cli.images import TOOL
@@ -32,6 +33,18 @@ from deployer.errors import InputError
 from inference_code.contract import ENGINES, ContractError, ServingConfig
 
 _COUNT = click.IntRange(1, 1024)
+
+
+class _Handler(click.Path):
+    """A file, or the name of a handler that comes ready-made."""
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> Any:
+        if value in READY and not Path(value).is_file():
+            return Path(value)
+        if not Path(value).exists():
+            known = ", ".join(READY)
+            self.fail(f"file {value!r} does not exist; ready-made handlers: {known}", param, ctx)
+        return super().convert(value, param, ctx)
 
 
 @verb(
@@ -108,13 +121,15 @@ def optimize_verb(
     "package",
     "deployer package opt/best.onnx --name digits -o dist",
     "deployer package model.onnx --handler handler.py --samples samples/ --name digits -o dist",
+    "deployer package model.onnx --handler image --name cats -o dist    # or text",
     "deployer package model.onnx --name digits --max-batch 16 --threads 2 -o dist",
     "deployer package --from-training-job digits-2026-11-20 --name digits -o dist",
 )
 @click.argument("model", required=False)
 @training_option
 @click.option("--name", required=True, help="Letters, digits and inner hyphens.")
-@click.option("--handler", type=INPUT, help="Python file; without it the ONNX handler serves.")
+@click.option("--handler", type=_Handler(exists=True, dir_okay=False, path_type=Path), metavar="FILE|NAME",
+              help=f"Python file, or {' or '.join(READY)}; without it the ONNX handler serves.")  # fmt: skip
 @click.option("--requirements", type=INPUT, help="What the handler needs, pinned.")
 @click.option("--extra", type=ANY_INPUT, multiple=True, help="Another file for the model folder.")
 @click.option("--samples", type=ANY_INPUT,
@@ -187,8 +202,16 @@ def package_verb(
             serving=serving,
             lineage=came,
         )
+    _say_what_joins(console, handler)
     document = {"path": str(bundle.path), "digest": bundle.digest, "name": bundle.manifest.name}
     console.result(document, str(bundle.path))
+
+
+def _say_what_joins(console: Console, handler: Path | None) -> None:
+    ready = ready_made(handler)
+    if ready is not None:
+        needs = ", ".join(ready.requirements)
+        console.say(f"The handler {ready.name} needs {needs}: it is among the requirements now.")
 
 
 @verb(

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
 
+from inference_code.codecs import media
 from inference_code.contract import CUSTOM_ATTRIBUTES_HEADER
 from inference_code.errors import HandlerFailed
 from inference_code.handler.base import STATUSES
@@ -127,6 +128,8 @@ class FunctionContext:
         """Return the answer's content type with, as further header lines, what else the script has set."""
         if "\r" in kind or "\n" in kind:
             raise HandlerFailed("the handler's content type holds a line break")
+        if media.is_list(kind):
+            raise HandlerFailed("the handler's content type is a list; an answer has one type")
         if self._attributes is None:
             return kind
         return f"{kind}\r\n{_ATTRIBUTES}: {self._attributes}"

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from inference_code.codecs import csvtext, jsontext, media, npy
 from inference_code.contract import CSV_TYPE, JSON_TYPE, NPY_TYPE
 from inference_code.errors import BadRequest, HandlerInvalid, NotAcceptable, UnsupportedMediaType
+from inference_code.handler import pipelines
 from inference_code.handler.base import Body, encode_value
 
 TOOLKIT_ENV = "INFERENCE_TOOLKIT"
@@ -165,6 +166,9 @@ class HuggingFace(Toolkit):
 
     name = "huggingface"
 
+    def load(self, model_dir: Path) -> Any:
+        return pipelines.load(model_dir)
+
     def decode(self, body: Body, kind: str) -> Any:
         if kind == CSV_TYPE:
             return _with_header(bytes(body))
@@ -182,7 +186,16 @@ class HuggingFace(Toolkit):
         if not isinstance(data, dict):
             return model(data)
         inputs = data.pop("inputs", data)
-        return model(inputs, **(data.pop("parameters", None) or {}))
+        parameters = data.pop("parameters", None) or {}
+        if not isinstance(parameters, dict):
+            raise BadRequest("parameters: expected an object")
+        try:
+            return model(inputs, **parameters)
+        except Exception as error:
+            refused = pipelines.refusal(error, model, inputs)
+            if refused is None:
+                raise
+            raise refused from error
 
     def encode(self, prediction: Any, accept: str) -> tuple[bytes, str]:
         kind = media.choose(accept, _OFFERED)
@@ -214,6 +227,18 @@ def choose(module: ModuleType, model: Any = None) -> Toolkit:
         if package in homes:
             return kind()
     return Toolkit()
+
+
+def choose_without_model(module: ModuleType, model_dir: Path) -> Toolkit:
+    """Return the toolkit that is to load the model of a script without ``model_fn``.
+
+    A folder that transformers has saved tells it where the script does not.
+    """
+    chosen = choose(module)
+    told = TOOLKIT_ENV in os.environ or isinstance(chosen, HuggingFace | ScikitLearn)
+    if told or any(model_dir.glob("*.pt")) or any(model_dir.glob("*.pth")):
+        return chosen
+    return HuggingFace() if pipelines.is_folder(model_dir) else chosen
 
 
 def _homes(value: Any) -> Iterator[str]:

@@ -5,7 +5,8 @@
 the last three; each may take ``context`` as one more argument. ``pre_model_fn(model_dir)`` runs before
 and ``model_warmup_fn(model_dir, model)`` after loading. JSON and CSV arrive as ``str``, all else as ``bytes``.
 What a script leaves out is as in the toolkit that it was written for (``defaults``); what it imports of one is
-there (``toolkits``). One difference: the toolkits' decoder unpickles npy bodies, ours never does.
+there (``toolkits``). Two differences: the toolkits' decoder unpickles npy bodies, ours never does; and ``accept`` is
+one type, negotiated, where theirs is the header as it came, be it a list.
 """
 
 from __future__ import annotations
@@ -64,6 +65,7 @@ class FunctionHandler(Handler[Any, Any]):
             self._model = self._call["model_fn"](shared, self._model_dir)
             self._toolkit = defaults.choose(self._module, self._model)
         else:
+            self._toolkit = defaults.choose_without_model(self._module, context.model_dir)
             self._model = self._toolkit.load(context.model_dir)
         if not {"predict_fn", "transform_fn"} & self._call.keys():
             self._toolkit.check_predict(self._model)
@@ -186,6 +188,9 @@ def _text_or_bytes(body: Body, kind: str) -> str | bytes:
 
 
 def _accept(accept: str) -> str:
-    if not accept or accept == "*/*":
-        return os.environ.get(ACCEPT_ENV, JSON_TYPE)
-    return accept
+    """Return the one type that a script's functions are asked for.
+
+    AWS's toolkits hand the header on as it came and answer with it as the type, be it a list.
+    """
+    default = os.environ.get(ACCEPT_ENV, JSON_TYPE)
+    return default if not accept or accept == "*/*" else media.first_choice(accept, default)

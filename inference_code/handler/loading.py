@@ -64,7 +64,8 @@ def _import(path: Path) -> ModuleType:
         spec.loader.exec_module(module)
     except ModuleNotFoundError as error:
         raise HandlerInvalid(
-            f"{path.name} needs the package {error.name!r}: add it to code/requirements.txt"
+            f"{path.name} needs the module {error.name!r}, which neither lies in {code_dir} nor is installed: "
+            "package the missing file beside the handler, or name the package that brings it in the requirements"
         ) from error
     except Exception as error:
         raise HandlerInvalid(f"{path.name} fails on import: {_first_line(error)}") from error

@@ -45,13 +45,7 @@ class Handler(Base[Texts, Vectors]):
         """Tokenize the texts of one request."""
         if media.media_type(content_type) != JSON_TYPE:
             raise UnsupportedMediaType(f"send {JSON_TYPE}")
-        value = jsontext.read(body)
-        texts = value.get("inputs") if isinstance(value, dict) else None
-        single = isinstance(texts, str)
-        if single:
-            texts = [texts]
-        if not isinstance(texts, list) or not texts or not all(isinstance(t, str) for t in texts):
-            raise BadRequest('json: expected {"inputs": "a text"} or {"inputs": ["texts", ...]}')
+        texts, single = texts_in(jsontext.read(body))
         # The fast one keeps no offsets into the text, which nobody here asks for.
         return self._tokenizer.encode_batch_fast(texts), single
 
@@ -62,10 +56,10 @@ class Handler(Base[Texts, Vectors]):
     def predict(self, items: Sequence[Texts]) -> Sequence[Vectors]:
         """Embed all texts in one run, padded to the longest."""
         encodings = [encoding for texts, _ in items for encoding in texts]
-        ids, mask = _padded(encodings)
+        ids, mask = padded(encodings)
         feeds = {"input_ids": ids, "attention_mask": mask, "token_type_ids": np.zeros_like(ids)}
         hidden = self._model.run({name: feeds[name] for name in self._inputs})[0]
-        vectors = _mean_of_tokens(hidden, mask)
+        vectors = unit_length(mean_of_tokens(hidden, mask))
         answers: list[Vectors] = []
         start = 0
         for texts, single in items:
@@ -80,9 +74,23 @@ class Handler(Base[Texts, Vectors]):
         return jsontext.write(vectors[0] if single else vectors), kind
 
 
-def _padded(encodings: Sequence[Encoding]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def texts_in(value: Any) -> tuple[list[str], bool]:
+    """Return the texts of a request's JSON, and whether it was one and no list. Raises BadRequest."""
+    texts = value.get("inputs") if isinstance(value, dict) else None
+    single = isinstance(texts, str)
+    if single:
+        texts = [texts]
+    if not isinstance(texts, list) or not texts or not all(isinstance(t, str) for t in texts):
+        raise BadRequest('json: expected {"inputs": "a text"} or {"inputs": ["texts", ...]}')
+    return texts, single
+
+
+def padded(
+    encodings: Sequence[Encoding], width: int | None = None, filler: int = 0
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return token ids and mask, ``filler`` after each text up to ``width`` tokens, by default the longest's."""
     lengths = [len(encoding) for encoding in encodings]
-    ids = np.zeros((len(encodings), max(lengths)), np.int64)
+    ids = np.full((len(encodings), width or max(lengths)), filler, np.int64)
     mask = np.zeros_like(ids)
     for row, (encoding, length) in enumerate(zip(encodings, lengths, strict=True)):
         ids[row, :length] = encoding.ids
@@ -90,8 +98,14 @@ def _padded(encodings: Sequence[Encoding]) -> tuple[NDArray[np.int64], NDArray[n
     return ids, mask
 
 
-def _mean_of_tokens(hidden: NDArray[Any], mask: NDArray[np.int64]) -> NDArray[np.float32]:
+def mean_of_tokens(hidden: NDArray[Any], mask: NDArray[np.int64]) -> NDArray[np.float32]:
+    """Return the mean of each text's own tokens."""
     weights = mask.astype(np.float32)[:, :, None]
-    sums = (hidden * weights).sum(1) / weights.sum(1)
-    vectors: NDArray[np.float32] = sums / np.linalg.norm(sums, axis=1, keepdims=True)
-    return vectors
+    means: NDArray[np.float32] = (hidden * weights).sum(1) / weights.sum(1)
+    return means
+
+
+def unit_length(vectors: NDArray[Any]) -> NDArray[np.float32]:
+    """Return vectors of length 1."""
+    found: NDArray[np.float32] = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    return found

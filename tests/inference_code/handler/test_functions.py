@@ -97,3 +97,35 @@ def test_a_function_that_raises_fails_its_request_and_hides_the_reason(serve, ca
     assert status == 500
     assert b"secret" not in body
     assert "a secret" in capsys.readouterr().err
+
+
+ECHO = """
+def model_fn(d): return 1
+def predict_fn(data, model): return data
+def output_fn(prediction, accept): return accept
+"""
+
+
+@pytest.mark.parametrize(
+    ("accept", "kind"),
+    [
+        ("text/csv, application/json", b"text/csv"),
+        ("text/csv;q=0.1, application/json", b"application/json"),
+        ("image/png, */*;q=0.8", b"image/png"),
+        ("application/json;q=0, */*", b"text/csv"),
+        ("image/*", b"application/json"),
+        ("Application/JSON; charset=utf-8", b"application/json"),
+    ],
+)
+def test_output_fn_is_asked_for_one_type_and_answers_with_it(serve, accept, kind):
+    assert serve(ECHO).answer(b"1", "", accept) == (200, kind, kind)
+
+
+def test_an_accept_header_that_refuses_everything_is_not_acceptable(serve):
+    assert serve(ECHO).answer(b"1", "", "text/csv;q=0")[0] == 406
+
+
+def test_a_script_whose_content_type_is_a_list_fails(serve, capsys):
+    both = '"text/csv, application/json"'
+    model = serve(ECHO.replace("return accept", f"return prediction, {both}"))
+    assert model.answer(b'"a"', "")[0] == 500

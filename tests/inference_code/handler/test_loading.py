@@ -38,7 +38,7 @@ def test_sagemaker_program_names_another_file(model_dir, monkeypatch):
     ("source", "message"),
     [
         ("x = 1", "has no handler: add a class"),
-        ("import surely_not_there", "needs the package 'surely_not_there'"),
+        ("import surely_not_there", "needs the module 'surely_not_there', which neither lies in"),
         ("1 / 0", "fails on import: ZeroDivisionError"),
         ("def f(:", "fails on import: SyntaxError"),
         ("def model_fn(): return 1\ndef predict_fn(d, m): return d", r"model_fn\(\) does not fit"),
