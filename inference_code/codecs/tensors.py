@@ -147,8 +147,8 @@ def _no_row(specs: Sequence[TensorSpec]) -> str:
     odd = next((spec for spec in specs if not spec.shape), None)
     if odd is not None:
         return f"input {odd.name!r} is one value for the whole request"
-    shapes = (f"{spec.name!r} has {spec.shape[0] or 'any number of'} rows" for spec in specs)
-    return f"input {', '.join(shapes)}"
+    firsts = ", ".join(f"{spec.name!r}: {spec.shape[0] or 'any'}" for spec in specs)
+    return f"the first axes of this model's inputs differ ({firsts})"
 
 
 def _named(inputs: Any, specs: Sequence[TensorSpec]) -> dict[str, Array]:

@@ -76,7 +76,7 @@ class Handler(Base[tensors.Inputs, Answer]):
 
     def examples(self) -> Sequence[tuple[bytes, str]]:
         """Return one request, of zeros or ones, that the model answers."""
-        made = trial.answered(self.model.run, self._specs)
+        made = trial.answered(self.model)
         return [(jsontext.write({"inputs": made}), JSON_TYPE)]
 
     def describe(self) -> Mapping[str, Any]:
@@ -123,6 +123,8 @@ class Handler(Base[tensors.Inputs, Answer]):
         try:
             outputs = self.model.run(arrays)
         except Exception as error:
+            if self._known is None:
+                self._known = trial.known(self.model)
             raise blame.judged(self.model.run, arrays, self._known, error) from error
         if self._known is None:
             self._known = {name: array.copy() for name, array in arrays.items()}

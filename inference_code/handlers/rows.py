@@ -14,8 +14,8 @@ from inference_code.errors import BadRequest
 from inference_code.runtime import Axes
 
 Arrays = Mapping[str, NDArray[Any]]
-#: Names that exporters make where nobody gave one; they say nothing.
-_MADE = re.compile(r".*_dim_\d+|unk__\d+|\?|")
+#: Names that exporters make where nobody gave one; they say nothing: unk__7, Addy_dim_0, p2o.DynamicDimension.2.
+_MADE = re.compile(r".*\d|\?|")
 
 
 class Rows:

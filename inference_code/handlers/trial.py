@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -20,12 +21,12 @@ _LARGEST = 2**22
 _SAMPLES = "package it with --samples: one request that it answers"
 
 
-def answered(run: Callable[[Arrays], Any], specs: Sequence[TensorSpec]) -> Arrays:
+def answered(model: Model) -> Arrays:
     """Return the first made input that the model answers. Raises HandlerInvalid with its reason when it takes none."""
     reason = ""
-    for arrays in _guesses(specs):
+    for arrays in _guesses(model):
         try:
-            run(arrays)
+            model.run(arrays)
         except Exception as error:
             words = words_of(error)
             if words is None:
@@ -36,6 +37,14 @@ def answered(run: Callable[[Arrays], Any], specs: Sequence[TensorSpec]) -> Array
     raise HandlerInvalid(
         f"the model answers none of the inputs that could be made for it (the first: {reason}); {_SAMPLES}"
     )
+
+
+def known(model: Model) -> Arrays | None:
+    """Return the first made input that the model answers, None when it answers none."""
+    try:
+        return answered(model)
+    except HandlerInvalid:
+        return None
 
 
 def check_inputs(model: Model) -> None:
@@ -49,14 +58,30 @@ def check_inputs(model: Model) -> None:
             )
 
 
-def _guesses(specs: Sequence[TensorSpec]) -> Iterator[Arrays]:
-    free = any(None in spec.shape for spec in specs)
-    inner = any(None in spec.shape[1:] for spec in specs)
-    for first in (1, None) if free else (1,):
-        for size in _SIZES if inner or first is None else _SIZES[:1]:
+def _guesses(model: Model) -> Iterator[Arrays]:
+    """Yield inputs of one row and small sizes first, then those of one size in every free axis."""
+    free = any(None in spec.shape for spec in model.inputs)
+    for first, specs in ((1, _of_one_row(model)), (None, model.inputs))[: 1 + free]:
+        inner = any(None in spec.shape[1:] for spec in specs) or first is None
+        for size in _SIZES if inner else _SIZES[:1]:
             for fill in (0, 1):
-                if _cells(specs, size) <= _LARGEST:
+                if size == 1 or _cells(specs, size) <= _LARGEST:
                     yield example(specs, size, first, fill)
+
+
+def _of_one_row(model: Model) -> Sequence[TensorSpec]:
+    """Return the inputs with 1 wherever an axis is named as a first axis is: the state of a batch, say."""
+    axes = {spec.name: model.axes.get(spec.name, spec.shape) for spec in model.inputs}
+    firsts = {axis for found in axes.values() for axis in found[:1] if isinstance(axis, str)}
+    return [
+        replace(
+            s,
+            shape=tuple(
+                1 if a in firsts else n for n, a in zip(s.shape, axes[s.name], strict=True)
+            ),
+        )
+        for s in model.inputs
+    ]
 
 
 def _cells(specs: Sequence[TensorSpec], size: int) -> int:
