@@ -62,6 +62,8 @@ def fit(array: Array, spec: TensorSpec) -> Array:
     if array.shape[1:] != spec.shape[1:] or spec.shape[:1] != (None,):
         _check_shape(array, spec)
     if spec.dtype == "str":
+        if array.dtype != object:
+            raise BadRequest(f"input {spec.name!r} takes text, not {array.dtype}: send it as JSON")
         return array
     dtype = NUMPY_TYPES[spec.dtype]
     if array.dtype == dtype:
