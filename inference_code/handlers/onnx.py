@@ -42,14 +42,18 @@ class Handler(Base[tensors.Inputs, Answer]):
         self._rows = Rows(self._specs, self.model.outputs, self.model.axes)
         self._known: dict[str, Array] | None = None
         self._output_names = [spec.name for spec in self.model.outputs]
-        self.batches = _joins(self.model.inputs) and _joins(self.model.outputs)
+        self.batches = _joins(self.model.inputs) and _joins(self.model.outputs) and self._rows.alike
+        if self.batches:
+            self._rows.joined_along(
+                {spec.name: 0 for spec in self._specs}, dict.fromkeys(self._output_names, 0)
+            )
         # Whatever was decoded for a model without further free axes can be joined.
         self._rigid = all(None not in spec.shape[1:] for spec in self._specs)
 
     def decode(self, body: Body, content_type: str) -> tensors.Inputs:
         """Return the arrays of one request, checked against the model's names, shapes and types."""
         inputs = tensors.read(body, media.media_type(content_type), self._specs)
-        self._rows.check(inputs.arrays, self.batches)
+        self._rows.check(inputs.arrays)
         return inputs
 
     def predict(self, items: Sequence[tensors.Inputs]) -> Sequence[Answer]:
@@ -70,7 +74,7 @@ class Handler(Base[tensors.Inputs, Answer]):
         item, arrays = output
         kind = media.choose(accept, (JSON_TYPE, CSV_TYPE, NPY_TYPE))
         form = item.form
-        if form == "instances" and not self._rows.answered(item.arrays, arrays, self.batches):
+        if form == "instances" and not self._rows.answered(item.arrays, arrays):
             form = "inputs"
         return tensors.write(arrays, form, kind, item.request_id), kind
 

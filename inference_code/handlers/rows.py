@@ -33,8 +33,16 @@ class Rows:
         self._exact = () if self.step else tuple(s for s in inputs if s.shape and s.shape[0])
         names = {_stated(axes, spec.name) for spec in inputs}
         self._odd = [s.name for s in outputs if self._is_odd(s, _stated(axes, s.name), names)]
-        self._groups = _groups(inputs, axes)
+        #: Whether nothing declared speaks against one row of output for each row of all inputs.
+        self.alike = not self._odd and len(names - {None}) < 2
+        self._may_be_answered = self.by_rows and self.alike
+        self._groups = [{spec.name: 0 for spec in inputs}] if self.step else _groups(inputs, axes)
         self._plain = len(inputs) == 1 and not self._exact
+
+    def joined_along(self, inputs: Mapping[str, int], outputs: Mapping[str, int | None]) -> None:
+        """Learn along which axes requests are joined: there the inputs have equally many rows."""
+        self._groups = [inputs]
+        self._may_be_answered = {*inputs.values(), *outputs.values()} == {0}
 
     def unjoined(self, outputs: Arrays) -> str | None:
         """Return the first output that has not the rows of ``step`` rows of input; None when pieces can be joined."""
@@ -43,21 +51,19 @@ class Rows:
                 return name
         return None
 
-    def check(self, arrays: Arrays, batches: bool) -> None:
+    def check(self, arrays: Arrays) -> None:
         """Raise BadRequest when an input has not the rows that it must, or that the others have."""
         if self._plain:
             return
         for spec in self._exact:
             if len(arrays[spec.name]) != spec.shape[0]:
                 raise values.wrong_shape(arrays[spec.name], spec)
-        for group in [tuple(arrays)] if batches or self.step else self._groups:
-            _check_equal({name: len(arrays[name]) for name in group if arrays[name].ndim})
+        for group in self._groups:
+            _check_equal({name: arrays[name].shape[axis] for name, axis in group.items()})
 
-    def answered(self, arrays: Arrays, outputs: Arrays, batches: bool) -> bool:
+    def answered(self, arrays: Arrays, outputs: Arrays) -> bool:
         """Return whether each output holds one row per row of the inputs."""
-        if not self.by_rows:
-            return False
-        if self._odd and not batches:
+        if not self._may_be_answered:
             return False
         rows = arrays[self._first].shape[:1]
         return not [name for name, output in outputs.items() if output.shape[:1] != rows]
@@ -89,11 +95,11 @@ def _stated(axes: Mapping[str, Axes], name: str) -> str | None:
     return None
 
 
-def _groups(inputs: Sequence[TensorSpec], axes: Mapping[str, Axes]) -> list[tuple[str, ...]]:
+def _groups(inputs: Sequence[TensorSpec], axes: Mapping[str, Axes]) -> list[Mapping[str, int]]:
     """Return the inputs whose first axes have one name."""
-    found: dict[str, list[str]] = {}
+    found: dict[str, dict[str, int]] = {}
     for spec in inputs:
         name = _stated(axes, spec.name)
         if name is not None:
-            found.setdefault(name, []).append(spec.name)
-    return [tuple(group) for group in found.values() if len(group) > 1]
+            found.setdefault(name, {})[spec.name] = 0
+    return [group for group in found.values() if len(group) > 1]

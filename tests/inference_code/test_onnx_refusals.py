@@ -79,8 +79,6 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], ServedMo
             folder = traits.write(tmp_path_factory.mktemp(name), MODELS[name]())
             known[name] = ServedModel(read_settings(folder, {"max_batch": 1}))
             known[name].warm_up()
-            if name in ("columns", "voice"):
-                known[name].handler.batches = False  # their inputs' rows are told apart by name
         return known[name]
 
     return get

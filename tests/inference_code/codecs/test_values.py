@@ -61,7 +61,7 @@ def same_in_every_form(rows: list[list[Any]], dtype: str, want: np.ndarray) -> N
 
 @pytest.mark.parametrize("dtype", WHOLE)
 @given(data=st.data())
-@settings(max_examples=60)
+@settings(max_examples=60, deadline=None)
 def test_whole_numbers_of_the_whole_range_are_read_exactly(dtype: str, data: st.DataObject) -> None:
     info = np.iinfo(dtype)
     cells = st.integers(int(info.min), int(info.max))
@@ -71,7 +71,7 @@ def test_whole_numbers_of_the_whole_range_are_read_exactly(dtype: str, data: st.
 
 @pytest.mark.parametrize("dtype", FLOATS)
 @given(data=st.data())
-@settings(max_examples=60)
+@settings(max_examples=60, deadline=None)
 def test_floats_are_rounded_as_numpy_does(dtype: str, data: st.DataObject) -> None:
     most = float(np.finfo(dtype).max)
     cells = st.floats(-most, most) | st.integers(-(2**53), 2**53)
@@ -131,7 +131,7 @@ CELLS = st.one_of(
 
 @pytest.mark.parametrize("dtype", ["bool", "str", *WHOLE, *FLOATS])
 @given(rows=st.lists(st.lists(CELLS, min_size=1, max_size=3), min_size=0, max_size=2))
-@settings(max_examples=150)
+@settings(max_examples=150, deadline=None)
 def test_what_the_schema_allows_is_read_and_nothing_else(dtype: str, rows: list[list[Any]]) -> None:
     # A cell among cells of another type is read like any: JSON schema looks at each alone.
     judge = jsonschema.Draft202012Validator(schema.request_schema((spec(dtype),)))
