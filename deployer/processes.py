@@ -157,8 +157,11 @@ def _answer(verb: str, done: subprocess.CompletedProcess[str]) -> dict[str, Any]
         answer = json.loads(done.stdout)
     except ValueError:
         answer = None
-    if isinstance(answer, dict) and (done.returncode == 0 or verb == "check"):
+    if isinstance(answer, dict) and done.returncode == 0:
         return answer
+    if isinstance(answer, dict) and verb == "check":
+        # What a handler raised is in its log alone: a caller gets no internals.
+        return {**answer, "log": last_words(done.stderr) if done.stderr.strip() else ""}
     raise InputError(
         f"`inference_code {verb}` failed with exit status {done.returncode}: {last_words(done.stderr)}",
         hint="`deployer check BUNDLE` tells what is wrong with the handler or its requirements",

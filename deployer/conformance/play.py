@@ -7,6 +7,7 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 from deployer.bundle import archive
 from deployer.clients.base import Body
@@ -177,7 +178,7 @@ class _Play:
     def _handler(self) -> str:
         report = self._site.check(self._model_dir, self._startup_s)
         if not report.get("ok"):
-            raise BrokenError("; ".join(map(str, report.get("problems", ["no reason given"]))))
+            raise BrokenError(_reasons(report))
         return f"{len(self._samples)} samples"
 
     def _starts(self) -> str:
@@ -314,6 +315,13 @@ class _Play:
         if self._server is None:
             raise NotPlayedError("the server did not start")
         return self._server
+
+
+def _reasons(report: Mapping[str, Any]) -> str:
+    """Return the problems that the serving code found, and what the runtime said last when no problem says it."""
+    problems = "; ".join(map(str, report.get("problems", ["no reason given"])))
+    log = str(report.get("log", ""))
+    return f"{problems} (it says: {log})" if log and "log says why" in problems else problems
 
 
 def _finish(connection: socket.socket, rest: bytes) -> str:

@@ -105,3 +105,11 @@ def test_a_bundle_that_is_exact_and_keeps_an_objective_is_sealed_and_served(tmp_
     )
     assert open_bundle(bundle.path).manifest.serving == wanted
     assert conformance.check(bundle.path, startup_s=20).ok
+
+
+def test_a_failing_sample_is_told_with_what_the_log_says(echo_bundle: Callable[..., Path]) -> None:
+    source = handler(predict='raise RuntimeError("no such luck")')
+    found = broken(echo_bundle(handler=source), startup_s=20)
+    seen = found["handler loads and answers its samples"]
+    assert "is answered 500" in seen
+    assert "(it says: RuntimeError: no such luck)" in seen
