@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from deployer.bundle.archive import pack
+from deployer.bundle.batching import proven
 from deployer.bundle.bundle import Bundle, archive_name
 from deployer.bundle.disk import is_folder, reading
 from deployer.bundle.manifest import WHOLE_FOLDER, check_manifest
@@ -49,8 +51,9 @@ def build(
     ``model`` is a file, with the ONNX data files beside it, or a folder whose files all go in. Without a
     ``handler`` it must be ONNX. ``extra`` files go to the bundle's root, ``samples`` (.json, .csv or .npy;
     a file or a folder) to ``code/samples``. ``engine`` (onnxruntime or openvino) runs the model; by default the
-    one that the ONNX file names, as a rung of the ladder does. The same input gives the same digest anywhere,
-    and the same bytes wherever zlib is the same.
+    one that the ONNX file names, as a rung of the ladder does. Whether requests may be joined is proven
+    on the model's graph and tried on the installed runtime, whose version the manifest then names: the same input
+    gives the same digest wherever that is the same, and the same bytes wherever zlib is, too.
 
     Raises InputError when an input is wrong, any link among the files included, and EnvironmentProblem
     when ``out_dir`` cannot be written; either way nothing is left there.
@@ -79,8 +82,9 @@ def build(
         engine=chosen,
     )
     check_manifest(manifest, LIMITS)
+    check_weights(out_dir / archive_name(manifest), contents)
+    manifest = replace(manifest, batching=proven(manifest, sources.by_path))
     path = out_dir / archive_name(manifest)
-    check_weights(path, contents)
     with new_file(path) as file:
         pack(file, manifest, sources.by_path)
     return Bundle(path, manifest)
