@@ -77,7 +77,7 @@ class ServedModel:
         """
         self._timed("warm_up", self._answer_samples)
         if self.max_batch > 1:
-            self._timed("compare", self._compare_batched)
+            self._timed("compare", self.compare)
         if self.samples and self.max_batch > 1:
             self._timed("measure", self._measure_batches, self.samples[0])
 
@@ -162,7 +162,7 @@ class ServedModel:
                 self.encode(outputs[-1], "")
             self.slowest_s = max(self.slowest_s, alone - start, time.perf_counter() - alone)
 
-    def _compare_batched(self) -> None:
+    def compare(self) -> None:
         """Answer different samples in one batch and alone; what that refutes is not batched.
 
         Where packaging tried another runtime, or none, what the handler makes up is tried, too.
