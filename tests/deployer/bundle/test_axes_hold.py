@@ -29,7 +29,10 @@ def floats(*shape: int) -> np.ndarray:
 
 
 W: dict[str, Any] = {"w": floats(6, 5), "k": floats(6), "one": floats(1)}
-UNARY = ["Relu", "Sigmoid", "Tanh", "Exp", "Abs", "Neg", "Softplus", "Erf", "Floor", "Sign", "Identity", "Elu", "LeakyRelu", "HardSigmoid"]
+UNARY = (
+    "Relu", "Sigmoid", "Tanh", "Exp", "Abs", "Neg", "Softplus", "Erf", "Floor", "Sign", "Identity", "Elu", "LeakyRelu",
+    "HardSigmoid",
+)  # fmt: skip
 #: Operator, inputs after x, ranks of x, attributes.
 CASES: list[tuple[str, str, tuple[int, ...], dict[str, Any]]] = [
     *((op, "", (2,), {}) for op in UNARY),
