@@ -1,4 +1,4 @@
-"""``python -m inference_code serve | worker | check | bench | tune``; the container's entry point, too."""
+"""``python -m inference_code serve | worker | check | together | bench | tune``; the container's entry point, too."""
 
 from __future__ import annotations
 
@@ -91,6 +91,13 @@ def _bench(settings: Settings, options: argparse.Namespace) -> int:
     return 0
 
 
+def _together(settings: Settings, options: argparse.Namespace) -> int:
+    from inference_code.bench.together import together
+
+    sys.stdout.write(json.dumps(together(settings)) + "\n")
+    return 0
+
+
 def _tune(settings: Settings, options: argparse.Namespace) -> int:
     from inference_code.bench.tuning import tune
 
@@ -121,6 +128,10 @@ def _parser() -> argparse.ArgumentParser:
     _add_worker(commands.add_parser("worker", parents=[shared], help="serve a queue until SIGTERM"))
     check = commands.add_parser("check", parents=[shared], help="run the samples, print JSON")
     check.set_defaults(run=_check)
+    mixed = commands.add_parser(
+        "together", parents=[shared], help="try whether batches move answers, print JSON"
+    )
+    mixed.set_defaults(run=_together)
     bench = commands.add_parser("bench", parents=[shared], help="time batch sizes, print JSON")
     bench.add_argument("--batch-sizes", type=_sizes, default=(1, 2, 4, 8), metavar="1,2,4")
     bench.add_argument("--seconds", type=float, default=2.0, metavar="S", help="per batch size")

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from deployer.bundle.archive import pack
+from deployer.bundle.batching import proven
 from deployer.bundle.bundle import Bundle, archive_name
 from deployer.bundle.disk import is_folder, reading
 from deployer.bundle.manifest import WHOLE_FOLDER, check_manifest
@@ -52,7 +54,9 @@ def build(
     Without a ``handler`` it must be ONNX, and so with one that is named (``image``, ``text``) and no file. ``extra``
     files go to the bundle's root, ``samples`` (.json, .csv or .npy; a file or a folder) to ``code/samples``.
     ``engine`` (onnxruntime or openvino) runs the model; by default the one that the ONNX file names, as a rung of
-    the ladder does. The same input gives the same digest anywhere, and the same bytes wherever zlib is the same.
+    the ladder does. Whether requests may be joined is proven on the model's graph and tried on the installed
+    runtime, whose version the manifest then names: the same input gives the same digest wherever that is the same,
+    and the same bytes wherever zlib is, too.
 
     ``precision`` is read from the graph; of a model that is none, it is what is stated, else ``unstated``.
 
@@ -87,8 +91,9 @@ def build(
         engine=chosen,
     )
     check_manifest(manifest, LIMITS)
+    check_weights(out_dir / archive_name(manifest), contents)
+    manifest = replace(manifest, batching=proven(manifest, sources.by_path))
     path = out_dir / archive_name(manifest)
-    check_weights(path, contents)
     with new_file(path) as file:
         pack(file, manifest, sources.by_path)
     return Bundle(path, manifest)

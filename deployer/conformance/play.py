@@ -110,6 +110,7 @@ class _Play:
         self._startup_s, self._before, self._say = startup_s, before, say
         self._samples = _samples(model_dir)
         self._server: Server | None = None
+        self._batching: dict[str, Any] | None = None
         self._port = servers.free_port()
         self._client = HttpInvoker(f"http://{servers.HOST}:{self._port}", timeout_s=ANSWER_S)
 
@@ -118,6 +119,8 @@ class _Play:
         rules: tuple[Rule, ...] = (
             *self._site.rules(self._manifest),
             ("handler loads and answers its samples", self._handler, "see the handler's own error"),
+            ("an answer does not depend on who else asked", self._company,
+             "give each item of predict() the answer that it gets alone, or leave batches = True out"),
             ("serves with argument `serve` on $SAGEMAKER_BIND_TO_PORT", self._starts,
              "the container is run as `serve`; read its last words in what was seen"),
             ("accepts a connection within 250 ms", self._connects,
@@ -179,7 +182,21 @@ class _Play:
         report = self._site.check(self._model_dir, self._startup_s)
         if not report.get("ok"):
             raise BrokenError(_reasons(report))
+        self._batching = report.get("batching")
         return f"{len(self._samples)} samples"
+
+    def _company(self) -> str:
+        found = self._batching
+        if found is None:
+            raise NotPlayedError("the handler's own check does not tell whether it joins requests")
+        why = found.get("unbatched")
+        if not found.get("wanted") or self._manifest.serving.max_batch == 1:
+            return f"requests are not joined: {why or 'batches of one were asked for'}"
+        if why and not self._manifest.serving.exact:
+            raise BrokenError(f"the handler wants requests joined, and {why}")
+        if not found.get("proven") and not found.get("compared"):
+            raise NotPlayedError("requests are joined, and there are no two samples to compare")
+        return f"requests are {'not joined: ' + why if why else 'joined, and each gets its own answer'}"
 
     def _starts(self) -> str:
         self._server = self._site.start(
