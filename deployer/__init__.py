@@ -43,6 +43,7 @@ if TYPE_CHECKING:
         status,
         transform,
         upload,
+        validate,
     )
     from deployer.clients.base import Body
     from deployer.conformance import check
@@ -51,6 +52,7 @@ if TYPE_CHECKING:
     from deployer.image.push import push as push_image
     from deployer.report.terminal import terminal_table as format_report
     from deployer.spec.deployment import DeploymentSpec, Slo
+    from deployer.spec.fleet import FleetQueue, Listener
     from deployer.spec.rollout import AllAtOnce, Canary, Linear, Rolling
     from deployer.spec.scaling import Fixed, QueueBacklog, Scheduled, Step, TargetTracking
     from deployer.spec.serde import load as load_spec
@@ -79,9 +81,11 @@ _HOMES = {
     "export": ("deployer.api", "export"),
     "expired": ("deployer.api", "expired"),
     "Fixed": ("deployer.spec.scaling", "Fixed"),
+    "FleetQueue": ("deployer.spec.fleet", "FleetQueue"),
     "format_report": ("deployer.report.terminal", "terminal_table"),
     "invoke": ("deployer.api", "invoke"),
     "Linear": ("deployer.spec.rollout", "Linear"),
+    "Listener": ("deployer.spec.fleet", "Listener"),
     "load_spec": ("deployer.spec.serde", "load"),
     "loadtest": ("deployer.api", "loadtest"),
     "Local": ("deployer.spec.target", "Local"),
@@ -115,6 +119,7 @@ _HOMES = {
     "TargetTracking": ("deployer.spec.scaling", "TargetTracking"),
     "transform": ("deployer.api", "transform"),
     "upload": ("deployer.api", "upload"),
+    "validate": ("deployer.api", "validate"),
 }
 
 __all__ = [
@@ -125,7 +130,9 @@ __all__ = [
     "DeploymentSpec",
     "Ec2Fleet",
     "Fixed",
+    "FleetQueue",
     "Linear",
+    "Listener",
     "Local",
     "QueueBacklog",
     "Rolling",
@@ -169,6 +176,7 @@ __all__ = [
     "status",
     "transform",
     "upload",
+    "validate",
 ]
 
 

@@ -35,6 +35,7 @@ from deployer.spec.target import (
 from deployer.stats import P99_MIN_SAMPLES
 from deployer.traffic.trace import TrafficTrace
 from deployer.units import format_ms
+from inference_code.contract import UNSTATED
 
 Say = Callable[[str], None]
 
@@ -105,11 +106,20 @@ def profile_of(spec: DeploymentSpec, profiles: Sequence[Profile]) -> Profile | N
 def candidate_names(
     specs: Sequence[DeploymentSpec], profiles: Sequence[Profile]
 ) -> tuple[str, ...]:
-    """Name each candidate by target, size and precision; a name used twice gets a number."""
+    """Name each candidate by target, size and precision, where it is known.
+
+    A name used twice gets the deployment's name, and where that is used twice too, a number.
+    """
     names = []
     for spec in specs:
         profile = profile_of(spec, profiles)
-        names.append(f"{_target_words(spec)} {profile.precision if profile else _stem(spec)}")
+        model = profile.precision if profile else _stem(spec)
+        names.append(f"{_target_words(spec)} {model}".removesuffix(f" {UNSTATED}"))
+    twice = Counter(names)
+    names = [
+        f"{name} ({spec.name})" if twice[name] > 1 else name
+        for name, spec in zip(names, specs, strict=True)
+    ]
     counts, seen = Counter(names), Counter[str]()
     for i, name in enumerate(names):
         seen[name] += 1

@@ -35,11 +35,18 @@ class InputError(DeployerError):
 
 
 class SpecError(InputError):
-    """A key of a specification is wrong."""
+    """A key of a specification is wrong.
 
-    def __init__(self, key: str, problem: str, *, hint: str | None = None) -> None:
+    ``code`` is ``key`` for one that is unknown, missing or of another type, ``value`` for a value out of its range.
+    """
+
+    def __init__(
+        self, key: str, problem: str, *, hint: str | None = None, code: str = "value"
+    ) -> None:
         super().__init__(f"{key}: {problem}", hint=hint)
         self.key = key
+        self.problem = problem
+        self.code = code
 
 
 class RuleBroken(SpecError):
@@ -59,8 +66,7 @@ class RuleBroken(SpecError):
         broken: Sequence[str] = (),
         hint: str | None = None,
     ) -> None:
-        super().__init__(key, problem, hint=hint)
-        self.code = code
+        super().__init__(key, problem, hint=hint, code=code)
         self.broken = tuple(broken) or (code,)
 
 

@@ -11,7 +11,8 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+import threading
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,10 @@ from deployer.errors import EnvironmentProblem, InputError
 from inference_code.contract import MANIFEST_PATH, ContractError, Manifest
 
 # What buildah adds, by itself, after the last words of a program that it ran.
+_LAST_WORDS_S = 5.0
+"""How long what is in the pipes is waited for after the end: a process that it left behind may hold them."""
+
+Hear = Callable[[str], None]
 _EPILOGUE = re.compile(r"(subprocess exited (with status|on) \w+|Error: exit status \d+)")
 
 
@@ -57,9 +62,14 @@ def working_dir(model_dir: Path) -> Path:
 
 
 def call(
-    model_dir: Path, verb: str, options: Sequence[str] = (), *, timeout_s: float
+    model_dir: Path,
+    verb: str,
+    options: Sequence[str] = (),
+    *,
+    timeout_s: float,
+    hear: Hear | None = None,
 ) -> dict[str, Any]:
-    """Run a verb to its end and return the JSON object that it prints.
+    """Run a verb to its end and return the JSON object that it prints. ``hear`` gets its lines on stderr as they come.
 
     Raises InputError with the process's last words when it fails: the handler or the model is wrong.
     Raises EnvironmentProblem when it takes longer than ``timeout_s``.
@@ -72,6 +82,7 @@ def call(
             timeout_s=timeout_s,
             cwd=working_dir(model_dir),
             env=environment(model_dir),
+            hear=hear,
         )
     except OSError as error:
         raise InputError(f"cannot run the code of {str(model_dir)!r}: {error}") from error
@@ -84,20 +95,23 @@ def answer_of(
     timeout_s: float,
     cwd: Path | None = None,
     env: Mapping[str, str] | None = None,
+    hear: Hear | None = None,
 ) -> dict[str, Any]:
     """Run a command that stands for a verb of the serving code, as ``call`` does."""
+    options: dict[str, Any] = {
+        "cwd": cwd,
+        "env": env,
+        "stdin": subprocess.DEVNULL,
+        "stdout": subprocess.PIPE,
+        "stderr": subprocess.PIPE,
+        "text": True,
+        "errors": "replace",
+    }
     try:
-        done = subprocess.run(
-            words,
-            cwd=cwd,
-            env=env,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            timeout=timeout_s,
-            check=False,
-        )
+        if hear is None:
+            done = subprocess.run(words, timeout=timeout_s, check=False, **options)
+        else:
+            done = _heard(words, timeout_s, hear, options)
     except subprocess.TimeoutExpired as error:
         raise EnvironmentProblem(
             f"`inference_code {verb}` did not end within {timeout_s:g} s",
@@ -106,13 +120,48 @@ def answer_of(
     return _answer(verb, done)
 
 
+def _heard(
+    words: Sequence[str], timeout_s: float, hear: Hear, options: Mapping[str, Any]
+) -> subprocess.CompletedProcess[str]:
+    """Do what ``subprocess.run`` does, and pass each line of stderr on meanwhile. Raises TimeoutExpired."""
+    printed: list[str] = []
+    said: list[str] = []
+    with subprocess.Popen(words, **options) as process:
+
+        def listen() -> None:
+            for line in process.stderr or ():
+                said.append(line)
+                hear(line.rstrip("\n"))
+
+        readers = [
+            threading.Thread(target=listen, daemon=True),
+            threading.Thread(target=lambda: printed.extend(process.stdout or ()), daemon=True),
+        ]
+        for reader in readers:
+            reader.start()
+        try:
+            process.wait(timeout_s)
+        except BaseException:
+            process.kill()
+            raise
+        finally:
+            for reader in readers:
+                reader.join(_LAST_WORDS_S)
+    return subprocess.CompletedProcess(
+        list(words), process.returncode, "".join(printed), "".join(said)
+    )
+
+
 def _answer(verb: str, done: subprocess.CompletedProcess[str]) -> dict[str, Any]:
     try:
         answer = json.loads(done.stdout)
     except ValueError:
         answer = None
-    if isinstance(answer, dict) and (done.returncode == 0 or verb == "check"):
+    if isinstance(answer, dict) and done.returncode == 0:
         return answer
+    if isinstance(answer, dict) and verb == "check":
+        # What a handler raised is in its log alone: a caller gets no internals.
+        return {**answer, "log": last_words(done.stderr) if done.stderr.strip() else ""}
     raise InputError(
         f"`inference_code {verb}` failed with exit status {done.returncode}: {last_words(done.stderr)}",
         hint="`deployer check BUNDLE` tells what is wrong with the handler or its requirements",

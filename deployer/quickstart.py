@@ -21,6 +21,7 @@ from deployer.cost.report import CostReport
 from deployer.distribution import install_hint
 from deployer.errors import EnvironmentProblem
 from deployer.spec.deployment import DeploymentSpec, Slo
+from deployer.spec.fleet import Listener
 from deployer.spec.scaling import Fixed, TargetTracking
 from deployer.spec.target import Ec2Fleet, SageMakerRealtime, SageMakerServerless, Target
 from inference_code.contract import ServingConfig
@@ -40,7 +41,7 @@ TARGETS: tuple[Target, ...] = (
     SageMakerRealtime("ml.c7i.large"),
     SageMakerRealtime("ml.c5.large"),
     SageMakerServerless(memory_mb=2048),
-    Ec2Fleet("c7i.large"),
+    Ec2Fleet("c7i.large", listener=Listener(protocol="http")),
 )
 
 

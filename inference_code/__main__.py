@@ -1,4 +1,4 @@
-"""``python -m inference_code serve | worker | check | bench | tune``; the container's entry point, too."""
+"""``python -m inference_code serve | worker | check | together | bench | tune``; the container's entry point, too."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from inference_code.contract import DEFAULT_PORT, MODEL_DIR, OPTIONS_ENV, PORT_ENV
+from inference_code.contract import BENCH_BUDGET_S, DEFAULT_PORT, MODEL_DIR, OPTIONS_ENV, PORT_ENV
 from inference_code.engine.settings import CacheLimits, Settings, read_settings, serves_many
 from inference_code.errors import StartupError
 
@@ -84,10 +84,17 @@ def _check(settings: Settings, options: argparse.Namespace) -> int:
 
 
 def _bench(settings: Settings, options: argparse.Namespace) -> int:
-    from inference_code.bench.timing import bench
+    from inference_code.bench.timing import Spell, bench
 
-    result = bench(settings, options.batch_sizes, options.seconds)
+    result = bench(settings, options.batch_sizes, Spell(options.seconds, options.budget))
     sys.stdout.write(json.dumps(result) + "\n")
+    return 0
+
+
+def _together(settings: Settings, options: argparse.Namespace) -> int:
+    from inference_code.bench.together import together
+
+    sys.stdout.write(json.dumps(together(settings)) + "\n")
     return 0
 
 
@@ -121,9 +128,16 @@ def _parser() -> argparse.ArgumentParser:
     _add_worker(commands.add_parser("worker", parents=[shared], help="serve a queue until SIGTERM"))
     check = commands.add_parser("check", parents=[shared], help="run the samples, print JSON")
     check.set_defaults(run=_check)
+    mixed = commands.add_parser(
+        "together", parents=[shared], help="try whether batches move answers, print JSON"
+    )
+    mixed.set_defaults(run=_together)
     bench = commands.add_parser("bench", parents=[shared], help="time batch sizes, print JSON")
     bench.add_argument("--batch-sizes", type=_sizes, default=(1, 2, 4, 8), metavar="1,2,4")
     bench.add_argument("--seconds", type=float, default=2.0, metavar="S", help="per batch size")
+    bench.add_argument(
+        "--budget", type=float, default=BENCH_BUDGET_S, metavar="S", help="for all of them"
+    )
     bench.set_defaults(run=_bench)
     tune = commands.add_parser(
         "tune", parents=[shared], help="measure workers x threads, print JSON"

@@ -37,6 +37,15 @@ STATS_ROUTE = "/stats"
 
 PORT_ENV = "SAGEMAKER_BIND_TO_PORT"
 DEFAULT_PORT = 8080
+UNSTATED = "unstated"
+"""The precision of a model that is no graph, where nobody states it."""
+
+BENCH_BUDGET_S = 600.0
+"""Seconds that `bench` may time for, unless told otherwise."""
+
+BENCH_PROGRESS = "bench: "
+"""What its lines about progress begin with, on stderr."""
+
 MODEL_DIR = "/opt/ml/model"
 OPTIONS_ENV = "INFERENCE_SERVE_OPTIONS"
 """Options of ``serve`` for where only an environment can be given, as on SageMaker; the command line wins."""
@@ -152,8 +161,52 @@ class Member:
 
 
 @dataclass(frozen=True)
+class Batching:
+    """What packaging proved of an ONNX model: requests may be joined, and each gets its own rows back.
+
+    ``axes`` tells for each input which axis carries the batch, ``outputs`` for each output (None: it is the same
+    whatever was asked). ``kind`` is "rows" where rows never meet, "scale" where they meet in a scale or a
+    rounding only; answers then moved by up to ``moved`` of an output's largest number when ``runtime`` tried it (""
+    while nothing did). The proof is about the file of ``model_sha256``. ``reason`` says why there is none.
+    """
+
+    axes: Mapping[str, int] = field(default_factory=dict)
+    outputs: Mapping[str, int | None] = field(default_factory=dict)
+    kind: str = "rows"
+    moved: float = 0.0
+    model_sha256: str = ""
+    runtime: str = ""
+    reason: str = ""
+
+    def __post_init__(self) -> None:
+        if self.kind not in ("rows", "scale"):
+            raise ContractError(f"batching.kind is {self.kind!r}; known: rows, scale")
+        for key in ("axes", "outputs"):
+            for name, axis in getattr(self, key).items():
+                if axis is None and key == "outputs":
+                    continue
+                if type(axis) is not int or axis < 0:
+                    raise ContractError(f"batching.{key}: {name!r} has the axis {axis!r}")
+        if type(self.moved) not in (int, float) or not 0 <= self.moved < float("inf"):
+            raise ContractError(f"batching.moved must be a number from 0 on, not {self.moved!r}")
+
+    @property
+    def proven(self) -> bool:
+        """Whether requests may be joined."""
+        return bool(self.axes) and not self.reason
+
+    @property
+    def allowed(self) -> float:
+        """How far a batch may move answers, as a share of an output's largest number."""
+        return 1.5 * self.moved if self.kind == "scale" else 0.0
+
+
+@dataclass(frozen=True)
 class Manifest:
-    """What is in a bundle and how to serve it; ``engine`` runs the model (a key of ENGINES)."""
+    """What is in a bundle and how to serve it; ``engine`` runs the model (a key of ENGINES).
+
+    ``batching`` is None in bundles without an ONNX model, and in those that are older than the key.
+    """
 
     name: str
     model: str
@@ -165,16 +218,19 @@ class Manifest:
     lineage: Mapping[str, str] = field(default_factory=dict)
     contract_version: int = CONTRACT_VERSION
     engine: str = ONNXRUNTIME
+    batching: Batching | None = None
 
     def __post_init__(self) -> None:
         if self.engine not in ENGINES:
             raise ContractError(f"engine is {self.engine!r}; known: {', '.join(ENGINES)}")
 
     def to_json(self) -> str:
-        """Return canonical JSON: sorted keys, no spaces, members sorted by path; the usual engine unsaid."""
+        """Return canonical JSON: sorted keys, no spaces, members sorted by path; what is usual is unsaid."""
         data = asdict(self)
         if self.engine == ONNXRUNTIME:
             del data["engine"]  # bundles older than the key keep their digest
+        if self.batching is None:
+            del data["batching"]
         if not self.serving.exact:
             del data["serving"]["exact"]  # likewise
         if not self.serving.objective_ms:
@@ -182,6 +238,15 @@ class Manifest:
         data["members"] = sorted(data["members"], key=lambda member: str(member["path"]))
         data["lineage"] = dict(self.lineage)
         return json.dumps(data, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+
+    @property
+    def proof(self) -> Batching | None:
+        """The proof that requests may be joined, when it is about the model file that lies in the bundle."""
+        found = self.batching
+        if found is None or not found.proven:
+            return None
+        model = next((each for each in self.members if each.path == self.model), None)
+        return found if model and model.sha256 == found.model_sha256 else None
 
     @property
     def digest(self) -> str:
@@ -207,6 +272,8 @@ class Manifest:
             for key in ("inputs", "outputs"):
                 data[key] = tuple(_tensor(item, key) for item in data.get(key, ()))
             data["serving"] = _build(ServingConfig, data.get("serving", {}), "serving")
+            if data.get("batching") is not None:
+                data["batching"] = _build(Batching, data["batching"], "batching")
         except (KeyError, TypeError, AttributeError) as error:
             raise ContractError(f"{MANIFEST_PATH}: {error!r}") from error
         return _build(Manifest, data, "manifest")

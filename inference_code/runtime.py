@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes
 import importlib
+import re
 import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -12,7 +14,9 @@ from typing import Any
 import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
+from onnxruntime.capi.onnxruntime_pybind11_state import Fail, InvalidArgument, RuntimeException
 
+from inference_code.codecs import bfloat
 from inference_code.contract import (
     ENGINES,
     MANIFEST_PATH,
@@ -30,7 +34,10 @@ from inference_code.errors import HandlerInvalid
 Arrays = Mapping[str, NDArray[Any]]
 Run = Callable[[Arrays], list[NDArray[Any]]]
 
+#: ONNX's number of the type, and ONNX Runtime's name; served as float32.
+_BFLOAT16, _BFLOAT16_NAME = 16, "tensor(bfloat16)"
 _TYPES = {
+    _BFLOAT16_NAME: "float32",
     "tensor(bool)": "bool",
     "tensor(string)": "str",
     "tensor(float)": "float32",
@@ -55,8 +62,30 @@ _OPENVINO_TYPES = {
 }
 
 
+#: What ONNX Runtime says before and around the words that are about the model and its input.
+_INTERNALS = (
+    (r"^\[ONNXRuntimeError\] : \d+ : \w+ : ", ""),
+    (r"Load model from .*? failed: ?", ""),
+    (
+        r"Non-zero status code returned while running (\w+) node\. Name:'.*?' Status Message: ",
+        r"\1: ",
+    ),
+    # A place in its source, and the condition that did not hold, the function with its arguments, or its bare name.
+    (
+        r"(?:/\S+|\w+\.(?:h|cc)):\d+ (?:.*? was false\. ?|(?:\S+ ){0,4}?\S+\([^()]*\)(?: const)?"
+        r"(?:::<lambda\(\)>)?(?: \[with [^]]*\])? |\w+ )",
+        "",
+    ),
+    (r"Please fix either the inputs/outputs or the model\.", ""),
+    (r"\s+", " "),
+)
+
+
 class Model:
-    """An ONNX model ready to run: ``inputs`` and ``outputs`` tell its names, shapes and types."""
+    """An ONNX model ready to run: ``inputs`` and ``outputs`` tell its names, shapes and types.
+
+    ``axes`` tells by tensor what its file says of each axis: a size, a name, or None.
+    """
 
     def __init__(self, path: Path, threads: int = 1, engine: str | None = None) -> None:
         """Load ``path`` with ``threads`` threads; raise HandlerInvalid when it is no model.
@@ -68,25 +97,50 @@ class Model:
             raise HandlerInvalid(f"no engine {chosen!r}; known: {', '.join(ENGINES)}")
         opened = _openvino if chosen == OPENVINO else _onnxruntime
         self.engine = chosen
-        self.inputs, self.outputs, self._run = opened(path, threads)
+        self.axes: dict[str, Axes] = {}
+        self.inputs, self.outputs, self._run = opened(path, threads, self.axes)
 
     def run(self, inputs: Arrays) -> list[NDArray[Any]]:
         """Return the outputs, in the order of ``outputs``."""
         return self._run(inputs)
 
 
-def example(specs: Sequence[TensorSpec], free: int = 1) -> dict[str, NDArray[Any]]:
-    """Return zeros (empty texts) for each input, ``free`` wherever a dimension is free."""
+def example(
+    specs: Sequence[TensorSpec], free: int = 1, first: int | None = None, fill: int = 0
+) -> dict[str, NDArray[Any]]:
+    """Return ``fill`` (empty texts) for each input, ``free`` long wherever a dimension is free.
+
+    ``first`` is for free first axes, where it is another.
+    """
     arrays = {}
     for spec in specs:
-        shape = [free if n is None else n for n in spec.shape]
-        fill: Any = "" if spec.dtype == "str" else 0
+        sizes = [free if first is None else first, *[free] * len(spec.shape)]
+        shape = [size if n is None else n for n, size in zip(spec.shape, sizes, strict=False)]
+        text = spec.dtype == "str"
         arrays[spec.name] = np.full(
-            shape, fill, dtype=object if spec.dtype == "str" else spec.dtype
+            shape, "" if text else fill, dtype=object if text else spec.dtype
         )
     return arrays
 
 
+def words_of(error: Exception) -> str | None:
+    """Return in an engine's own words why a run failed, without its internals; None for any other failure."""
+    engines = (InvalidArgument, Fail, RuntimeException, RuntimeError)
+    return cleaned(str(error)) if isinstance(error, engines) else None
+
+
+def cleaned(text: str) -> str:
+    """Return a message of ONNX Runtime without its codes, paths, functions and conditions.
+
+    >>> cleaned("[ONNXRuntimeError] : 1 : FAIL : matmul_helper.h:59 Compute MatMul dimension mismatch")
+    'MatMul dimension mismatch'
+    """
+    for pattern, instead in _INTERNALS:
+        text = re.sub(pattern, instead, text)
+    return text.strip() or "it does not say why"
+
+
+Axes = tuple[int | str | None, ...]
 Opened = tuple[tuple[TensorSpec, ...], tuple[TensorSpec, ...], Run]
 
 
@@ -100,12 +154,12 @@ def _engine_of_bundle(path: Path) -> str:
         raise HandlerInvalid(str(error)) from error
 
 
-def _onnxruntime(path: Path, threads: int) -> Opened:
+def _onnxruntime(path: Path, threads: int, axes: dict[str, Axes]) -> Opened:
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
-    options.log_severity_level = 3
+    options.log_severity_level = 4  # what fails is raised, and told once
     for entry, value in ONNXRUNTIME_CONFIG.items():
         options.add_session_config_entry(entry, value)
     try:
@@ -116,23 +170,74 @@ def _onnxruntime(path: Path, threads: int) -> Opened:
             disabled_optimizers=ONNXRUNTIME_WITHOUT,
         )
     except Exception as error:  # onnxruntime raises a class of its own per status code
+        words = cleaned(str(error))
         raise HandlerInvalid(
-            f"{path.name}: ONNX Runtime {ort.__version__} cannot load it: {error}"
+            f"{path.name}: ONNX Runtime {ort.__version__} cannot load it: {words}{_advice(words)}"
         ) from error
+    nodes = (*session.get_inputs(), *session.get_outputs())
+    axes.update((node.name, tuple(node.shape)) for node in nodes)
     inputs = tuple(_spec(node) for node in session.get_inputs())
     outputs = tuple(_spec(node) for node in session.get_outputs())
     names = [spec.name for spec in outputs]
+    halves = {node.name for node in nodes if node.type == _BFLOAT16_NAME}
+    if halves:
+        return inputs, outputs, lambda arrays: _run_halves(session, names, arrays, halves)
     return inputs, outputs, lambda arrays: session.run(names, arrays)
+
+
+def _advice(words: str) -> str:
+    if "is not a registered function/op" in words:
+        return (
+            "; an operator that it lacks needs a handler that registers the operator's library: "
+            "package --handler inference.py"
+        )
+    return ""
+
+
+def _run_halves(
+    session: Any, names: Sequence[str], arrays: Arrays, halves: set[str]
+) -> list[NDArray[Any]]:
+    """Run a model with bfloat16 among its inputs or outputs, which its Python API does not convert."""
+    made = ort.OrtValue
+    feeds = {
+        name: made.ortvalue_from_numpy_with_onnx_type(bfloat.to_bits(array), _BFLOAT16)
+        if name in halves
+        else made.ortvalue_from_numpy(array)
+        for name, array in arrays.items()
+    }
+    values = session.run_with_ort_values(names, feeds)
+    return [
+        _from_halves(value) if name in halves else value.numpy()
+        for name, value in zip(names, values, strict=True)
+    ]
+
+
+def _from_halves(value: Any) -> NDArray[np.float32]:
+    shape = tuple(value.shape())
+    bits = np.empty(shape, np.uint16)
+    if bits.size:
+        ctypes.memmove(bits.ctypes.data, value.data_ptr(), bits.nbytes)
+    return bfloat.from_bits(bits)
 
 
 def _spec(node: Any) -> TensorSpec:
     if node.type not in _TYPES:
-        raise HandlerInvalid(f"tensor {node.name!r} is of type {node.type}, which is not served")
+        raise HandlerInvalid(
+            f"tensor {node.name!r} is of type {node.type}, which is not served: {_way_out(node.type)}"
+        )
     shape = tuple(n if isinstance(n, int) and n > 0 else None for n in node.shape)
     return TensorSpec(node.name, _TYPES[node.type], shape)
 
 
-def _openvino(path: Path, threads: int) -> Opened:
+def _way_out(kind: str) -> str:
+    if kind.startswith("seq(map"):
+        return "export it without ZipMap (skl2onnx and onnxmltools: options={'zipmap': False})"
+    if kind.startswith("tensor"):
+        return "cast it to float32 in the graph"
+    return "let the graph answer in tensors, or package --handler inference.py that serves it"
+
+
+def _openvino(path: Path, threads: int, axes: dict[str, Axes]) -> Opened:
     # The package reports its own import to a telemetry service; barred from its reporter it stays silent.
     sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
     try:
@@ -157,6 +262,7 @@ def _openvino(path: Path, threads: int) -> Opened:
             return [np.asarray(answer[place]) for place in range(len(compiled.outputs))]
 
     inputs = tuple(_openvino_spec(port) for port in compiled.inputs)
+    axes.update((spec.name, spec.shape) for spec in inputs)
     return inputs, tuple(_openvino_spec(port) for port in compiled.outputs), run
 
 

@@ -10,30 +10,28 @@ Nothing is decided here: names, digests and numbers are those of the document. E
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import aws_cdk as cdk
 
 from deployer.errors import DeployerError, InputError
 from deployer.spec import fleet_resolved as documents
-from deployer.spec import serde
+from deployer.spec import rules, serde
 from deployer.spec.fleet_resolved import ResolvedFleet
 from deployer.spec.resolved import Resolved
+from deployer.spec.rules.texts import REFERENCES, texts_of
 from stacks.ec2 import Ec2FleetStack
 from stacks.sagemaker import SageMakerStack
-
-REFERENCES = ("${Token[", "#{Token[", "{{resolve:")
-"""Words that the CDK or CloudFormation would put something else for; the SDK route sends them as they stand."""
 
 RESOLVED = "resolved.json"
 """The document's name beside deployment.toml."""
 
 
 def find(deployment: str | None, resolved: str | None) -> Resolved | ResolvedFleet:
-    """Read the document that the context names. Raises InputError when it is missing or of another wish.
+    """Read the document that the context names. Raises InputError when it is missing or of another wish, RuleBroken
+
+    for a deployment.toml that breaks a rule.
 
     ``deployment`` is a path of deployment.toml, ``resolved`` one of resolved.json; at most one is given.
     """
@@ -42,6 +40,7 @@ def find(deployment: str | None, resolved: str | None) -> Resolved | ResolvedFle
     if not deployment:
         return documents.load(Path(resolved or RESOLVED))
     path = Path(deployment)
+    rules.require(serde.load(path), where=deployment)
     document = path.with_name(RESOLVED)
     remedy = f"`deployer plan {path} --resolved {document}` writes it"
     if not document.exists():
@@ -56,36 +55,32 @@ def find(deployment: str | None, resolved: str | None) -> Resolved | ResolvedFle
 def build(app: cdk.App, resolved: Resolved | ResolvedFleet) -> cdk.Stack:
     """Add the stack of ``resolved`` to ``app``.
 
-    Raises InputError for a target without one and for a value with one of REFERENCES.
+    Raises InputError for a target without one and for a value with one of REFERENCES, RuleBroken for a specification
+    that breaks a rule.
     """
     target = resolved.spec.target
     fleet = isinstance(resolved, ResolvedFleet)
     if not fleet and not target.kind.startswith("sagemaker-"):
         raise InputError(f"a {target.kind} target has no stack")
-    for path, text in _texts(resolved.to_json()):
+    rules.require(resolved.spec, known(resolved))
+    for path, text in texts_of(resolved.to_json()):
         for word in REFERENCES:
             if word in text:
                 raise InputError(
                     f"{path} holds {word!r}: CloudFormation would put something else for it",
-                    hint="a stack takes plain values; `deployer deploy` sends this one as it stands",
+                    hint="a stack takes plain values: plan again",
                 )
     if isinstance(resolved, ResolvedFleet):
         return Ec2FleetStack(app, resolved.stack, resolved=resolved)
     return SageMakerStack(app, f"deployer-{resolved.spec.name}", resolved=resolved)
 
 
-def _texts(value: Any, path: str = "") -> Iterator[tuple[str, str]]:
-    """Yield every text of a document, keys included, with where it stands."""
-    if isinstance(value, Mapping):
-        for key, item in value.items():
-            inner = f"{path}.{key}" if path else str(key)
-            yield inner, str(key)
-            yield from _texts(item, inner)
-    elif isinstance(value, list | tuple):
-        for item in value:
-            yield from _texts(item, path)
-    elif isinstance(value, str):
-        yield path, value
+def known(resolved: Resolved | ResolvedFleet) -> rules.Facts:
+    """Return the facts for the rule book that the document holds: how long a fleet drains."""
+    if not isinstance(resolved, ResolvedFleet):
+        return rules.Facts()
+    drain = resolved.drain
+    return rules.Facts(drain_s=drain.server_s, request_timeout_s=drain.delay_s)
 
 
 def main() -> int:

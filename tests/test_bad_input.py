@@ -183,7 +183,8 @@ SPECS = [
          spec(target={"kind": "sagemaker-serverless", "region": "mars-1"})),
     Case("negative objective", SIMULATE, "slo.p99_ms", spec(slo={"p99_ms": -1})),
     Case("bounds crossed", SIMULATE, "scaling.min_instances", spec(
-        scaling={"kind": "target-tracking", "min_instances": 5, "max_instances": 2})),
+        target={"kind": "local", "balancer": True},
+        scaling={"kind": "target-tracking", "target": 1, "min_instances": 5, "max_instances": 2}), 1),
     Case("profile is not JSON", SIMULATE, "profile.json", (("profile.json", "?"),)),
     Case("unknown profile key", SIMULATE, "'colour'", profile(colour="red")),
     Case("service time NaN", SIMULATE, "mean", profile(service_time_ms=times(mean=float("nan")))),
@@ -201,7 +202,9 @@ DEPLOYMENTS = [
     Case("target that is not there yet", "plan spec.json", "target.shadow: a shadow test is not there yet",
          spec(target={"kind": "sagemaker-realtime", "instance_type": "ml.c5.large", "shadow": 1})),
     Case("planning for AWS without credentials", "plan spec.json", "Unable to locate credentials",
-         spec(target={"kind": "ec2-fleet", "instance_type": "c5.large"})),
+         spec(target={"kind": "ec2-fleet", "instance_type": "c5.large", "listener": {"protocol": "http"}})),
+    Case("fleet that nobody reaches", "plan spec.json", "target.listener: is missing",
+         spec(target={"kind": "ec2-fleet", "instance_type": "c5.large"}), 1),
     Case("deploying to AWS without credentials", "deploy spec.toml", "Unable to locate credentials",
          (("spec.toml", 'name = "a"\nbundle = "b"\n[target]\nkind = "sagemaker-realtime"\n'
            'instance_type = "ml.c5.large"\n'),)),

@@ -34,6 +34,7 @@ from deployer.api.models import export, optimize, package, profile
 from deployer.api.sagemaker import transform
 from deployer.api.twins import sagemaker_twin, serve_as_sagemaker
 from deployer.api.uploads import upload
+from deployer.api.validation import validate
 
 __all__ = [
     "compare",
@@ -65,4 +66,5 @@ __all__ = [
     "to_toml",
     "transform",
     "upload",
+    "validate",
 ]

@@ -80,7 +80,7 @@ def plan(
     """
     from deployer.deployments import planner
 
-    wanted = spec_of(spec)
+    wanted = spec_of(spec, [profile])
     if offline_account:
         return _plan_offline(
             wanted, offline_account, region=region, profile=profile, trace=trace, ttl_s=ttl_s
@@ -134,7 +134,7 @@ def deploy(
     if saved and isinstance(source, Path):
         _only_sagemaker("local", profile, ttl_s)
         return local.apply(planner.load(source), say=say)
-    wanted = spec_of(source)
+    wanted = spec_of(source, [profile])
     if sagemaker.is_sagemaker(wanted):
         return sagemaker.deploy(wanted, profile=profile, ttl_s=ttl_s, say=say)
     if fleet.is_fleet(wanted):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal
 
 from deployer.api.sources import Say, silent
+from deployer.spec import limits
 
 if TYPE_CHECKING:
     from deployer.clients.base import Invoker
@@ -36,5 +37,5 @@ def endpoint(
     if mode == "async":
         options = sagemaker.AsyncOptions(upload_to=upload_to, timeout_s=timeout_s or 3600.0)
         return sagemaker.AsyncInvoker(aws, name, options, say=say)
-    most = sagemaker.SERVERLESS_BYTES if mode == "serverless" else sagemaker.REALTIME_BYTES
+    most = limits.SERVERLESS_BYTES if mode == "serverless" else limits.REALTIME_BYTES
     return sagemaker.EndpointInvoker(aws, name, timeout_s=timeout_s or 60.0, max_bytes=most)

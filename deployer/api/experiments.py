@@ -129,7 +129,8 @@ def simulate(
     """Play a trace against a specification and return the Run that a load test would."""
     from deployer.simulation import simulation
 
-    return simulation.simulate(_trace(trace), profile_of(profile), spec_of(spec), seed)
+    measured = profile_of(profile)
+    return simulation.simulate(_trace(trace), measured, spec_of(spec, [measured]), seed)
 
 
 def prices(
@@ -165,10 +166,9 @@ def compare(
     from deployer.cost import compare as stage
     from deployer.pricing import snapshot
 
-    chosen = tuple(spec_of(spec) for spec in specs)
-    question = comparison.Question(
-        chosen, _trace(trace), tuple(map(profile_of, profiles)), tuple(seeds)
-    )
+    measurements = tuple(map(profile_of, profiles))
+    chosen = tuple(spec_of(spec, measurements) for spec in specs)
+    question = comparison.Question(chosen, _trace(trace), measurements, tuple(seeds))
     objective = _shared_slo(chosen) if slo is None else slo
     load_tests = [runs.load(run) if isinstance(run, Path) else run for run in measured]
     report = stage.compare(

@@ -61,10 +61,10 @@ def plan(
     from deployer.deployments.ec2 import verbs
     from deployer.pricing import snapshot
 
-    spec = spec_of(source)
+    measured = None if profile is None else profile_of(profile)
+    spec = spec_of(source, [measured])
     assert isinstance(spec.target, Ec2Fleet)
     aws = sagemaker.connect(spec.target.region, "target.region", say)
-    measured = None if profile is None else profile_of(profile)
     run = forecast(spec, measured, trace)
     return verbs.plan(aws, spec, snapshot.load(), asked=_asked(spec, measured, ttl_s), run=run)
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from deployer.api.sources import Say, silent
 from deployer.distribution import install_hint
 from deployer.errors import InputError
-from inference_code.contract import ServingConfig
+from inference_code.contract import BENCH_BUDGET_S, ServingConfig
 
 if TYPE_CHECKING:
     from deployer.bundle.bundle import Bundle
@@ -155,15 +155,16 @@ def package(
     requirements: Path | None = None,
     extra: Sequence[Path] = (),
     samples: Path | None = None,
-    precision: str = "fp32",
+    precision: str | None = None,
     serving: ServingConfig = ServingConfig(),  # noqa: B008 - frozen
     lineage: Mapping[str, str] | None = None,
     engine: str | None = None,
 ) -> Bundle:
     """Seal model, handler and serving code into ``out_dir/NAME-<digest>.tar.gz``.
 
-    ``handler`` is a file, or ``"image"`` or ``"text"`` for one that comes ready-made.
-    ``engine`` (onnxruntime or openvino) runs the model; by default the one that the ONNX file names. ``lineage`` is
+    ``handler`` is a file, or ``"image"`` or ``"text"`` for one that comes ready-made. ``precision`` is read from an
+    ONNX graph, so state it only of other models. ``engine`` (onnxruntime or openvino) runs the model; by default the
+    one that the ONNX file names. ``lineage`` is
     where the model came from, text by name; by default what ``optimize`` noted beside it, ``lineage.json``.
     """
     from deployer.api.training import lineage_beside
@@ -190,10 +191,15 @@ def profile(
     *,
     batch_sizes: Sequence[int] = (1, 2, 4, 8),
     seconds: float = 2.0,
+    budget_s: float = BENCH_BUDGET_S,
     threads: int | None = None,
     say: Say = silent,
 ) -> Profile:
-    """Measure the bundle's service time by batch size on this machine, ``seconds`` for each size."""
+    """Measure the bundle's service time by batch size on this machine.
+
+    Each size is timed for ``seconds`` at least, all of them for ``budget_s`` at most. Raises InputError for a model
+    that is too slow for it.
+    """
     from deployer import profiles
     from deployer.bundle import archive
 
@@ -201,5 +207,11 @@ def profile(
         model_dir = Path(folder) / "model"
         manifest = archive.unpack(bundle, model_dir)
         return profiles.measure(
-            model_dir, manifest, batch_sizes=batch_sizes, seconds=seconds, threads=threads, say=say
+            model_dir,
+            manifest,
+            batch_sizes=batch_sizes,
+            seconds=seconds,
+            budget_s=budget_s,
+            threads=threads,
+            say=say,
         )

@@ -13,7 +13,7 @@ from deployer.api.forecast import forecast
 from deployer.api.sources import Say, profile_of, silent, spec_of
 from deployer.distribution import version
 from deployer.errors import InputError
-from deployer.spec import placeholders
+from deployer.spec import limits, placeholders
 from deployer.spec import resolved as documents
 from deployer.spec.deployment import DeploymentSpec
 from deployer.spec.placeholders import BUNDLE
@@ -66,10 +66,10 @@ def plan(
     from deployer.deployments.sagemaker import verbs
     from deployer.pricing import snapshot
 
-    spec = spec_of(source)
+    measured = None if profile is None else profile_of(profile)
+    spec = spec_of(source, [measured])
     region = str(getattr(spec.target, "region", ""))
     aws = connect(region, "target.region", say)
-    measured = None if profile is None else profile_of(profile)
     found = verbs.plan(
         aws,
         spec,
@@ -194,7 +194,7 @@ def invoke(
         )
         return sagemaker.AsyncInvoker(aws, name, options, say=say).invoke(body, accept=accept)
     small = mode == "sagemaker-serverless"
-    most = sagemaker.SERVERLESS_BYTES if small else sagemaker.REALTIME_BYTES
+    most = limits.SERVERLESS_BYTES if small else limits.REALTIME_BYTES
     client = sagemaker.EndpointInvoker(aws, name, timeout_s=timeout_s or 60.0, max_bytes=most)
     return client.invoke(body, accept=accept)
 

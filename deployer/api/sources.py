@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from deployer.spec import serde
+from deployer.spec import rules, serde
 from deployer.spec.deployment import DeploymentSpec
 
 if TYPE_CHECKING:
@@ -19,9 +19,20 @@ def silent(_: str) -> None:
     """Say nothing: the default of every verb."""
 
 
-def spec_of(source: DeploymentSpec | Path) -> DeploymentSpec:
-    """Return a specification, read from deployment.toml where a path is given."""
-    return serde.load(source) if isinstance(source, Path) else source
+def spec_of(
+    source: DeploymentSpec | Path, profiles: Sequence[Profile | Path | None] = ()
+) -> DeploymentSpec:
+    """Return a specification, read from deployment.toml where a path is given.
+
+    ``profiles`` are those at hand: that of its bundle may tell a fact. Raises RuleBroken for one that breaks a rule.
+    """
+    from deployer.deployments.facts import facts_of
+
+    measured = [profile_of(item) for item in profiles if item is not None]
+    spec = serde.load(source) if isinstance(source, Path) else source
+    where = str(source) if isinstance(source, Path) else ""
+    rules.require(spec, facts_of(spec, profile=_profile_for(spec, measured)), where)
+    return spec
 
 
 def profile_of(source: Profile | Path) -> Profile:
@@ -29,3 +40,11 @@ def profile_of(source: Profile | Path) -> Profile:
     from deployer import profiles
 
     return profiles.load(source) if isinstance(source, Path) else source
+
+
+def _profile_for(spec: DeploymentSpec, profiles: Sequence[Profile]) -> Profile | None:
+    if not profiles:
+        return None
+    from deployer import comparison
+
+    return profiles[0] if len(profiles) == 1 else comparison.profile_of(spec, profiles)

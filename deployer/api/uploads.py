@@ -6,7 +6,7 @@ from pathlib import Path
 
 from deployer.api.sources import Say, silent
 from deployer.errors import InputError
-from deployer.spec import placeholders
+from deployer.spec import placeholders, rules
 from deployer.spec import resolved as documents
 from deployer.spec.resolved import Resolved
 
@@ -15,17 +15,19 @@ def upload(source: Resolved | Path, *, say: Say = silent) -> str:
     """Put the bundle of a resolved document where the document says, and return its S3 address.
 
     Makes the bucket when it is not there. A bundle that lies there whole is not sent again; one whose upload was cut
-    off is gone on with. Raises InputError when the credentials are of another account, when the bundle is not the
-    one that was resolved, and for a document with placeholders.
+    off resumes. Raises InputError when the credentials are of another account, when the bundle is not the one
+    that was resolved, and for a document with placeholders; RuleBroken for a specification that breaks a rule.
     """
     from deployer.aws import session
     from deployer.aws.storage import Storage
+    from deployer.deployments.facts import facts_of
     from deployer.deployments.patience import Patience
     from deployer.deployments.sagemaker import observe
     from deployer.deployments.sagemaker.actions import Actions
 
     document = documents.load(source) if isinstance(source, Path) else source
     placeholders.refuse(document.placeholders)
+    rules.require(document.spec, facts_of(document.spec, digest=document.artifact.digest))
     place, artifact = document.place, document.artifact
     aws = session.connect((place.region, "the resolved document"))
     if aws.identity[0] != place.account:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from deployer.bundle.archive import pack
+from deployer.bundle.batching import proven
 from deployer.bundle.bundle import Bundle, archive_name
 from deployer.bundle.disk import is_folder, reading
 from deployer.bundle.manifest import WHOLE_FOLDER, check_manifest
@@ -23,6 +25,7 @@ from inference_code.contract import (
     ENGINES,
     HANDLER_PATH,
     ONNXRUNTIME,
+    UNSTATED,
     Manifest,
     Member,
     ServingConfig,
@@ -41,7 +44,7 @@ def build(
     extra: Sequence[Path] = (),
     samples: Path | None = None,
     serving: ServingConfig = ServingConfig(),  # noqa: B008 - frozen
-    precision: str = "fp32",
+    precision: str | None = None,
     lineage: Mapping[str, str] = _NO_LINEAGE,
     engine: str | None = None,
 ) -> Bundle:
@@ -51,7 +54,11 @@ def build(
     Without a ``handler`` it must be ONNX, and so with one that is named (``image``, ``text``) and no file. ``extra``
     files go to the bundle's root, ``samples`` (.json, .csv or .npy; a file or a folder) to ``code/samples``.
     ``engine`` (onnxruntime or openvino) runs the model; by default the one that the ONNX file names, as a rung of
-    the ladder does. The same input gives the same digest anywhere, and the same bytes wherever zlib is the same.
+    the ladder does. Whether requests may be joined is proven on the model's graph and tried on the installed
+    runtime, whose version the manifest then names: the same input gives the same digest wherever that is the same,
+    and the same bytes wherever zlib is, too.
+
+    ``precision`` is read from the graph; of a model that is none, it is what is stated, else ``unstated``.
 
     Raises InputError when an input is wrong, any link among the files included, and EnvironmentProblem
     when ``out_dir`` cannot be written; either way nothing is left there.
@@ -75,7 +82,7 @@ def build(
     manifest = Manifest(
         name=name,
         model=main,
-        precision=precision,
+        precision=_precision(precision, onnx, chosen),
         members=tuple(_member(sources.by_path[path], path, contents[path]) for path in contents),
         inputs=onnx.inputs if onnx else (),
         outputs=onnx.outputs if onnx else (),
@@ -84,11 +91,29 @@ def build(
         engine=chosen,
     )
     check_manifest(manifest, LIMITS)
+    check_weights(out_dir / archive_name(manifest), contents)
+    manifest = replace(manifest, batching=proven(manifest, sources.by_path))
     path = out_dir / archive_name(manifest)
-    check_weights(path, contents)
     with new_file(path) as file:
         pack(file, manifest, sources.by_path)
     return Bundle(path, manifest)
+
+
+def _precision(stated: str | None, onnx: OnnxFile | None, engine: str) -> str:
+    """Return the precision for the manifest. Raises InputError for one that the graph contradicts.
+
+    OpenVINO may compute a graph in fewer bits than it holds: there the word of whoever measured it counts.
+    """
+    if onnx is None:
+        return stated or UNSTATED
+    if stated is None:
+        return onnx.precision
+    if engine == ONNXRUNTIME and not stated.startswith(onnx.precision):
+        raise InputError(
+            f"precision: {stated!r} is stated, and the graph computes in {onnx.precision}",
+            hint="leave it out: it is read from the graph",
+        )
+    return stated
 
 
 def _sources(

@@ -13,6 +13,7 @@ from deployer.errors import InputError, SpecError
 from deployer.spec import checks
 from inference_code.contract import (
     MANIFEST_PATH,
+    Batching,
     ContractError,
     Manifest,
     Member,
@@ -51,6 +52,7 @@ def _problems(manifest: Manifest, limits: Limits) -> Iterator[str]:
     yield from _name_problems(manifest.name)
     yield from _lineage_problems(manifest.lineage)
     yield from _serving_problems(manifest.serving)
+    yield from _batching_problems(manifest.batching)
     for spec in (*manifest.inputs, *manifest.outputs):
         if not _is_tensor(spec):
             yield f"{spec!r} is not a name, a dtype and a shape"
@@ -84,6 +86,16 @@ def _serving_problems(serving: ServingConfig) -> Iterator[str]:
             yield f"serving.{field.name} must be a {'whole ' * whole}number, not {value!r}"
         elif not math.isfinite(value):
             yield f"serving.{field.name} must be finite, not {value!r}"
+
+
+def _batching_problems(batching: Batching | None) -> Iterator[str]:
+    if batching is None:
+        return
+    for key in ("model_sha256", "runtime", "reason"):
+        if not isinstance(getattr(batching, key), str):
+            yield f"batching.{key} must be text, not {getattr(batching, key)!r}"
+    if not _SHA256.fullmatch(str(batching.model_sha256)):
+        yield f"batching.model_sha256 is {batching.model_sha256!r}"
 
 
 def _is_tensor(spec: TensorSpec) -> bool:

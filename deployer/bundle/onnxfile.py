@@ -1,4 +1,4 @@
-"""What packaging must know of an ONNX file: its inputs, its outputs, and the files its weights lie in.
+"""What packaging must know of an ONNX file: inputs, outputs, precision, and the files its weights lie in.
 
 Reads the file forward once and keeps no weight, so that a bundle can be verified while it streams and
 where ``onnx`` is not installed: serving needs only ONNX Runtime. The field numbers are those of
@@ -8,6 +8,8 @@ https://github.com/onnx/onnx/blob/main/onnx/onnx.proto.
 from __future__ import annotations
 
 import posixpath
+import re
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from io import BufferedReader
@@ -27,12 +29,21 @@ _CHILDREN: Mapping[str, Mapping[int, str]] = {
     "graph": {**_INSIDE_GRAPH, 5: "tensor"},
     "training": {1: "graph", 2: "graph"},
     "function": {7: "node", 11: "attribute"},
-    "node": {5: "attribute"},
+    "node": {4: "operator", 5: "attribute"},
     "attribute": {5: "tensor", 6: "graph", 10: "tensor", 11: "graph", 22: "sparse", 23: "sparse"},
     "sparse": {1: "tensor", 2: "tensor"},
     "weight": {8: "name", 13: "place"},
     "tensor": {13: "place"},
 }
+# Fields of a tensor: its type, and the parts that hold values.
+_TYPE_FIELD, _VALUE_FIELDS = 2, (4, 5, 6, 7, 9, 10, 11)
+_FLOATS = {1: "fp32", 10: "fp16", 11: "fp64", 16: "bf16"}
+_EIGHT_BITS, _FOUR_BITS = (2, 3), (21, 22)
+_INTEGER = re.compile(
+    r"QuantizeLinear|DequantizeLinear|DynamicQuantize.*|(MatMul|Conv)Integer.*|QLinear.*|Q(Gemm|Attention)"
+)
+"""Operators that compute on 8-bit integers, ONNX's and ONNX Runtime's."""
+
 _TYPES = {
     1: "float32",
     2: "uint8",
@@ -58,7 +69,8 @@ class OnnxFile:
     """``unclear`` names each input or output that is no tensor of known type and rank, with the reason.
 
     ``data_files`` are the locations of external weights, as the file gives them, sorted. ``engine`` is what
-    the file says that it was measured by, None where it says nothing.
+    the file says that it was measured by, None where it says nothing. ``precision`` is that of the operators, else
+    of most of the weights: int4, int8, fp16, bf16, fp64 or fp32.
     """
 
     inputs: tuple[TensorSpec, ...]
@@ -66,6 +78,7 @@ class OnnxFile:
     unclear: Mapping[str, str]
     data_files: tuple[str, ...]
     engine: str | None = None
+    precision: str = "fp32"
 
 
 def read_onnx(path: str, stream: BufferedReader) -> OnnxFile:
@@ -83,6 +96,7 @@ def read_onnx(path: str, stream: BufferedReader) -> OnnxFile:
         unclear={name: why for name, why in found.unclear.items() if name not in found.weights},
         data_files=tuple(sorted(found.places)),
         engine=found.notes.get(ENGINE_KEY),
+        precision=found.precision,
     )
 
 
@@ -106,20 +120,35 @@ class _Found:
     weights: set[str] = field(default_factory=set)
     places: set[str] = field(default_factory=set)
     notes: dict[str, str] = field(default_factory=dict)
+    operators: set[str] = field(default_factory=set)
+    sizes: Counter[int] = field(default_factory=Counter)
+
+    @property
+    def precision(self) -> str:
+        """What the graph computes in, by the bytes of its weights where no operator tells."""
+        integer = any(_INTEGER.fullmatch(name) for name in self.operators)
+        four = any(self.sizes[kind] for kind in _FOUR_BITS)
+        if integer and (not four or any(self.sizes[kind] for kind in _EIGHT_BITS)):
+            return "int8"
+        if four or "MatMulNBits" in self.operators:
+            return "int4"
+        floats = {kind: self.sizes[kind] for kind in _FLOATS if self.sizes[kind]}
+        return _FLOATS[max(floats, key=lambda kind: floats[kind])] if floats else "fp32"
 
     def walk(self, kind: str, end: int | None, depth: int) -> None:
         """Note what the message up to ``end`` holds, and the messages in it."""
         if depth > _DEEPEST:
             raise Malformed(f"its messages are nested more than {_DEEPEST} deep")
         self.graphs += kind == "main graph"
+        if kind in ("weight", "tensor"):
+            self._tensor(kind, end)
+            return
         for number, stop in _parts(self.wire, end):
             match _CHILDREN[kind].get(number):
                 case None:
                     pass
-                case "name":
-                    self.weights.add(self.wire.text(stop))
-                case "place":
-                    self._place(stop)
+                case "operator":
+                    self.operators.add(self.wire.text(stop))
                 case "note":
                     texts = {part: self.wire.text(at) for part, at in _parts(self.wire, stop)}
                     self.notes[texts.get(1, "")] = texts.get(2, "")
@@ -130,10 +159,29 @@ class _Found:
                 case child:
                     self.walk(child, stop, depth + 1)
 
-    def _place(self, end: int) -> None:
+    def _tensor(self, kind: str, end: int | None) -> None:
+        """Note a tensor's name where it is a weight, its file, and how many bytes of which type it holds."""
+        dtype, size = 0, 0
+        for part in self.wire.fields(end):
+            if not part.is_part:
+                dtype = part.value if part.number == _TYPE_FIELD else dtype
+                continue
+            if part.number in _VALUE_FIELDS:
+                size += part.value - self.wire.position
+            match _CHILDREN[kind].get(part.number):
+                case "name":
+                    self.weights.add(self.wire.text(part.value))
+                case "place":
+                    size += self._place(part.value)
+        self.sizes[dtype] += size
+
+    def _place(self, end: int) -> int:
+        """Note where values lie, and return their bytes where this says so."""
         texts = {number: self.wire.text(stop) for number, stop in _parts(self.wire, end)}
-        if texts.get(1) == "location":
-            self.places.add(texts.get(2, ""))
+        key, value = texts.get(1), texts.get(2, "")
+        if key == "location":
+            self.places.add(value)
+        return int(value) if key == "length" and value.isdecimal() else 0
 
     def _value(self, end: int, into: list[TensorSpec]) -> None:
         name, dtype, shape = "", None, None

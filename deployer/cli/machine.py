@@ -90,14 +90,15 @@ def _print_policy(
     caller: str,
 ) -> None:
     from deployer.api import fleet
+    from deployer.api.sources import spec_of
     from deployer.doctor import documents, policies
-    from deployer.spec import resolved, serde
+    from deployer.spec import resolved
 
     wish: Any = None
     if source is not None and source.suffix == ".json":
         wish = fleet.resolved_in(source) or resolved.load(source)
     elif source is not None:
-        wish = serde.load(source)
+        wish = spec_of(source)
     scope = policies.scope(wish, account=account, region=region, caller=caller)
     document = documents.document(purpose, scope)
     console.say(f"{documents.size(document)} characters; IAM takes 6,144 in a managed policy")

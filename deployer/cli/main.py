@@ -32,6 +32,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "compare": ("costs", "Price candidates over one trace and rank them."),
     "prices": ("costs", "Look into the embedded price book."),
     "init": ("deployments", "Write a commented deployment.toml."),
+    "validate": ("validation", "Hold specifications against every rule of AWS and of deployer."),
     "plan": ("deployments", "Show what deploying would change; change nothing."),
     "deploy": ("deployments", "Make what runs equal to the specification."),
     "status": ("deployments", "Ask the servers of a deployment how they are."),

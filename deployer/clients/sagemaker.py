@@ -12,9 +12,8 @@ from deployer.aws.runtime import AsyncCall, Reply, Runtime
 from deployer.aws.session import Aws
 from deployer.clients.base import Answer, Body
 from deployer.errors import EnvironmentProblem, InputError
+from deployer.spec.limits import ASYNC_ANSWER_S, REALTIME_BYTES
 
-REALTIME_BYTES = 6_291_456
-SERVERLESS_BYTES = 4 * 2**20
 INLINE_BYTES = 128_000
 """What an asynchronous call carries itself; longer bodies go through S3."""
 
@@ -56,7 +55,7 @@ class AsyncOptions:
     """
 
     upload_to: str = ""
-    invocation_s: int = 900
+    invocation_s: int = int(ASYNC_ANSWER_S)
     timeout_s: float = 3600.0
     members: Mapping[str, str] = field(default_factory=dict)
 

@@ -7,6 +7,7 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 from deployer.bundle import archive
 from deployer.clients.base import Body
@@ -109,6 +110,7 @@ class _Play:
         self._startup_s, self._before, self._say = startup_s, before, say
         self._samples = _samples(model_dir)
         self._server: Server | None = None
+        self._batching: dict[str, Any] | None = None
         self._port = servers.free_port()
         self._client = HttpInvoker(f"http://{servers.HOST}:{self._port}", timeout_s=ANSWER_S)
 
@@ -117,6 +119,8 @@ class _Play:
         rules: tuple[Rule, ...] = (
             *self._site.rules(self._manifest),
             ("handler loads and answers its samples", self._handler, "see the handler's own error"),
+            ("an answer does not depend on who else asked", self._company,
+             "give each item of predict() the answer that it gets alone, or leave batches = True out"),
             ("serves with argument `serve` on $SAGEMAKER_BIND_TO_PORT", self._starts,
              "the container is run as `serve`; read its last words in what was seen"),
             ("accepts a connection within 250 ms", self._connects,
@@ -177,8 +181,22 @@ class _Play:
     def _handler(self) -> str:
         report = self._site.check(self._model_dir, self._startup_s)
         if not report.get("ok"):
-            raise BrokenError("; ".join(map(str, report.get("problems", ["no reason given"]))))
+            raise BrokenError(_reasons(report))
+        self._batching = report.get("batching")
         return f"{len(self._samples)} samples"
+
+    def _company(self) -> str:
+        found = self._batching
+        if found is None:
+            raise NotPlayedError("the handler's own check does not tell whether it joins requests")
+        why = found.get("unbatched")
+        if not found.get("wanted") or self._manifest.serving.max_batch == 1:
+            return f"requests are not joined: {why or 'batches of one were asked for'}"
+        if why and not self._manifest.serving.exact:
+            raise BrokenError(f"the handler wants requests joined, and {why}")
+        if not found.get("proven") and not found.get("compared"):
+            raise NotPlayedError("requests are joined, and there are no two samples to compare")
+        return f"requests are {'not joined: ' + why if why else 'joined, and each gets its own answer'}"
 
     def _starts(self) -> str:
         self._server = self._site.start(
@@ -314,6 +332,13 @@ class _Play:
         if self._server is None:
             raise NotPlayedError("the server did not start")
         return self._server
+
+
+def _reasons(report: Mapping[str, Any]) -> str:
+    """Return the problems that the serving code found, and what the runtime said last when no problem says it."""
+    problems = "; ".join(map(str, report.get("problems", ["no reason given"])))
+    log = str(report.get("log", ""))
+    return f"{problems} (it says: {log})" if log and "log says why" in problems else problems
 
 
 def _finish(connection: socket.socket, rest: bytes) -> str:

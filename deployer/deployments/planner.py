@@ -9,7 +9,7 @@ from pathlib import Path
 from deployer.bundle import bundle as bundles
 from deployer.deployments import plan as plans
 from deployer.deployments import server as servers
-from deployer.deployments.fleet import control
+from deployer.deployments.facts import facts_of
 from deployer.deployments.fleet import plan as fleet
 from deployer.deployments.plan import (
     DeployPlan,
@@ -20,10 +20,9 @@ from deployer.deployments.plan import (
     StopServer,
 )
 from deployer.deployments.state import Server, Store
-from deployer.errors import EnvironmentProblem, InputError, NotSupported, SpecError
+from deployer.errors import EnvironmentProblem, InputError, NotSupported
+from deployer.spec import rules
 from deployer.spec.deployment import DeploymentSpec
-from deployer.spec.rollout import AllAtOnce, Rolling
-from deployer.spec.scaling import Fixed
 from deployer.spec.target import Local
 
 load = plans.load
@@ -32,10 +31,11 @@ load = plans.load
 def plan(spec: DeploymentSpec, store: Store | None = None) -> DeployPlan:
     """Return what deploying ``spec`` would change on this machine.
 
-    Raises NotSupported for a target other than ``local``, InputError or a bundle's own error when the
-    bundle cannot be opened, EnvironmentProblem when a port is taken by something else.
+    Raises NotSupported for a target other than ``local``, RuleBroken for a rule that is broken, InputError or a
+    bundle's own error when the bundle cannot be opened, EnvironmentProblem when a port is taken by something else.
     """
     target = local_target(spec)
+    rules.require(spec, facts_of(spec))
     spec = replace(spec, bundle=str(Path(spec.bundle).resolve()))  # a saved plan runs from anywhere
     digest = bundles.open_bundle(Path(spec.bundle)).digest
     record = (store or Store()).find(spec.name)
@@ -77,36 +77,16 @@ def decide(
 
 
 def wanted_ports(target: Local) -> tuple[int, ...]:
-    """Return the ports of a local target: ``port``, ``port`` + 1, ... Raises SpecError past 65535."""
-    last = target.port + target.instances - 1
-    if last > 65535:
-        raise SpecError(
-            "target.port", f"{target.instances} servers from {target.port} up need port {last}"
-        )
-    return tuple(range(target.port, last + 1))
+    """Return the ports of a local target: ``port``, ``port`` + 1, ..."""
+    return tuple(range(target.port, target.port + target.instances))
 
 
 def local_target(spec: DeploymentSpec) -> Local:
-    """Return the local target of a specification. Raises NotSupported naming what is not there yet."""
+    """Return the local target of a specification. Raises NotSupported for another one."""
     if not isinstance(spec.target, Local):
         raise NotSupported(
             f"deploying to target {spec.target.kind!r} is not there yet; 'local' and SageMaker's are",
             hint="set another target.kind; `deployer compare` prices all of them already",
-        )
-    if spec.target.balancer:
-        control.check(spec)
-        return spec.target
-    if not isinstance(spec.scaling, Fixed):
-        raise NotSupported(
-            f"scaling.kind {spec.scaling.kind!r} needs target.balancer on target 'local': "
-            "without one it runs target.instances servers, always",
-            hint="set target.balancer = true, or leave out [scaling]",
-        )
-    if not isinstance(spec.rollout, AllAtOnce | Rolling):
-        raise NotSupported(
-            f"rollout.kind {spec.rollout.kind!r} needs target.balancer on target 'local': "
-            "without one servers are replaced one by one",
-            hint="set target.balancer = true, or leave out [rollout]",
         )
     return spec.target
 

@@ -10,22 +10,8 @@ from deployer.errors import SpecError
 from deployer.spec import checks
 from deployer.spec.assumptions import Assumptions
 from deployer.spec.rollout import AllAtOnce, Rollout
-from deployer.spec.scaling import (
-    PROVISIONED,
-    Fixed,
-    QueueBacklog,
-    ScalingPolicy,
-    Scheduled,
-    TargetTracking,
-)
-from deployer.spec.target import (
-    Ec2Fleet,
-    Local,
-    SageMakerAsync,
-    SageMakerBatch,
-    SageMakerServerless,
-    Target,
-)
+from deployer.spec.scaling import Fixed, ScalingPolicy
+from deployer.spec.target import Target
 
 
 @dataclass(frozen=True)
@@ -53,7 +39,8 @@ class Slo:
 class DeploymentSpec:
     """A name, what to run (``bundle`` is a path), where, how it scales and rolls out, and for what objective.
 
-    ``assumptions`` only move the bill: they change nothing that is deployed.
+    ``assumptions`` only move the bill: they change nothing that is deployed. What its parts must hold to together
+    stands in the rule book (``spec.rules``), which every verb asks.
     """
 
     name: str
@@ -69,31 +56,3 @@ class DeploymentSpec:
         checks.name("name", self.name)
         if not self.bundle:
             raise SpecError("bundle", "is empty", hint="give the path of a bundle")
-        if isinstance(self.target, SageMakerBatch) and not isinstance(self.scaling, Fixed):
-            raise SpecError("scaling", "a sagemaker-batch target has no fleet to scale")
-        if isinstance(self.target, SageMakerServerless):
-            _check_serverless(self.target, self.scaling)
-        elif getattr(self.scaling, "metric", "") == PROVISIONED:
-            raise SpecError(
-                "scaling.metric", f"{PROVISIONED} has no meaning for a {self.target.kind} target"
-            )
-        fleet = isinstance(self.target, Ec2Fleet) and self.target.queue is not None
-        if isinstance(self.scaling, QueueBacklog) and not (
-            fleet or isinstance(self.target, SageMakerAsync | Local)
-        ):
-            raise SpecError(
-                "scaling.kind", f"queue-backlog has no meaning for a {self.target.kind} target"
-            )
-
-
-def _check_serverless(target: SageMakerServerless, scaling: ScalingPolicy) -> None:
-    """Refuse a policy that a serverless endpoint has no use for: only provisioned concurrency can scale."""
-    if isinstance(scaling, Fixed):
-        return
-    tracks = isinstance(scaling, TargetTracking) and scaling.metric == PROVISIONED
-    if not tracks and not isinstance(scaling, Scheduled):
-        raise SpecError("scaling", f"a {target.kind} target scales by itself")
-    if not target.provisioned_concurrency:
-        raise SpecError(
-            "target.provisioned_concurrency", "must be at least 1 for a policy to scale it"
-        )

@@ -70,18 +70,10 @@ class FleetNetwork:
         checks.one_of("target.network.egress", self.egress, EGRESS)
         if self.vpc_id and not _VPC.fullmatch(self.vpc_id):
             raise SpecError("target.network.vpc_id", f"{self.vpc_id!r} is no id of a VPC")
-        if bool(self.vpc_id) != bool(self.subnets):
-            raise SpecError("target.network.subnets", "and vpc_id go together")
         for key in ("subnets", "balancer_subnets"):
             for subnet in getattr(self, key):
                 if not _SUBNET.fullmatch(subnet):
                     raise SpecError(f"target.network.{key}", f"{subnet!r} is no id of a subnet")
-        if self.balancer_subnets and not self.vpc_id:
-            raise SpecError("target.network.balancer_subnets", "goes with vpc_id")
-        balancers = self.balancer_subnets or self.subnets
-        if balancers and len(set(balancers)) < ZONES:
-            key = "balancer_subnets" if self.balancer_subnets else "subnets"
-            raise SpecError(f"target.network.{key}", "a load balancer needs two, in two zones")
         block = network_block("target.network.cidr", self.cidr)
         if not 16 <= block.prefixlen <= 24:
             raise SpecError("target.network.cidr", f"{self.cidr!r} must lie between /16 and /24")
@@ -131,14 +123,6 @@ class Listener:
     def __post_init__(self) -> None:
         checks.one_of("target.listener.protocol", self.protocol, (HTTPS, HTTP))
         arn("target.listener.certificate_arn", self.certificate_arn, "acm")
-        if self.protocol == HTTPS and not self.certificate_arn:
-            raise SpecError(
-                "target.listener.certificate_arn",
-                "is missing: HTTPS needs a certificate",
-                hint='name one of ACM, or ask for plain HTTP: protocol = "http"',
-            )
-        if self.protocol == HTTP and self.certificate_arn:
-            raise SpecError("target.listener.certificate_arn", 'has no meaning with "http"')
         for block in self.allow_cidrs:
             network_block("target.listener.allow_cidrs", block)
         checks.between("target.listener.idle_timeout_s", self.idle_timeout_s, 1, 4000)
@@ -205,8 +189,6 @@ class Health:
     def __post_init__(self) -> None:
         checks.between("target.health.interval_s", self.interval_s, 5, 300)
         checks.between("target.health.timeout_s", self.timeout_s, 2, 120)
-        if self.timeout_s >= self.interval_s:
-            raise SpecError("target.health.timeout_s", "must be below target.health.interval_s")
         for key in ("healthy", "unhealthy"):
             checks.between(f"target.health.{key}", getattr(self, key), 2, 10)
         checks.between("target.health.boot_timeout_s", self.boot_timeout_s, 60, 7200)

@@ -49,8 +49,6 @@ class Network:
     isolated: bool = field(default=False, metadata=QUIET)
 
     def __post_init__(self) -> None:
-        if bool(self.subnets) != bool(self.security_groups):
-            raise SpecError("target.network", "subnets and security_groups go together")
         for key, most in (("subnets", 16), ("security_groups", 5)):
             checks.between(f"target.network.{key}", len(getattr(self, key)), 0, most)
 

@@ -54,7 +54,7 @@ def read(kind: type[_T], where: str, data: Any, *, readers: Readers = MappingPro
     Raises NotSupported for a key of LATER.
     """
     if not isinstance(data, Mapping):
-        raise SpecError(where, f"must be a table, not {data!r}")
+        raise SpecError(where, f"must be a table, not {data!r}", code="key")
     fields = {f.name: f for f in dataclasses.fields(kind)}  # type: ignore[arg-type]
     prefix = f"{where}." if where else ""
     refuse_unknown(prefix, data, tuple(fields))
@@ -68,7 +68,7 @@ def read(kind: type[_T], where: str, data: Any, *, readers: Readers = MappingPro
     for name, item in fields.items():
         required = item.default is item.default_factory is dataclasses.MISSING
         if required and name not in values:
-            raise SpecError(f"{prefix}{name}", "is missing")
+            raise SpecError(f"{prefix}{name}", "is missing", code="key")
     return kind(**values)
 
 
@@ -81,7 +81,9 @@ def refuse_unknown(prefix: str, data: Mapping[str, Any], known: tuple[str, ...])
             raise NotSupported(
                 f"{prefix}{key}: {LATER[key]} not there yet", hint="leave the key out"
             )
-        raise SpecError(f"{prefix}{key}", f"is not a key here; known: {', '.join(known)}")
+        raise SpecError(
+            f"{prefix}{key}", f"is not a key here; known: {', '.join(known)}", code="key"
+        )
 
 
 def plain(value: Any) -> Any:
@@ -130,12 +132,12 @@ def typed(where: str, value: Any, kind: Any) -> Any:
     """Return ``value`` when it is of ``kind``; a boolean is no number. Raises SpecError."""
     if isinstance(value, bool) != (kind is bool) or not isinstance(value, kind):
         words = {int: "a whole number", str: "text", bool: "true or false", list | tuple: "a list"}
-        raise SpecError(where, f"must be {words.get(kind, 'a number')}, not {value!r}")
+        raise SpecError(where, f"must be {words.get(kind, 'a number')}, not {value!r}", code="key")
     return value
 
 
 def texts(where: str, data: Any) -> dict[str, str]:
     """Return a table whose values are text, sorted by key. Raises SpecError."""
     if not isinstance(data, Mapping):
-        raise SpecError(where, f"must be a table, not {data!r}")
+        raise SpecError(where, f"must be a table, not {data!r}", code="key")
     return {key: typed(f"{where}.{key}", value, str) for key, value in sorted(data.items())}

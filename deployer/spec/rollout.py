@@ -91,4 +91,15 @@ class Linear(Guard):
 
 
 Rollout = AllAtOnce | Rolling | Canary | Linear
+
+
+def waits_s(rollout: Rollout) -> float:
+    """Return how long a rollout waits by itself, in seconds: the bakes of all its steps."""
+    if isinstance(rollout, Linear):
+        return -(-100 // rollout.percent) * rollout.bake_s
+    if isinstance(rollout, Rolling):
+        return -(-100 // rollout.batch_percent) * rollout.bake_s
+    return rollout.bake_s
+
+
 ROLLOUTS: dict[str, type[Rollout]] = {k.kind: k for k in (AllAtOnce, Rolling, Canary, Linear)}

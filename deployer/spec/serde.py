@@ -44,11 +44,11 @@ def load(path: Path) -> DeploymentSpec:
 def from_dict(data: Mapping[str, Any]) -> DeploymentSpec:
     """Build a DeploymentSpec from parsed TOML or JSON. Raises SpecError naming the key."""
     if not isinstance(data, Mapping):
-        raise SpecError("deployment", "must be a table")
+        raise SpecError("deployment", "must be a table", code="key")
     records.refuse_unknown("", data, _KEYS)
     for key in ("name", "bundle", "target"):
         if key not in data:
-            raise SpecError(key, "is missing")
+            raise SpecError(key, "is missing", code="key")
     return DeploymentSpec(
         name=records.typed("name", data["name"], str),
         bundle=records.typed("bundle", data["bundle"], str),
@@ -103,7 +103,7 @@ def _rollout(data: Any) -> Rollout:
 
 def _by_kind(kinds: Mapping[str, type], where: str, data: Any) -> Any:
     if not isinstance(data, Mapping):
-        raise SpecError(where, f"must be a table, not {data!r}")
+        raise SpecError(where, f"must be a table, not {data!r}", code="key")
     kind = data.get("kind")
     if isinstance(kind, str) and kind in records.LATER_KINDS:
         words = f"{where}.kind: {records.LATER_KINDS[kind]} not there yet"

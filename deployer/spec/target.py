@@ -26,7 +26,6 @@ from deployer.spec.hosting import (
     InstanceHosting,
     s3_uri,
 )
-from deployer.spec.instances import architecture
 from deployer.spec.records import QUIET
 
 STRATEGIES = ("multi-record", "single-record")
@@ -107,11 +106,6 @@ class SageMakerServerless(Hosting):
             checks.one_of("target.memory_mb", str(self.memory_mb), tuple(known.split(", ")))
         checks.between("target.max_concurrency", self.max_concurrency, 1, 200)
         checks.between("target.provisioned_concurrency", self.provisioned_concurrency, 0, 200)
-        if self.provisioned_concurrency > self.max_concurrency:
-            raise SpecError(
-                "target.provisioned_concurrency",
-                f"{self.provisioned_concurrency} is above target.max_concurrency",
-            )
         checks.between("target.cold_start_s", self.cold_start_s, 0, 180)
         checks.between("target.idle_s", self.idle_s, 0, 86400)
 
@@ -166,21 +160,12 @@ class SageMakerBatch(InstanceHosting):
         checks.one_of("target.region", self.region, checks.REGIONS)
         checks.between("target.instances", self.instances, 1, 100)
         checks.between("target.max_payload_mb", self.max_payload_mb, 1, 100)
-        if self.model_data == "files":
-            raise SpecError("target.model_data", "batch transform takes a tar only")
-        if self.volume_gb is not None:
-            raise SpecError("target.volume_gb", "batch transform chooses its storage itself")
         s3_uri("target.input_s3_uri", self.input_s3_uri)
         s3_uri("target.output_s3_uri", self.output_s3_uri)
         checks.one_of("target.strategy", self.strategy, STRATEGIES)
         checks.one_of("target.split", self.split, SPLITS)
         checks.one_of("target.assemble", self.assemble, ASSEMBLIES)
         checks.at_least("target.max_concurrent", self.max_concurrent, 1)
-        if self.max_payload_mb * self.max_concurrent > 100:
-            raise SpecError(
-                "target.max_concurrent",
-                f"{self.max_concurrent} requests of {self.max_payload_mb} MB are more than 100 MB",
-            )
 
 
 @dataclass(frozen=True)
@@ -190,8 +175,8 @@ class Ec2Fleet(Hosting):
     ``volume_gb`` is the encrypted gp3 root volume of each instance; ``alb_ipv4`` the public addresses of the
     load balancer, assumed 2 (one a subnet) because AWS does not say how many it bills. ``types`` are all that
     the group may use, ``instance_type`` among them. ``ami_id`` left out is the newest Amazon Linux 2023.
-    ``image_uri``, ``role_arn`` and the others are those of every hosting. Deploying needs ``listener`` or
-    ``queue``; pricing and simulating do not.
+    ``image_uri``, ``role_arn`` and the others are those of every hosting. Requests come in by ``listener`` or by
+    ``queue``: one of them must be said.
     """
 
     kind: ClassVar[str] = "ec2-fleet"
@@ -215,7 +200,7 @@ class Ec2Fleet(Hosting):
         super().__post_init__()
         checks.instance_type("target.instance_type", self.instance_type, sagemaker=False)
         checks.one_of("target.region", self.region, checks.REGIONS)
-        checks.between("target.instances", self.instances, 0 if self.queue else 1, 1000)
+        checks.between("target.instances", self.instances, 0, 1000)
         checks.between("target.volume_gb", self.volume_gb, 8, 16384)
         checks.between("target.alb_ipv4", self.alb_ipv4, 0, 16)
         checks.between("target.startup_s", self.startup_s, 0, 3600)
@@ -223,35 +208,6 @@ class Ec2Fleet(Hosting):
         if self.log_days not in LOG_DAYS:
             known = ", ".join(map(str, LOG_DAYS))
             raise SpecError("target.log_days", f"{self.log_days} is not one of {known}")
-        self._check_types()
-        if self.warm_pool is not None and (self.spot is not None or self.types):
-            what = "target.spot" if self.spot is not None else "target.types"
-            raise SpecError(
-                "target.warm_pool",
-                f"does not go with {what}: AWS takes no warm pool for a group with a mixed instances policy",
-                hint="leave one of them out",
-            )
-        if self.listener is not None and self.queue is not None:
-            raise SpecError("target.queue", "takes the place of target.listener: leave one out")
-
-    def _check_types(self) -> None:
-        names = [row.instance_type for row in self.types]
-        if not names:
-            return
-        if self.instance_type not in names:
-            raise SpecError(
-                "target.types", f"must name target.instance_type {self.instance_type!r} too"
-            )
-        if len(set(names)) != len(names) or len(names) > 40:
-            raise SpecError("target.types", "must name at most 40 types, each once")
-        wanted = architecture(self.instance_type)
-        for index, name in enumerate(names):
-            if architecture(name) != wanted:
-                raise SpecError(
-                    f"target.types[{index}].instance_type",
-                    f"{name!r} has another processor ({architecture(name)}) than {self.instance_type!r} "
-                    f"({wanted}): one image runs on all of them",
-                )
 
 
 Target = (

@@ -36,7 +36,7 @@ port = 8080     # the first of `instances` ports
 # volume_gb = 20
 # startup_s = 120.0  # an assumption
 # listener = {{ certificate_arn = "arn:aws:acm:us-east-1:123456789012:certificate/1", allow_cidrs = ["10.0.0.0/8"] }}
-#   # deploying needs it; closed to all but allow_cidrs. examples/deploy_ec2 shows network, spot, types, warm pool
+#   # this or a queue must be said; closed to all but allow_cidrs. examples/deploy_ec2 shows network, spot, types
 
 # [scaling]  # left out: always target.instances
 # kind = "target-tracking"

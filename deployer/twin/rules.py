@@ -12,13 +12,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from deployer.spec import limits
 from inference_code.contract import CUSTOM_ATTRIBUTES_HEADER
 
-MAX_BODY_BYTES = 6_291_456
+MAX_BODY_BYTES = limits.REALTIME_BYTES
 MAX_ASYNC_BODY_BYTES = 128_000
-TIMEOUT_S = 60.0
-ASYNC_TIMEOUT_S = 900
-ASYNC_TTL_S = 21_600
+TIMEOUT_S = limits.ENDPOINT_ANSWER_S
+ASYNC_TIMEOUT_S = int(limits.ASYNC_ANSWER_S)
+ASYNC_TTL_S = int(limits.ASYNC_WAIT_S)
 VARIANT = "AllTraffic"
 PREFIX = "X-Amzn-SageMaker-"
 ACCOUNT = "000000000000"

@@ -21,6 +21,8 @@ MAX_TOKENS = 256
 class Handler(BaseHandler[Encoding, Any]):
     """Tokenize on arrival, so that batches can be made of sentences of similar length."""
 
+    batches = True  # the mask keeps a sentence's answer its own, whatever it is padded to
+
     def load(self, context: Context) -> None:
         """Read the model and the tokenizer from the bundle."""
         assert context.model is not None

@@ -30,7 +30,7 @@ HERE = Path(__file__).parent
 TARGETS = (
     deployer.SageMakerRealtime("ml.c7i.large"),
     deployer.SageMakerServerless(memory_mb=2048),
-    deployer.Ec2Fleet("c7i.large"),
+    deployer.Ec2Fleet("c7i.large", listener=deployer.Listener(protocol="http")),
 )
 
 

@@ -13,7 +13,11 @@ _MOST_TEXT = 2000
 
 
 def check(settings: Settings) -> dict[str, Any]:
-    """Return ``{"ok", "problems", "answers"}``, with an answer per sample."""
+    """Return ``{"ok", "problems", "answers"}``, with an answer per sample.
+
+    ``batching`` is there when all went well: whether the handler wants requests joined, whether the model's graph
+    proves that they may be, what samples show, and why they are not joined.
+    """
     problems: list[str] = []
     answers: list[dict[str, Any]] = []
     try:
@@ -37,4 +41,17 @@ def check(settings: Settings) -> dict[str, Any]:
         )
         if status != 200:
             problems.append(f"sample {sample.name} is answered {status}: {text}")
-    return {"ok": not problems, "problems": problems, "answers": answers}
+    report = {"ok": not problems, "problems": problems, "answers": answers}
+    return report if problems else {**report, "batching": _batching(model)}
+
+
+def _batching(model: ServedModel) -> dict[str, Any]:
+    wanted, manifest = model.handler.batches, model.settings.manifest
+    if model.max_batch > 1:
+        model.compare()
+    return {
+        "wanted": wanted,
+        "proven": wanted and manifest is not None and manifest.proof is not None,
+        "compared": model.batch_effect is not None,
+        "unbatched": model.unbatched,
+    }

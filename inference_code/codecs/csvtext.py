@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -42,8 +43,8 @@ def read_numbers(body: Body) -> NDArray[np.float64]:
 
 
 def write(array: NDArray[Any]) -> bytes:
-    """Return one line per first index; further dimensions are laid side by side."""
-    rows = array.reshape(len(array), -1) if array.ndim > 1 else array.reshape(-1, 1)
+    """Return one line per first index; further dimensions are laid side by side. One number is one line."""
+    rows = array.reshape(len(array), prod(array.shape[1:])) if array.ndim else array.reshape(1, 1)
     out = io.StringIO()
     csv.writer(out, lineterminator="\n").writerows(rows.tolist())
     return out.getvalue().encode()

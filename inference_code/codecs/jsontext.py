@@ -18,7 +18,7 @@ def read(body: Body) -> Any:
     except orjson.JSONDecodeError as error:
         if not len(body):
             raise BadRequest("json: the body is empty") from None
-        raise BadRequest(f"json: {error}") from None
+        raise BadRequest(f"json: {error}{_advice(body)}") from None
 
 
 def write(value: Any) -> bytes:
@@ -27,6 +27,12 @@ def write(value: Any) -> bytes:
         return orjson.dumps(value, option=orjson.OPT_SERIALIZE_NUMPY, default=_plain)
     except (orjson.JSONEncodeError, RecursionError) as error:
         raise HandlerFailed("the answer of this model cannot be written as JSON") from error
+
+
+def _advice(body: Body) -> str:
+    """Return what to do about numbers that other writers of JSON know, and JSON does not."""
+    odd = any(word in bytes(body) for word in (b"NaN", b"Infinity"))
+    return "; JSON has no NaN and no Infinity: send npy for them" if odd else ""
 
 
 def _plain(value: Any) -> Any:

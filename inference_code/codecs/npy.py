@@ -14,7 +14,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from inference_code.errors import BadRequest
+from inference_code.errors import BadRequest, NotAcceptable
 
 Body = bytes | bytearray | memoryview
 _MAGIC = b"\x93NUMPY"
@@ -50,10 +50,10 @@ def read(body: Body) -> NDArray[Any]:
 
 
 def write(array: NDArray[Any]) -> bytes:
-    """Return the .npy file of a plain array."""
-    array = np.ascontiguousarray(array)
+    """Return the .npy file of a plain array; raise NotAcceptable when it holds texts."""
+    array = np.asarray(array, order="C")
     if array.dtype.hasobject:
-        raise BadRequest("npy: an array of objects cannot be written; ask for application/json")
+        raise NotAcceptable("npy: texts cannot be written; ask for application/json")
     shape = f"({', '.join(map(str, array.shape))}{',' if array.ndim == 1 else ''})"
     text = f"{{'descr': '{array.dtype.str}', 'fortran_order': False, 'shape': {shape}, }}"
     padding = -(len(_MAGIC) + 4 + len(text) + 1) % 64

@@ -1,4 +1,4 @@
-"""How far an answer depends on who else was in the batch, measured at warm-up.
+"""How far an answer depends on who else was in the batch, measured at warm-up and when a bundle is made.
 
 Some models are not row by row: dynamic int8 takes one scale for a whole tensor, so an outlier in one request
 moves the answers of all in its batch. Sums in another order move them too, by a millionth or so.
@@ -6,7 +6,8 @@ moves the answers of all in its batch. Sums in another order move them too, by a
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -15,37 +16,77 @@ import orjson
 from inference_code.codecs import npy
 from inference_code.contract import JSON_TYPE, NPY_TYPE
 
-#: Answers that differ by less are the same: float32 adds up to this much error over a deep model.
-SAME = 1e-4
+#: Numbers are equal that differ by less than RTOL of one and ATOL of the largest: float32 adds up to this much error
+#: over a deep model.
+RTOL, ATOL = 1e-4, 1e-5
 
 
-def difference(one: bytes, other: bytes, kind: str) -> float:
-    """Return how far two encoded answers are apart: the largest gap between numbers over the largest number.
+@dataclass(frozen=True)
+class Apart:
+    """How far two answers are apart.
 
-    Infinity when they differ in anything but numbers, or in a type that is neither JSON nor npy.
+    ``moved`` is the largest gap between numbers over the largest number, of the array where that is most; infinity when
+    they differ in anything but numbers. ``same`` says that all numbers are equal within RTOL and ATOL.
+    """
 
-    >>> difference(b'[1.0, 2.0]', b'[1.0, 1.5]', "application/json")
+    moved: float = 0.0
+    same: bool = True
+
+    def worst(self, other: Apart) -> Apart:
+        """Return the larger of two distances."""
+        return Apart(max(self.moved, other.moved), self.same and other.same)
+
+
+FAR = Apart(float("inf"), False)
+
+
+def of_arrays(one: Mapping[str, Any], other: Mapping[str, Any]) -> Apart:
+    """Return how far two answers are apart, array by array: each has its own largest number."""
+    if list(one) != list(other):
+        return FAR
+    found = Apart()
+    for name, array in one.items():
+        found = found.worst(_gap(array, other[name]))
+    return found
+
+
+def of_bodies(one: bytes, other: bytes, kind: str) -> Apart:
+    """Return how far two encoded answers are apart; infinitely in a type that is neither JSON nor npy.
+
+    >>> of_bodies(b'[1.0, 2.0]', b'[1.0, 1.5]', "application/json").moved
     0.25
     """
     if one == other:
-        return 0.0
+        return Apart()
     if kind == JSON_TYPE:
         left, right = (list(_leaves(orjson.loads(body))) for body in (one, other))
         if [x for x in left if not _number(x)] != [x for x in right if not _number(x)]:
-            return float("inf")
+            return FAR
         return _gap([x for x in left if _number(x)], [x for x in right if _number(x)])
     if kind == NPY_TYPE:
         return _gap(npy.read(one), npy.read(other))
-    return float("inf")
+    return FAR
 
 
-def _gap(left: Any, right: Any) -> float:
-    a, b = np.asarray(left, np.float64), np.asarray(right, np.float64)
+def _gap(left: Any, right: Any) -> Apart:
+    a, b = np.asarray(left), np.asarray(right)
     if a.shape != b.shape:
-        return float("inf")
-    largest = float(np.abs(a).max(initial=0.0))
-    gap = float(np.abs(a - b).max(initial=0.0))
-    return gap / largest if largest else gap
+        return FAR
+    if a.dtype.kind not in "biuf":
+        return Apart() if a.tolist() == b.tolist() else FAR
+    a, b = a.astype(np.float64), b.astype(np.float64)
+    even = (a == b) | (np.isnan(a) & np.isnan(b))  # infinities included
+    if even.all():
+        return Apart()
+    finite = np.isfinite(a)
+    if not (finite & np.isfinite(b))[~even].all():
+        return FAR
+    gaps = np.where(even, 0.0, np.abs(np.where(even, 0.0, a) - np.where(even, 0.0, b)))
+    sizes = np.abs(np.where(finite, a, 0.0))
+    largest = float(sizes.max(initial=0.0))
+    gap = float(gaps.max(initial=0.0))
+    same = bool((gaps <= RTOL * sizes + ATOL * largest).all())
+    return Apart(gap / largest if largest else gap, same)
 
 
 def _leaves(value: Any) -> Iterator[Any]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import math
 import os
 import time
 from collections import deque
@@ -119,7 +118,6 @@ class Engine:
     def stats(self) -> dict[str, Any]:
         """Return what a person wants to know about this server."""
         metrics, pace = self.metrics, self._pace
-        effect = pace.batch_effect
         return {
             "model": self.settings.name,
             "unhealthy": self.unhealthy() or None,
@@ -131,8 +129,7 @@ class Engine:
             },
             "waiting": self.waiting,
             "unanswered": self.unanswered,
-            "max_batch": pace.max_batch,
-            "batch_effect": "answers differ" if effect == math.inf else effect,
+            **pace.batching(),
             "full_batch_ms": round(pace.batch_s * 1000, 3),
             "mean_batch": round(metrics.batch_size.sum / max(1, metrics.batch_size.count), 2),
             "queue_ms_p99_below": milliseconds(metrics.queue_time.quantile(0.99)),
@@ -208,12 +205,13 @@ class Engine:
         """A worker is warm: feed it."""
         self._ever_ready = True
         self._deaths = 0
-        self._pace.begin(ready.max_batch, ready.slowest_s, ready.batch_effect)
+        self._pace.begin(ready.max_batch, ready.slowest_s, ready.batch_effect, ready.unbatched)
         self._pace.count(self.ready_workers)
         self.interface = ready.interface
         self.wants_headers = ready.wants_headers
         self.steps = {**ready.steps, "ready": time.monotonic() - worker.started_s}
-        log("worker ready", worker=worker.number, pid=worker.pid, steps_s=self.steps)
+        told = {"unbatched": ready.unbatched} if ready.unbatched else {}
+        log("worker ready", worker=worker.number, pid=worker.pid, steps_s=self.steps, **told)
         self._feed()
 
     def on_answers(self, worker: WorkerHandle, answers: list[frames.Answer]) -> None:

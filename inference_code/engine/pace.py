@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 from inference_code import policy
@@ -23,8 +24,8 @@ class Pace:
     """The workers' measured speed.
 
     ``room`` is how many requests all workers compute at once, ``batch_s`` the recent mean time of a full
-    batch, ``slowest_s`` the longest inference of the warm-up, both in seconds; ``batch_effect`` as in
-    ServedModel.
+    batch, ``slowest_s`` the longest inference of the warm-up, both in seconds; ``batch_effect`` and
+    ``unbatched`` as in ServedModel.
     """
 
     def __init__(self, serving: ServingConfig) -> None:
@@ -34,12 +35,25 @@ class Pace:
         self.batch_s = 0.0
         self.slowest_s = 0.0
         self.batch_effect: float | None = None
+        self.unbatched = ""
 
-    def begin(self, max_batch: int, slowest_s: float, batch_effect: float | None) -> None:
+    def begin(
+        self, max_batch: int, slowest_s: float, batch_effect: float | None, unbatched: str = ""
+    ) -> None:
         """Take over what a worker measured while it warmed up."""
         self.max_batch = max_batch
         self.slowest_s = slowest_s
         self.batch_effect = batch_effect
+        self.unbatched = unbatched
+
+    def batching(self) -> dict[str, int | float | str | None]:
+        """Return what ``/stats`` says of batches: how large, what they do to answers, why there are none."""
+        effect = self.batch_effect
+        return {
+            "max_batch": self.max_batch,
+            "batch_effect": "answers differ" if effect == math.inf else effect,
+            "unbatched": self.unbatched or None,
+        }
 
     def count(self, ready_workers: int) -> None:
         """Take note that so many workers are ready."""

@@ -106,13 +106,15 @@ class Owner(Protocol):
 class Ready:
     """What a worker says of itself once warm; ``steps`` are seconds, ``interface`` is JSON schemas.
 
-    ``slowest_s`` is the longest inference of its warm-up, in seconds; ``batch_effect`` as in ServedModel.
+    ``slowest_s`` is the longest inference of its warm-up, in seconds; ``batch_effect`` and
+    ``unbatched`` as in ServedModel.
     """
 
     max_batch: int
     steps: dict[str, float]
     slowest_s: float
     batch_effect: float | None
+    unbatched: str
     pid: int
     wants_headers: bool
     interface: dict[str, Any]

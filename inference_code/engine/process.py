@@ -205,6 +205,7 @@ def main(arguments: dict[str, Any]) -> None:
         "steps": model.steps,
         "slowest_s": model.slowest_s,
         "batch_effect": model.batch_effect,
+        "unbatched": model.unbatched,
         "pid": os.getpid(),
         "wants_headers": model.handler.wants_headers,
         "interface": interface,

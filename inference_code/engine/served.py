@@ -15,7 +15,8 @@ from typing import Any, TypeVar
 
 from inference_code.codecs import jsontext
 from inference_code.contract import CUSTOM_ATTRIBUTES_HEADER, JSON_TYPE
-from inference_code.engine import company
+from inference_code.engine import together
+from inference_code.engine.company import FAR, Apart
 from inference_code.engine.log import emit
 from inference_code.engine.settings import Sample, Settings
 from inference_code.errors import BadRequest, HandlerFailed, HandlerInvalid, RequestError
@@ -41,7 +42,8 @@ class ServedModel:
 
     ``steps`` tells how long each part of the start took, ``slowest_s`` the longest answer or full batch of
     the warm-up, in seconds; ``batch_effect`` how far samples in one batch moved one another's answers,
-    relative to the largest number (None when there were no two samples to batch). ``alone_s`` and ``full_s`` are
+    relative to the largest number (None when there were no two samples to batch), ``unbatched`` why requests are not
+    joined ("" when they are). ``alone_s`` and ``full_s`` are
     what one request and a full batch of it took, 0 while not measured.
     """
 
@@ -57,6 +59,7 @@ class ServedModel:
         )
         self._timed("load", _prepare, "load() fails", lambda: self.handler.load(context))
         self.max_batch = settings.serving.max_batch if self.handler.batches else 1
+        self.unbatched = "" if self.handler.batches else self.handler.unbatched
         #: A run's overhead to group by, in tokens; None when the handler knows no length.
         self.overhead: float | None = 10.0 if self.handler.knows_length else None
         self.samples = settings.samples or tuple(
@@ -74,7 +77,7 @@ class ServedModel:
         """
         self._timed("warm_up", self._answer_samples)
         if self.max_batch > 1:
-            self._timed("compare", self._compare_batched)
+            self._timed("compare", self.compare)
         if self.samples and self.max_batch > 1:
             self._timed("measure", self._measure_batches, self.samples[0])
 
@@ -159,22 +162,37 @@ class ServedModel:
                 self.encode(outputs[-1], "")
             self.slowest_s = max(self.slowest_s, alone - start, time.perf_counter() - alone)
 
-    def _compare_batched(self) -> None:
-        """Answer different samples in one batch and alone; what cannot be shown to be exact is not batched."""
-        chosen = self.samples[: min(_COMPARED, self.max_batch)]
-        if len(chosen) > 1:
-            items = [self._item(sample) for sample in chosen]
-            together = [self.encode(output, "") for output in self.predict(items)]
-            alone = [self.encode(self.predict([item])[0], "") for item in items]
-            self.batch_effect = max(
-                company.difference(one[2], other[2], one[1].decode("latin-1"))
-                for one, other in zip(alone, together, strict=True)
-            )
-        if self.settings.serving.exact and not self._exact():
-            self.max_batch = 1
+    def compare(self) -> None:
+        """Answer different samples in one batch and alone; what that refutes is not batched.
 
-    def _exact(self) -> bool:
-        return self.batch_effect is not None and self.batch_effect <= company.SAME
+        Where packaging tried another runtime, or none, what the handler makes up is tried, too.
+        """
+        manifest = self.settings.manifest
+        proof = manifest.proof if manifest else None
+        found = self._samples_together()
+        if manifest and proof and proof.runtime != together.runtime(manifest.engine):
+            more = together.in_groups(
+                self.handler.predict, together.comparer(self.handler), self.handler.trials()
+            )
+            found = more if found is None else found.worst(more or found)
+        self.batch_effect = None if found is None else found.moved
+        self._stop_batching(together.refused(proof, self.settings.serving, found))
+
+    def _samples_together(self) -> Apart | None:
+        chosen = self.samples[: min(_COMPARED, self.max_batch)]
+        if len(chosen) < 2:
+            return None
+        items = [self._item(sample) for sample in chosen]
+        return together.all_at_once(self.predict, self._apart, items)
+
+    def _apart(self, one: Any, other: Any) -> Apart:
+        if isinstance(one, RequestError) or isinstance(other, RequestError):
+            return FAR
+        return together.comparer(self.handler)(one, other)
+
+    def _stop_batching(self, reason: str) -> None:
+        if reason:
+            self.max_batch, self.unbatched = 1, reason
 
     def _measure_batches(self, sample: Sample) -> None:
         item, size = self._item(sample), self.max_batch
@@ -182,7 +200,7 @@ class ServedModel:
         self.alone_s, self.full_s = alone[0], full[0]
         # A neighbour on this core makes the wall's clock lie, further threads the processor's.
         if not any(batches_pay(*pair, size) for pair in zip(alone, full, strict=True)):
-            self.max_batch = 1
+            self._stop_batching("a full batch takes no less than its requests one by one")
         if self.overhead is not None:
             self.overhead = overhead_tokens(alone[1], full[1], size, self.length(item))
 

@@ -50,8 +50,11 @@ class Handler(ABC, Generic[Item, Output]):
     takes_views = False
     #: Set to be given the request's headers; the cache then tells requests apart by them, too.
     wants_headers = False
-    #: Set to False when answers for several items at once would be wrong; ``predict`` then gets one.
-    batches = True
+    #: Set to True when ``predict`` may be given the items of several requests at once, and gives each the answer that
+    #: it would get alone. Otherwise it gets one.
+    batches = False
+    #: Why ``batches`` is False, for the log.
+    unbatched = "the handler does not say batches = True"
 
     @abstractmethod
     def load(self, context: Context) -> None:
@@ -98,6 +101,14 @@ class Handler(ABC, Generic[Item, Output]):
     def examples(self) -> Sequence[tuple[bytes, str]]:
         """Return bodies with their content types, for warm-up when the bundle carries no samples."""
         return ()
+
+    def trials(self) -> Sequence[Item]:
+        """Return made-up items, for trying whether a batch moves answers where samples do not show it."""
+        return ()
+
+    def arrays(self, output: Output) -> Mapping[str, Any] | None:
+        """Return an output's arrays by name, to be held against another's; None to compare the bodies."""
+        return None
 
     def describe(self) -> Mapping[str, Any]:
         """Return JSON schemas under "request" and "answer", for the OpenAPI document."""

@@ -40,6 +40,7 @@ class FunctionHandler(Handler[Any, Any]):
     """A module with ``model_fn`` and friends. They know nothing of batches, so each gets one request."""
 
     batches = False
+    unbatched = "functions know nothing of batches; a class that says batches = True may be given several requests"
     wants_headers = True
 
     def __init__(self, module: ModuleType) -> None:

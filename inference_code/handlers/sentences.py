@@ -30,6 +30,8 @@ MAX_TOKENS = 256
 class Handler(Base[Texts, Vectors]):
     """Takes ``{"inputs": "a text"}`` or ``{"inputs": ["several", "texts"]}``; answers in the same shape."""
 
+    batches = True
+
     def load(self, context: Context) -> None:
         """Read the tokenizer and open the session."""
         path = context.model_dir / "tokenizer.json"

@@ -8,10 +8,10 @@ from typing import Any
 from inference_code.contract import INVOCATIONS_ROUTE, JSON_TYPE, METRICS_ROUTE, PING_ROUTE
 
 _ERRORS = {
-    400: "The body cannot be read; the message says why.",
+    400: "The body cannot be read, or the model refuses what it holds; the message names the input.",
     406: "The answer cannot be written in the type asked for.",
     408: "The request did not arrive in time.",
-    413: "The body is too long.",
+    413: "The body is too long, or needs more memory than there is.",
     415: "The content type is not read.",
     431: "The head is too long.",
     500: "The model failed on this request.",

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import re
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -94,7 +96,15 @@ def test_a_wrong_profile_is_refused_by_its_key(data: Any, words: str) -> None:
 
 @pytest.mark.parametrize(
     "options",
-    [{"batch_sizes": ()}, {"batch_sizes": (0,)}, {"seconds": 0}, {"seconds": 1e9}, {"threads": 0}],
+    [
+        {"batch_sizes": ()},
+        {"batch_sizes": (0,)},
+        {"seconds": 0},
+        {"seconds": 1e9},
+        {"threads": 0},
+        {"budget_s": 0},
+        {"budget_s": 1e9},
+    ],
 )
 def test_bad_measuring_options_are_refused_before_anything_runs(
     tmp_path: Path, options: dict[str, Any]
@@ -114,6 +124,8 @@ from inference_code.handler import Handler as Base
 
 
 class Handler(Base):
+    batches = True
+
     def load(self, context):
         pass
 
@@ -130,11 +142,11 @@ def test_measured_service_times_are_those_of_the_handler(
     """A handler that sleeps 4 ms, and 2 ms more for each request, is measured as just that."""
     profile = api.profile(echo_bundle(handler=SLEEPER), batch_sizes=(1, 4, 64), seconds=0.4)
     assert sorted(profile.service_time_ms) == [1, 4, 8]  # 8 is the bundle's max_batch
-    for size, time in profile.service_time_ms.items():
+    for size, taken in profile.service_time_ms.items():
         expected = 4 + 2 * size
-        assert expected <= time.mean < expected + 8
-        quantiles = dict(time.quantiles)
-        assert quantiles[0.0] <= time.mean <= quantiles[1.0]
+        assert expected <= taken.mean < expected + 8
+        quantiles = dict(taken.quantiles)
+        assert quantiles[0.0] <= taken.mean <= quantiles[1.0]
     assert profile.startup_s > 0
     assert profile.memory_mb > 5
     assert profile.max_body_bytes == 6 * 2**20
@@ -148,3 +160,53 @@ def test_a_handler_that_fails_is_told_with_its_own_words(
     archive.unpack(echo_bundle("broken"), tmp_path / "model")
     with pytest.raises(InputError, match="these weights are broken"):
         profiles.measure(tmp_path / "model", seconds=0.1)
+
+
+SLOW = """
+import time
+from inference_code.handler import Handler as Base
+
+
+class Handler(Base):
+    batches = False
+
+    def load(self, context):
+        pass
+
+    def predict(self, items):
+        time.sleep(0.65)
+        return list(items)
+"""
+
+
+@pytest.mark.serve
+def test_a_slow_handler_is_timed_at_the_one_size_that_it_serves(
+    echo_bundle: Callable[..., Path],
+) -> None:
+    """0.65 s a request, one at a time: sizes that the server never makes cost no time."""
+    heard: list[str] = []
+    began = time.monotonic()
+    profile = api.profile(echo_bundle(handler=SLOW), seconds=2.0, say=heard.append)
+    assert time.monotonic() - began < 20
+    assert list(profile.service_time_ms) == [1]
+    assert profile.max_batch == 1
+    assert profile.service_time_ms[1].mean == pytest.approx(651, abs=10)
+    assert heard[0].endswith("2 s for each batch size, 600 s in all at most")
+    assert re.fullmatch(r"batches of 1: 65\d ms ± [01]\.\d% in [5-9] runs", heard[1])
+
+
+@pytest.mark.serve
+def test_a_size_that_does_not_fit_into_the_budget_is_left_out_unless_it_is_needed(
+    echo_bundle: Callable[..., Path],
+) -> None:
+    wait = "1.2 if len(items) == 4 else 0.01"
+    bundle = echo_bundle(handler=SLEEPER.replace("0.004 + 0.002 * len(items)", wait))
+    heard: list[str] = []
+    profile = api.profile(bundle, batch_sizes=(1, 4), seconds=0.1, budget_s=2.5, say=heard.append)
+    assert list(profile.service_time_ms) == [1, 8]
+    assert heard[-1] == "batches of 4: left out, the budget of 2.5 s is spent"
+    slow = echo_bundle(handler=SLOW)
+    with pytest.raises(
+        InputError, match=r"take 0\.6\d s each: 5 do not fit into the budget of 3 s"
+    ):
+        api.profile(slow, seconds=0.1, budget_s=3)

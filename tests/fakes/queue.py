@@ -71,6 +71,8 @@ from inference_code.handler import Handler as Base
 
 
 class Handler(Base):
+    batches = True
+
     def load(self, context):
         pass
 

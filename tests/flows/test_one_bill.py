@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 import deployer
+from deployer.comparison import candidate_names
 from deployer.cost.report import Candidate
 from deployer.profiles import Profile, ServiceTime
 from deployer.traffic.trace import TrafficTrace
@@ -77,3 +78,19 @@ def test_a_profile_alone_prices_the_scaling_target(profile: Profile, tmp_path: P
     assert cost.per_thousand is not None
     with pytest.raises(deployer.DeployerError, match="a trace needs the measured times too"):
         deployer.plan(wish, offline_account="123456789012", trace=Path("trace.csv"))
+
+
+def test_candidates_on_one_target_carry_the_names_of_their_deployments() -> None:
+    targets = (deployer.Ec2Fleet("c5.large"), deployer.Ec2Fleet("c5.large", volume_gb=30))
+    specs = [
+        deployer.DeploymentSpec(name, "digits.tar.gz", target)
+        for name, target in zip(("plain", "large"), targets, strict=True)
+    ]
+    assert candidate_names(specs, ()) == (
+        "ec2-fleet c5.large ×1 digits (plain)",
+        "ec2-fleet c5.large ×1 digits (large)",
+    )
+    assert candidate_names([specs[0], specs[0]], ()) == (
+        "ec2-fleet c5.large ×1 digits (plain) #1",
+        "ec2-fleet c5.large ×1 digits (plain) #2",
+    )

@@ -83,7 +83,8 @@ def test_a_fixed_batch_of_two_takes_even_rows_only(served):
 def test_an_output_without_the_batch_axis_is_not_batched(served):
     model = served(["batch", 2], [1, 1], op="ReduceSum")
     assert model.max_batch == 1
-    assert ask(model, [[1, 2], [3, 4]]) == (200, {"predictions": [[10]]})
+    # Two examples, one sum of both: no prediction for each, so the whole tensor.
+    assert ask(model, [[1, 2], [3, 4]]) == (200, {"outputs": [[10]]})
 
 
 def test_a_folder_without_a_model_says_what_is_missing(tmp_path):

@@ -75,13 +75,22 @@ def test_a_target_without_a_stack_is_refused(examples: Mapping[str, Resolved]) -
         build(cdk.App(analytics_reporting=False), local)
 
 
+def test_such_a_value_is_refused_where_the_specification_does_not_hold_it(
+    examples: Mapping[str, Resolved],
+) -> None:
+    document = examples["realtime"].to_json()
+    document["capture_s3_uri"] = "s3://b/{{resolve:ssm:/x}}"
+    with pytest.raises(InputError, match=r"^capture_s3_uri holds"):
+        build(cdk.App(analytics_reporting=False), from_json(document))
+
+
 @pytest.mark.parametrize("value", ["${Token[AWS.Region.1]}", "{{resolve:ssm:/x}}", "#{Token[A.1]}"])
 def test_a_value_that_cloudformation_would_replace_is_refused_by_name(
     value: str, examples: Mapping[str, Resolved]
 ) -> None:
     document = examples["realtime"].to_json()
     document["spec"]["target"]["environment"] = {"SECRET": value}
-    with pytest.raises(InputError, match=r"spec\.target\.environment\.SECRET holds"):
+    with pytest.raises(InputError, match=r"target\.environment\.SECRET: holds"):
         build(cdk.App(analytics_reporting=False), from_json(document))
 
 

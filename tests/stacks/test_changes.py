@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from deployer.clients import batch
-from deployer.errors import SpecError
-from deployer.spec import serde
+from deployer.errors import RuleBroken
+from deployer.spec import rules, serde
 from deployer.spec.deployment import DeploymentSpec
 from deployer.spec.resolved import Resolved
 from deployer.spec.target import SageMakerBatch
@@ -77,8 +77,8 @@ def test_a_key_changes_both_routes_alike(
 ) -> None:
     change = changes.CHANGES[key]
     if change.outcome == changes.REFUSED:
-        with pytest.raises(SpecError):
-            serde.from_dict(change.apply(bases))
+        with pytest.raises(RuleBroken, match=next(iter(change.keys))):
+            rules.require(serde.from_dict(change.apply(bases)))
         return
     number = sorted(changes.CHANGES).index(key)
     (sdk, cdk), (sdk_before, cdk_before) = told[f"change-{number}"], told[f"base-{change.base}"]

@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from deployer.errors import SpecError
-from deployer.spec import serde
+from deployer.errors import RuleBroken
+from deployer.spec import rules, serde
 from deployer.spec.resolved import Resolved
 
 pytestmark = pytest.mark.cdk
@@ -127,8 +127,8 @@ def test_cfn_lint_finds_nothing_at_the_limits(made: Mapping[str, Document], tmp_
     "tags", [{"empty": ""}, {"aws:x": "y"}, {"deployer:name": "z"}, {"a{": "b"}]
 )
 def test_tags_that_aws_refuses_are_refused_before(
-    tags: dict[str, str], examples: Mapping[str, Resolved], resolver: Callable[..., Resolved]
+    tags: dict[str, str], examples: Mapping[str, Resolved]
 ) -> None:
     spec = serde.to_dict(examples["realtime"].spec) | {"tags": tags}
-    with pytest.raises(SpecError, match="tags"):
-        resolver(serde.from_dict(spec))
+    with pytest.raises(RuleBroken, match=r"^tags\."):
+        rules.require(serde.from_dict(spec))

@@ -28,7 +28,7 @@ def made(spec: DeploymentSpec, target: Ec2Fleet) -> Made:
     count = len(alarms.single(spec, target, "queue", "dead-letters"))
     count += _inputs(row.value for row in alarms.computed(spec, target))
     # How many alarms there are does not depend on the target value.
-    policies = scaling.resolve(spec, target, "group", "queue", _ANY)
+    policies = scaling.resolve(spec, "group", "queue", _ANY)
     return Made(count + _of_group(policies), 0, 1)
 
 

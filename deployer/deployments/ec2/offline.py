@@ -31,13 +31,11 @@ def plan(
 ) -> FleetPlan:
     """Resolve ``spec`` for ``place`` and check what needs no call; nothing in AWS is looked at.
 
-    ``run`` is what traffic would be like, which prices what follows it. Raises SpecError, InputError or NotSupported.
+    ``run`` is what traffic would be like, which prices what follows it. Raises RuleBroken or InputError.
     """
-    target = checks.check_spec(spec, book)
-    spec = prepare.located(spec)
+    target = checks.fleet_of(spec)
+    spec = prepare.ready(spec, asked.p99_s)
     bundle = offline.opened(spec, "EC2")
-    if bundle is not None and target.queue is not None:
-        checks.check_worker(bundle.path)
     image = offline.image_of(spec, place)
     document = resolve(
         spec,

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from deployer.deployments.ec2 import alarms, permissions, scaling
-from deployer.deployments.sagemaker.resolve import SHORT, bucket_name, check_tags, prefix
-from deployer.errors import SpecError
+from deployer.deployments.sagemaker.resolve import SHORT, bucket_name, prefix
 from deployer.spec.deployment import DeploymentSpec
+from deployer.spec.drain import budget
 from deployer.spec.fleet_resolved import DrainBudget, Refresh, ResolvedFleet
 from deployer.spec.resolved import (
     DIGEST_TAG,
@@ -22,15 +22,9 @@ from deployer.spec.resolved import (
     Role,
 )
 from deployer.spec.rollout import AllAtOnce, Canary, Linear, Rolling
+from deployer.spec.sizes import bounds
 from deployer.spec.target import Ec2Fleet
 from inference_code.contract import ServingConfig
-
-SPOT_LIMIT_S = 110
-"""Of the two minutes that AWS gives a spot instance, what a drain may use: the notice takes time to be seen."""
-
-HOOK_LIMIT_S = 7200
-DELAY_FACTOR = 4
-LEAST_DELAY_S = 5
 
 
 @dataclass(frozen=True)
@@ -54,14 +48,13 @@ def resolve(
     asked: Asked,
     now: datetime,
 ) -> ResolvedFleet:
-    """Return the resolved document. Raises SpecError for what cannot hold together.
+    """Return the resolved document. Raises SpecError for a scaling target that nothing gives.
 
-    ``digest`` and ``serving`` are the bundle's; ``ami_id`` is the machine image of the instances.
+    The specification holds to the rule book: whoever calls has asked it. ``digest`` and ``serving`` are the bundle's;
+    ``ami_id`` is the machine image of the instances.
     """
     target = spec.target
     assert isinstance(target, Ec2Fleet)
-    check_tags(spec.tags)
-    _check_entry(target)
     group = f"deployer-{spec.name}"
     queue = group if target.queue is not None else ""
     bucket = target.bucket or bucket_name(place)
@@ -70,11 +63,11 @@ def resolve(
     expires = ""
     if asked.ttl_s is not None:
         expires = (now + timedelta(seconds=asked.ttl_s)).isoformat(timespec="seconds")
-    least, most = scaling.bounds(spec, target)
+    least, most = bounds(spec)
     dead = permissions.dead_letters(queue)
     single = alarms.single(spec, target, queue, dead)
     computed = alarms.computed(spec, target)
-    drain = budget(spec, target, serving, asked.p99_s)
+    drain = budget(spec, target, serving.drain_s, serving.request_timeout_s, asked.p99_s)
     return ResolvedFleet(
         spec=spec,
         place=place,
@@ -93,7 +86,7 @@ def resolve(
         environment=dict(sorted(target.environment.items())),
         queue=queue,
         results_s3_uri=permissions.results_uri(spec.name, target, artifact),
-        scaling=scaling.resolve(spec, target, group, queue, asked.derived_target),
+        scaling=scaling.resolve(spec, group, queue, asked.derived_target),
         alarms=single,
         computed_alarms=computed,
         rollback_alarms=(
@@ -105,15 +98,6 @@ def resolve(
     )
 
 
-def _check_entry(target: Ec2Fleet) -> None:
-    if target.listener is None and target.queue is None:
-        raise SpecError(
-            "target.listener",
-            "is missing: nothing says how requests come in",
-            hint="write [target.listener] with certificate_arn for HTTPS, or [target.queue]",
-        )
-
-
 def _arguments(target: Ec2Fleet, drain: DrainBudget) -> tuple[str, ...]:
     """Return what the container is started with; its metrics go into its log once a minute."""
     verb = "serve" if target.queue is None else "worker"
@@ -123,47 +107,8 @@ def _arguments(target: Ec2Fleet, drain: DrainBudget) -> tuple[str, ...]:
     return (verb, *(word for key, value in times.items() for word in (key, str(value))))
 
 
-def budget(
-    spec: DeploymentSpec, target: Ec2Fleet, serving: ServingConfig, p99_s: float | None
-) -> DrainBudget:
-    """Add up one drain. Raises SpecError when spot leaves no time for it.
-
-    The deregistration delay is what is said, else 4 times the p99 (measured, else the objective's; at least
-    5 s), never more than the server's own limit of a request; that limit where no p99 is known.
-    """
-    limit = SPOT_LIMIT_S if target.spot is not None else HOOK_LIMIT_S
-    server = math.ceil(serving.drain_s)
-    if target.listener is None:
-        return _within(DrainBudget(0, 0, server, limit, "the bundle's drain_s"))
-    notice = target.health.interval_s * target.health.unhealthy
-    longest = math.ceil(serving.request_timeout_s)
-    objective = None if spec.slo.p99_ms is None else spec.slo.p99_ms / 1000
-    p99 = objective if p99_s is None else p99_s
-    said = target.listener.deregistration_delay_s
-    if said is not None:
-        delay, basis = said, "target.listener.deregistration_delay_s"
-    elif p99 is not None:
-        delay = min(longest, max(LEAST_DELAY_S, math.ceil(DELAY_FACTOR * p99)))
-        word = "objective's" if p99_s is None else "measured"
-        basis = f"{DELAY_FACTOR} x the {word} p99 of {p99 * 1000:g} ms, at least {LEAST_DELAY_S} s"
-    else:
-        delay, basis = longest, "the server's limit of a request: no p99 is known"
-    return _within(DrainBudget(notice, delay, server, limit, basis))
-
-
-def _within(found: DrainBudget) -> DrainBudget:
-    if found.total_s > found.limit_s:
-        raise SpecError(
-            "target.spot" if found.limit_s == SPOT_LIMIT_S else "target.listener",
-            f"draining takes {found.notice_s} + {found.delay_s} + {found.server_s} = {found.total_s} s "
-            f"(notice, load balancer, server); AWS gives {found.limit_s} s",
-            hint="shorten target.listener.deregistration_delay_s, target.health or the bundle's drain_s",
-        )
-    return found
-
-
 def refresh(spec: DeploymentSpec, target: Ec2Fleet) -> Refresh:
-    """Return how a new version comes in. Raises SpecError for a canary of no instance."""
+    """Return how a new version comes in."""
     rollout, warmup = spec.rollout, math.ceil(target.startup_s)
     bake = int(rollout.bake_s)
     match rollout:
@@ -172,14 +117,6 @@ def refresh(spec: DeploymentSpec, target: Ec2Fleet) -> Refresh:
         case Rolling():
             return Refresh(100, 100 + rollout.batch_percent, warmup, bake)
         case Canary() | Linear():
-            least = scaling.bounds(spec, target)[0]
-            if least * rollout.percent < 100:
-                raise SpecError(
-                    "rollout.percent",
-                    f"{rollout.percent}% of {least} instances is none: the {rollout.kind} would watch "
-                    "nothing",
-                    hint="raise it, or the smallest fleet",
-                )
             steps = range(rollout.percent, 100, rollout.percent)
             first = (rollout.percent,) if isinstance(rollout, Canary) else tuple(steps)
             most = 100 + rollout.percent

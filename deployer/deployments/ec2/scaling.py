@@ -22,14 +22,12 @@ from deployer.spec.fleet_resolved import (
 from deployer.spec.resolved import Alarm, Metric, ScheduledAction, StepRange
 from deployer.spec.scaling import (
     CUSTOM,
-    PROVISIONED,
     Fixed,
     QueueBacklog,
     Scheduled,
     Step,
     TargetTracking,
 )
-from deployer.spec.target import Ec2Fleet
 
 PREDEFINED = {
     "invocations_per_instance": "ALBRequestCountPerTarget",
@@ -39,18 +37,16 @@ OUT_PERIODS = 3
 IN_PERIODS = 15
 """Periods of a minute before a step: those of target tracking's own alarms."""
 
-DEFAULT_COOLDOWN_S = 300.0
-
 
 def resolve(
-    spec: DeploymentSpec, target: Ec2Fleet, group: str, queue: str, derived: float | None
+    spec: DeploymentSpec, group: str, queue: str, derived: float | None
 ) -> FleetScaling | None:
     """Return the group's policies; None for one that stays as it is.
 
-    ``derived`` is the target value worked out of a profile. Raises SpecError for what a fleet has not.
+    ``derived`` is the target value worked out of a profile. Raises SpecError for a target that nothing gives; what a
+    fleet has not, the rule book has refused.
     """
     policy = spec.scaling
-    _check(policy, target)
     match policy:
         case Fixed():
             return None
@@ -76,40 +72,6 @@ def resolve(
             return FleetScaling("scaling.periods", schedules=actions)
         case _:
             assert_never(policy)
-
-
-def bounds(spec: DeploymentSpec, target: Ec2Fleet) -> tuple[int, int]:
-    """Return the least and the most that the group may hold, in units of capacity."""
-    match spec.scaling:
-        case Fixed():
-            return target.instances, target.instances
-        case Scheduled(periods=periods):
-            counts = [row.instances for row in periods]
-            return min(counts), max(counts)
-        case TargetTracking() | Step() | QueueBacklog() as policy:
-            return policy.min_instances, policy.max_instances
-        case _:
-            assert_never(spec.scaling)
-
-
-def _check(policy: object, target: Ec2Fleet) -> None:
-    metric = getattr(policy, "metric", "")
-    if metric == PROVISIONED:
-        raise SpecError("scaling.metric", f"{PROVISIONED!r} is of serverless endpoints")
-    if target.queue is not None and metric in ("invocations_per_instance", "concurrency"):
-        raise SpecError(
-            "scaling.metric",
-            f"{metric!r} is of a load balancer; this fleet takes its work from a queue",
-            hint='use kind = "queue-backlog"',
-        )
-    # EC2 has warm-up in place of cooldowns: what is said and would be ignored is refused.
-    for key in ("scale_in_cooldown_s", "scale_out_cooldown_s", "cooldown_s"):
-        if getattr(policy, key, DEFAULT_COOLDOWN_S) != DEFAULT_COOLDOWN_S:
-            raise SpecError(
-                f"scaling.{key}",
-                "is not of EC2 Auto Scaling, which waits for new instances to warm up instead",
-                hint="leave it out; target.startup_s is the warm-up",
-            )
 
 
 def _value(policy: TargetTracking, derived: float | None) -> tuple[float, str]:
@@ -179,7 +141,6 @@ def _steps(spec: DeploymentSpec, policy: Step, group: str) -> tuple[FleetSteppin
             continue
         # The alarm stands at the edge where the first of these steps begins to hold.
         edge = chosen[0][0] if sign > 0 else chosen[-1][1]
-        edge = 0.0 if math.isinf(edge) else edge
         ranges = tuple(
             StepRange(change, _bound(lower - edge), _bound(upper - edge))
             for lower, upper, change in chosen

@@ -19,6 +19,7 @@ from deployer.clients.sqs import Work
 from deployer.deployments.ec2 import cdk, checks, facts, inventory, rollback
 from deployer.deployments.ec2.plan import FleetPlan
 from deployer.deployments.ec2.resolve import Asked, resolve
+from deployer.deployments.facts import facts_of
 from deployer.deployments.patience import Say
 from deployer.deployments.sagemaker import observe, prepare
 from deployer.deployments.state import ServerLog
@@ -26,6 +27,7 @@ from deployer.deployments.steps import Step
 from deployer.errors import ConditionFailed, InputError
 from deployer.pricing.book import PriceBook
 from deployer.runs import Run
+from deployer.spec import rules
 from deployer.spec.deployment import DeploymentSpec
 from deployer.spec.fleet_resolved import ResolvedFleet
 from deployer.spec.resolved import EXPIRES_TAG, Image
@@ -41,15 +43,13 @@ def plan(
 
     ``run`` is what traffic would be like, which prices what follows it.
 
-    Raises SpecError, InputError, NotSupported, EnvironmentProblem or DeployerError for what would fail later.
+    Raises RuleBroken, InputError, EnvironmentProblem or DeployerError for what would fail later.
     """
-    target = checks.check_spec(spec, book)
-    spec = prepare.located(spec)
+    target = checks.fleet_of(spec)
+    spec = prepare.ready(spec, asked.p99_s)
     bundle = prepare.opened(spec, "EC2")
-    if target.queue is not None:
-        checks.check_worker(bundle.path)
     place, now, serving = observe.place_of(aws), datetime.now(UTC), bundle.manifest.serving
-    # The pure checks come first, on stand-ins for what AWS is asked: they need nobody's answer.
+    # The price comes first, on stand-ins for what AWS is asked: it needs nobody's answer.
     draft = resolve(
         spec, place, Image("to-be-found"), bundle.digest, serving, "", asked=asked, now=now
     )
@@ -64,7 +64,8 @@ def plan(
 def replan(aws: Aws, resolved: ResolvedFleet, book: PriceBook) -> FleetPlan:
     """Return the steps from what exists to a document resolved earlier, which is taken verbatim.
 
-    Raises InputError when the credentials or the region are others than the document's.
+    Raises InputError when the credentials or the region are others than the document's, RuleBroken for its
+    specification.
     """
     place, stated = observe.place_of(aws), resolved.place
     if (place.account, place.region) != (stated.account, stated.region):
@@ -73,6 +74,7 @@ def replan(aws: Aws, resolved: ResolvedFleet, book: PriceBook) -> FleetPlan:
             f"{place.account} in {place.region}",
             hint="use the other credentials, or plan again",
         )
+    rules.require(resolved.spec, facts_of(resolved.spec, digest=resolved.artifact.digest))
     found = facts.check(aws, resolved, book)
     return FleetPlan(resolved, steps(aws, resolved), found, inventory.predict(resolved, book))
 

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from typing import assert_never
 
 from deployer import scaling
-from deployer.errors import NotSupported, SpecError
+from deployer.errors import SpecError
 from deployer.scaling import Alarms, Observation
 from deployer.spec.deployment import DeploymentSpec
-from deployer.spec.rollout import Linear
+from deployer.spec.rules.local import METRICS
 from deployer.spec.scaling import (
     Fixed,
     QueueBacklog,
@@ -18,10 +18,8 @@ from deployer.spec.scaling import (
     Step,
     TargetTracking,
 )
+from deployer.spec.sizes import bounds
 from deployer.spec.target import Local
-
-METRICS = ("invocations_per_instance", "concurrency")
-"""What a fleet of this machine measures."""
 
 
 @dataclass
@@ -55,39 +53,9 @@ class Period:
         return self.answers / minutes / served, served
 
 
-def check(spec: DeploymentSpec) -> None:
-    """Raise SpecError or NotSupported for what a fleet of this machine cannot do."""
-    policy = spec.scaling
-    if isinstance(policy, QueueBacklog):
-        raise NotSupported(
-            "scaling.kind 'queue-backlog' needs a queue, and a local fleet has none",
-            hint="`deployer simulate` plays it",
-        )
-    if isinstance(policy, TargetTracking | Step) and policy.metric not in METRICS:
-        raise NotSupported(
-            f"scaling.metric {policy.metric!r} is not measured on this machine",
-            hint=f"use one of {', '.join(METRICS)}",
-        )
-    if isinstance(policy, TargetTracking) and policy.target is None:
-        raise SpecError("scaling.target", "is missing: a local fleet derives none")
-    if isinstance(spec.rollout, Linear):
-        raise NotSupported(
-            "rollout.kind 'linear' is not there yet for target 'local'",
-            hint="use rolling or canary",
-        )
-
-
 def most(spec: DeploymentSpec) -> int:
     """Return the most servers that the policy can ask for."""
-    match spec.scaling:
-        case Fixed():
-            return _target(spec).instances
-        case Scheduled():
-            return max(1, *(period.instances for period in spec.scaling.periods))
-        case TargetTracking() | Step() | QueueBacklog():
-            return spec.scaling.max_instances
-        case _:
-            assert_never(spec.scaling)
+    return max(1, bounds(spec)[1])
 
 
 def at_start(spec: DeploymentSpec, current: int | None, now_s: float) -> int:

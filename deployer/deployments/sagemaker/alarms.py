@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from deployer.spec.deployment import DeploymentSpec
 from deployer.spec.resolved import VARIANT, Alarm, Metric
-from deployer.spec.rollout import AllAtOnce
+from deployer.spec.rollout import AllAtOnce, waits_s
 from deployer.spec.target import SageMakerAsync, SageMakerRealtime
 
 PERIOD_S = 60
@@ -65,6 +65,4 @@ def timeout_s(spec: DeploymentSpec) -> int | None:
         return rollout.timeout_s
     if isinstance(rollout, AllAtOnce) and not rollout.bake_s:
         return None
-    percent = getattr(rollout, "percent", getattr(rollout, "batch_percent", 100))
-    waits = {"linear": -(-100 // percent), "rolling": -(-100 // percent)}.get(rollout.kind, 1)
-    return min(28800, max(600, int(waits * rollout.bake_s) + MARGIN_S))
+    return min(28800, max(600, int(waits_s(rollout)) + MARGIN_S))

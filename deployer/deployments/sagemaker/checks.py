@@ -1,23 +1,18 @@
 """The checks of a plan: pure, over what is resolved, what AWS said and the price book.
 
-What would fail after something was made is an error here; what could not be asked is a note.
+What the specification alone shows stands in the rule book; here are the facts of an account. What would fail after
+something was made is an error, what could not be asked is a note.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from deployer.errors import DeployerError, InputError, SpecError
 from deployer.spec.resolved import Resolved
-from deployer.spec.rollout import AllAtOnce, Canary, Linear, Rolling
-from deployer.spec.target import (
-    SageMakerAsync,
-    SageMakerBatch,
-    SageMakerRealtime,
-    SageMakerServerless,
-)
+from deployer.spec.target import SageMakerBatch, SageMakerRealtime
 
 if TYPE_CHECKING:
     from deployer.deployments.sagemaker.facts import (
@@ -25,17 +20,6 @@ if TYPE_CHECKING:
     )  # which imports boto3: a plan can do without
 
 Outcome = Literal["ok", "note"]
-
-PAYLOAD_BYTES = {
-    "sagemaker-realtime": 6 * 2**20,
-    "sagemaker-serverless": 4 * 2**20,
-    "sagemaker-async": 2**30,
-    "sagemaker-batch": 100 * 2**20,
-}
-"""Largest request body by mode. Sources: SageMaker developer guide; the real-time limit is that of the
-installed service model (6 MiB), although newer pages say 25 MB."""
-
-CANARY_LEAST = 2
 
 
 @dataclass(frozen=True)
@@ -45,68 +29,6 @@ class Check:
     subject: str
     outcome: Outcome
     seen: str
-
-
-def check_spec(resolved: Resolved, largest_sample: int) -> None:
-    """Raise SpecError or InputError for what the specification alone shows to be impossible.
-
-    ``largest_sample`` is the size in bytes of the bundle's largest sample request.
-    """
-    _check_fleet(resolved)
-    kind = resolved.spec.target.kind
-    limit = PAYLOAD_BYTES[kind]
-    target = resolved.spec.target
-    if isinstance(target, SageMakerBatch):
-        limit = target.max_payload_mb * 2**20
-    if largest_sample > limit:
-        raise InputError(
-            f"a sample request of the bundle has {largest_sample:,} bytes; a {kind} target takes "
-            f"{limit:,}",
-            hint="use sagemaker-async, which takes 1 GB through S3"
-            if not isinstance(target, SageMakerBatch | SageMakerAsync)
-            else "make the requests smaller",
-        )
-
-
-def _check_fleet(resolved: Resolved) -> None:
-    """A canary, a linear shift and a rolling update each need a part of the fleet: at most half of it."""
-    rollout = resolved.spec.rollout
-    _check_unused(resolved)
-    if not isinstance(rollout, Canary | Linear | Rolling):
-        return
-    least = resolved.instances
-    if resolved.scaling is not None:
-        least = min(least, resolved.scaling.min_capacity)
-    percent = rollout.batch_percent if isinstance(rollout, Rolling) else rollout.percent
-    part = -(-least * percent // 100)
-    if least < CANARY_LEAST or 2 * part > least:
-        raise SpecError(
-            "rollout.kind",
-            f"{rollout.kind!r} of {percent}% cannot be cut from a fleet of {least}: "
-            "the part must be a whole instance and at most half of the fleet",
-            hint="raise target.instances and scaling.min_instances to 2 or more, or use all-at-once",
-        )
-
-
-def _check_unused(resolved: Resolved) -> None:
-    """Refuse keys of [rollout] that the mode has no use for: they would say what does not happen."""
-    target, rollout = resolved.spec.target, resolved.spec.rollout
-    if isinstance(target, SageMakerAsync):
-        unused: tuple[str, ...] = ("max_error_percent",) if rollout.generated_alarms else ()
-        words = "asynchronous failures are counted, not shared out: any one stops the rollout"
-    elif isinstance(target, SageMakerServerless | SageMakerBatch):
-        words = f"needs a fleet of instances; a {target.kind} target has none"
-        if not isinstance(rollout, AllAtOnce):
-            raise SpecError("rollout.kind", f"{rollout.kind!r} {words}", hint="leave out [rollout]")
-        unused = tuple(key.name for key in fields(rollout))
-        if resolved.scaling is not None:  # the provisioned concurrency that has scaled is kept
-            unused = tuple(key for key in unused if key != "retain_capacity")
-    else:
-        return
-    usual = AllAtOnce()
-    for key in unused:
-        if getattr(rollout, key) != getattr(usual, key):
-            raise SpecError(f"rollout.{key}", words, hint="leave it out")
 
 
 def check_facts(resolved: Resolved, facts: Facts) -> tuple[Check, ...]:
@@ -200,7 +122,7 @@ def _role(resolved: Resolved, facts: Facts) -> Iterator[Check]:
 
 
 def route(stack: str, *, there: bool) -> tuple[Check, ...]:
-    """Return which route made what is there: the other one does not go on with it."""
+    """Return which route made what is there: the other one refuses it."""
     if stack:
         words = f"made by the stack {stack}: `cdk deploy` updates it, `deployer deploy` refuses"
         return (Check("route", "note", words),)

@@ -1,6 +1,6 @@
 """Remove everything of a deployment, in order, and look again whether anything is left.
 
-AWS's tags tell what is ours, so another machine can do it, and one that was cut off is gone on with.
+AWS's tags tell what is ours, so another machine can do it, and a removal that was cut off resumes.
 """
 
 from __future__ import annotations

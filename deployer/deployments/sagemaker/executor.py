@@ -1,4 +1,4 @@
-"""Run a SageMakerPlan step by step. Every step may be repeated, so an interrupted run is gone on with.
+"""Run a SageMakerPlan step by step. Every step may be repeated, so an interrupted run resumes.
 
 After an update the endpoint must run the new config: SageMaker returns to the old one without an error when an
 alarm fires or the new fleet does not start, and the endpoint then looks as healthy as before.

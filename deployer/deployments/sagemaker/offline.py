@@ -35,13 +35,13 @@ def plan(
 ) -> SageMakerPlan:
     """Resolve ``spec`` for ``place`` and check what needs no call; nothing in AWS is looked at.
 
-    ``run`` is what traffic would be like, which prices what follows it. Raises SpecError or InputError.
+    ``run`` is what traffic would be like, which prices what follows it. Raises RuleBroken or InputError.
     """
-    spec = prepare.located(spec)
+    spec = prepare.ready(spec)
     bundle = opened(spec, "SageMaker")
     draft = prepare.draft(spec, bundle, book, asked)
     image = image_of(spec, place)
-    document, predicted = draft.checked(place, image, book, run)
+    document, predicted = draft.priced(place, image, book, run)
     resolved = replace(document, placeholders=missing(image, bundle))
     return SageMakerPlan(resolved, (), tuple(_notes(resolved)), predicted, offline=True)
 

@@ -9,19 +9,24 @@ from pathlib import Path
 from deployer.bundle import bundle as bundles
 from deployer.bundle.bundle import Bundle
 from deployer.cost.month import MonthlyCost
-from deployer.deployments.sagemaker import checks, inventory, requests
+from deployer.deployments.facts import facts_of
+from deployer.deployments.sagemaker import inventory, requests
 from deployer.deployments.sagemaker.resolve import Asked, resolve
 from deployer.errors import InputError
 from deployer.pricing.book import PriceBook
 from deployer.runs import Run
+from deployer.spec import rules
 from deployer.spec.deployment import DeploymentSpec
 from deployer.spec.placeholders import BUNDLE_DIGEST
 from deployer.spec.resolved import Image, Place, Resolved
-from inference_code.contract import SAMPLES_PATH
 
 
-def located(spec: DeploymentSpec) -> DeploymentSpec:
-    """Return the specification with the whole path of its bundle."""
+def ready(spec: DeploymentSpec, p99_s: float | None = None) -> DeploymentSpec:
+    """Return the specification with the whole path of its bundle. Raises RuleBroken for one that breaks a rule.
+
+    ``p99_s`` is the measured 99th percentile, seconds.
+    """
+    rules.require(spec, facts_of(spec, p99_s=p99_s))
     return replace(spec, bundle=str(Path(spec.bundle).resolve()))
 
 
@@ -39,11 +44,10 @@ def opened(spec: DeploymentSpec, service: str) -> Bundle:
 
 @dataclass(frozen=True)
 class Draft:
-    """A specification with its bundle, ready to be resolved. ``largest_sample`` in bytes."""
+    """A specification with its bundle, ready to be resolved."""
 
     spec: DeploymentSpec
     digest: str
-    largest_sample: int
     asked: Asked
     now: datetime
     vcpus: int | None
@@ -60,12 +64,11 @@ class Draft:
             vcpus=self.vcpus,
         )
 
-    def checked(
+    def priced(
         self, place: Place, image: Image, book: PriceBook, run: Run | None
     ) -> tuple[Resolved, MonthlyCost]:
-        """Return the document and its cost after all checks that need nobody's answer. Raises InputError."""
+        """Return the document and its cost, which need nobody's answer. Raises SpecError."""
         found = self.resolve(place, image)
-        checks.check_spec(found, self.largest_sample)
         return found, inventory.predict(found, book, run)
 
 
@@ -73,12 +76,9 @@ def draft(spec: DeploymentSpec, bundle: Bundle | None, book: PriceBook, asked: A
     """Return the draft; without a bundle its digest is a placeholder. Raises InputError for another target."""
     requests.hosting(spec)
     shape = book.shape(getattr(spec.target, "instance_type", ""))
-    members = bundle.manifest.members if bundle else ()
-    samples = [row.size for row in members if row.path.startswith(SAMPLES_PATH)]
     return Draft(
         spec,
         bundle.digest if bundle else BUNDLE_DIGEST,
-        max(samples, default=0),
         asked,
         datetime.now(UTC),
         shape.vcpu if shape else None,

@@ -14,7 +14,6 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from deployer.deployments.sagemaker import alarms, permissions, requests, scaling
-from deployer.errors import SpecError
 from deployer.spec.deployment import DeploymentSpec
 from deployer.spec.resolved import (
     DIGEST_TAG,
@@ -36,7 +35,6 @@ from deployer.spec.target import (
 )
 
 SHORT = 12
-_TAG_LIMIT = 40
 
 
 @dataclass(frozen=True)
@@ -58,13 +56,12 @@ def resolve(
     now: datetime,
     vcpus: int | None,
 ) -> Resolved:
-    """Return the resolved document. Raises SpecError for what cannot hold together.
+    """Return the resolved document. Raises SpecError for a scaling target that nothing gives.
 
-    ``digest`` is the bundle's; ``vcpus`` those of the instance type, None when they are not known.
+    The specification holds to the rule book: whoever calls has asked it. ``digest`` is the bundle's; ``vcpus`` those
+    of the instance type, None when they are not known.
     """
     target = spec.target
-    check_tags(spec.tags)
-    scaling.check_metric(spec)
     batch = isinstance(target, SageMakerBatch)
     endpoint = "" if batch else spec.name
     artifact = _artifact(spec, place, digest)
@@ -107,22 +104,6 @@ def named(draft: Resolved) -> Resolved:
         return draft
     config = f"{draft.spec.name}-{_hash(requests.config(draft), 'EndpointConfigName')}"
     return replace(draft, config_name=config)
-
-
-def check_tags(tags: Mapping[str, str]) -> None:
-    """Raise SpecError for a tag that AWS would refuse or that is ours."""
-    if len(tags) > _TAG_LIMIT:
-        raise SpecError("tags", f"are {len(tags)}; AWS takes 50, of which {_TAG_LIMIT} are yours")
-    for key, value in tags.items():
-        ours = key.lower().startswith(("aws:", "deployer:"))
-        allowed = all(c.isalnum() or c in " _.:/=+-@" for c in key + value)
-        # CloudFormation refuses an alarm with an empty one.
-        if ours or not allowed or not 1 <= len(key) <= 128 or not 1 <= len(value) <= 256:
-            raise SpecError(
-                f"tags.{key}",
-                "is no tag that AWS takes",
-                hint="1 to 256 letters, digits, spaces and _ . : / = + - @",
-            )
 
 
 def bucket_name(place: Place) -> str:

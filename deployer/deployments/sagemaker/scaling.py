@@ -6,7 +6,6 @@ Sources: Application Auto Scaling user guide (target tracking, step, scheduled),
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import assert_never
 
@@ -34,7 +33,7 @@ from deployer.spec.scaling import (
     Step,
     TargetTracking,
 )
-from deployer.spec.target import SageMakerAsync, SageMakerServerless
+from deployer.spec.target import SageMakerServerless
 
 PREDEFINED = {
     "invocations_per_instance": "SageMakerVariantInvocationsPerInstance",
@@ -56,7 +55,7 @@ def resolve(
 
     ``derived`` is the target value worked out of a profile, used when the specification states none;
     ``vcpus`` those of the instance type: SageMaker's CPUUtilization counts 100 for each. Raises SpecError
-    for a metric that the mode does not have and for a target that nothing gives.
+    for a target that nothing gives; what the mode has not, the rule book has refused.
     """
     policy = spec.scaling
     dimension = INSTANCE_COUNT
@@ -94,20 +93,6 @@ def resolve(
             assert_never(policy)
 
 
-def check_metric(spec: DeploymentSpec) -> None:
-    """Raise SpecError when the mode has no such metric."""
-    metric = getattr(spec.scaling, "metric", "")
-    if isinstance(spec.target, SageMakerAsync) and metric in (
-        "invocations_per_instance",
-        "concurrency",
-    ):
-        raise SpecError(
-            "scaling.metric",
-            f"{metric!r} has no meaning for a {spec.target.kind} target: its requests wait in a queue",
-            hint='use kind = "queue-backlog"',
-        )
-
-
 def _value(policy: TargetTracking, derived: float | None) -> tuple[float, str]:
     if policy.target is not None:
         return policy.target, "scaling.target"
@@ -143,13 +128,7 @@ def _metric(
         return Metric(custom.namespace, custom.name, custom.statistic, dimensions, custom.unit), 1.0
     variant = {"EndpointName": endpoint, "VariantName": VARIANT}
     if policy.metric == "cpu":
-        if vcpus is None:
-            raise SpecError(
-                "scaling.metric",
-                "'cpu' needs the vCPUs of the instance type, which the price book does not know: "
-                "SageMaker counts 100% for each",
-                hint="use invocations_per_instance",
-            )
+        assert vcpus is not None, "the rule cpu-vcpus holds"
         return Metric("/aws/sagemaker/Endpoints", "CPUUtilization", "Average", variant), float(
             vcpus
         )
@@ -191,8 +170,6 @@ def _steps(
     edges = [edge * factor for edge in policy.edges]
     changes = [row.change for row in policy.adjustments]
     signs = [(change > 0) - (change < 0) for change in changes]
-    if signs != sorted(signs):
-        raise SpecError("scaling.adjustments", "must remove instances below where they add some")
     base = policy.threshold * factor
     found = []
     if 1 in signs:
@@ -203,11 +180,7 @@ def _steps(
         )
     if -1 in signs:
         count = signs.count(-1)
-        edge = edges[count] if count < len(edges) else None
-        if edge is None:
-            raise SpecError(
-                "scaling.adjustments", "only removes instances: say where it stops, with change = 0"
-            )
+        edge = edges[count]  # where removing stops: the rule step-stop holds
         lower: list[float | None] = [None, *(row - edge for row in edges[1:count]), 0.0]
         found.append(_step("in", spec, policy, metric, base + edge, lower, changes[:count]))
     return tuple(found)
@@ -241,11 +214,6 @@ def _step(
 
 
 def _action(spec: DeploymentSpec, period: Period) -> ScheduledAction:
-    minutes, rest = divmod(period.start_s, 60)
-    if not math.isclose(rest, 0.0, abs_tol=1e-9):
-        raise SpecError("scaling.periods.start_s", f"{period.start_s:g} is no full minute")
-    if period.instances < 1 and not isinstance(spec.target, SageMakerAsync):
-        raise SpecError("scaling.periods.instances", "must be at least 1: only async goes to zero")
-    hour, minute = divmod(int(minutes), 60)
+    hour, minute = divmod(int(period.start_s // 60), 60)
     name = f"{spec.name}-{hour:02d}{minute:02d}"
     return ScheduledAction(name, f"cron({minute} {hour} * * ? *)", period.instances)

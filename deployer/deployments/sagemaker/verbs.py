@@ -9,6 +9,7 @@ from deployer.aws.sagemaker import SageMaker
 from deployer.aws.session import Aws
 from deployer.aws.upload import PART_BYTES
 from deployer.cost.month import MonthlyCost
+from deployer.deployments.facts import facts_of
 from deployer.deployments.patience import Patience, Say
 from deployer.deployments.sagemaker import (
     checks,
@@ -29,6 +30,7 @@ from deployer.deployments.steps import Step
 from deployer.errors import InputError, Interrupted
 from deployer.pricing.book import PriceBook
 from deployer.runs import Run
+from deployer.spec import rules
 from deployer.spec.deployment import DeploymentSpec
 from deployer.spec.resolved import Image, Resolved
 
@@ -48,16 +50,16 @@ def plan(
 ) -> SageMakerPlan:
     """Work out what deploying ``spec`` would change; no call changes anything.
 
-    ``run`` is what traffic would be like, which prices what follows it. Raises SpecError, InputError,
+    ``run`` is what traffic would be like, which prices what follows it. Raises RuleBroken, InputError,
     EnvironmentProblem or DeployerError for what would fail later.
     """
     requests.hosting(spec)
-    spec = prepare.located(spec)
+    spec = prepare.ready(spec)
     draft = prepare.draft(spec, prepare.opened(spec, "SageMaker"), book, asked)
     place = observe.place_of(aws)
-    # The pure checks come first, on a stand-in for the image: they need nobody's answer.
+    # The price comes first, on a stand-in for the image: it needs nobody's answer.
     stand_in = Image(getattr(spec.target, "image_uri", "") or "to-be-found")
-    _, predicted = draft.checked(place, stand_in, book, run)
+    _, predicted = draft.priced(place, stand_in, book, run)
     image, architectures = facts.find_image(aws, spec)
     resolved = draft.resolve(place, image)
     found = checks.check_facts(resolved, facts.gather(aws, resolved, architectures))
@@ -91,7 +93,8 @@ def replan(
 ) -> SageMakerPlan:
     """Return the steps from what exists to a document resolved earlier, which is taken verbatim.
 
-    Raises InputError when the credentials or the region are others than the document's.
+    Raises InputError when the credentials or the region are others than the document's, RuleBroken for its
+    specification.
     """
     place = observe.place_of(aws)
     stated = resolved.place
@@ -101,7 +104,7 @@ def replan(
             f"{place.account} in {place.region}",
             hint="use the other credentials, or plan again",
         )
-    checks.check_spec(resolved, 0)
+    rules.require(resolved.spec, facts_of(resolved.spec, digest=resolved.artifact.digest))
     found = checks.check_facts(resolved, facts.gather(aws, resolved, ()))
     return _planned(aws, resolved, found, inventory.predict(resolved, book), patience)
 

@@ -57,10 +57,10 @@ def test_a_bundle_has_the_layout_of_sagemaker(model: Path, out: Path) -> None:
 def test_what_was_built_opens_as_it_was_built(model: Path, out: Path) -> None:
     serving = ServingConfig(workers=2, max_batch=16)
     lineage = {"parent": "0" * 64}
-    bundle = build(model, out, name="d", serving=serving, precision="int8", lineage=lineage)
+    bundle = build(model, out, name="d", serving=serving, precision="fp32-fused", lineage=lineage)
     assert open_bundle(bundle.path) == bundle
     assert bundle.manifest.serving == serving
-    assert bundle.manifest.precision == "int8"
+    assert bundle.manifest.precision == "fp32-fused"
     assert bundle.manifest.lineage == lineage
 
 
@@ -253,7 +253,7 @@ def test_any_other_input_gives_another_digest(
     digests = {
         build(model, out, name="d").digest,
         build(model, out, name="e").digest,
-        build(model, out, name="d", precision="int8").digest,
+        build(model, out, name="d", precision="fp32-fused").digest,
         build(model, out, name="d", lineage={"a": "b"}).digest,
         build(model, out, name="d", serving=ServingConfig(max_batch=9)).digest,
         build(model, out, name="d", handler=handler).digest,
@@ -295,3 +295,23 @@ def test_a_changed_byte_anywhere_is_refused_in_one_line(
 def test_the_archive_is_a_plain_tar_gz(model: Path, out: Path) -> None:
     bundle = build(model, out, name="d")
     assert gzip.decompress(bundle.path.read_bytes())[257:263] == b"ustar\0"
+
+
+def test_the_precision_of_a_graph_is_read_and_a_wrong_word_for_it_is_refused(
+    model: Path, out: Path
+) -> None:
+    assert build(model, out, name="d").manifest.precision == "fp32"
+    with pytest.raises(InputError, match=r"^precision: 'int8' is stated, .* computes in fp32$"):
+        build(model, out, name="d", precision="int8")
+    measured = build(model, out, name="d", precision="bf16", engine="openvino")
+    assert measured.manifest.precision == "bf16"
+
+
+def test_the_precision_of_other_models_is_what_is_stated(
+    tmp_path: Path, handler: Path, out: Path
+) -> None:
+    trees = tmp_path / "trees.bin"
+    trees.write_bytes(b"trees")
+    assert build(trees, out, name="d", handler=handler).manifest.precision == "unstated"
+    stated = build(trees, out, name="d", handler=handler, precision="fp64")
+    assert stated.manifest.precision == "fp64"

@@ -109,6 +109,7 @@ EXPECTED = {
     errors.DeployerError("m", hint="h"): 2,
     errors.InputError("m", hint="h"): 2,
     errors.SpecError("key", "m", hint="h"): 2,
+    errors.RuleBroken("key", "m", code="a-rule", hint="h"): 1,
     errors.EnvironmentProblem("m", hint="h"): 2,
     errors.Unreachable("m", hint="h"): 2,
     errors.UnknownPrice("m", hint="h"): 2,

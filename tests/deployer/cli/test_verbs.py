@@ -244,7 +244,7 @@ def test_from_model_to_nothing_left(echo_bundle: Callable[..., Path]) -> None:
     )  # fmt: skip
     bundle = Path(packaged["path"])
     assert bundle.name == f"echo-{packaged['digest'][:12]}.tar.gz"
-    assert "20 of 20 rules hold" in good("check", bundle).stdout
+    assert "21 of 21 rules hold" in good("check", bundle).stdout
     profile = as_json("profile", bundle, "--seconds", 0.1, "-o", "profile.json")
     assert profile["bundle_digest"] == packaged["digest"]
     assert run("profile", bundle, "-o", "profile.json").exit_code == 2

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -38,8 +39,8 @@ def test_a_plain_bundle_keeps_every_rule(echo_bundle: Callable[..., Path]) -> No
     report = conformance.check(echo_bundle(), say=told.append)
     assert report.ok
     assert [(rule.rule, rule.outcome) for rule in report.rules if rule.outcome != "passed"] == []
-    assert len(report.rules) == 20
-    assert len(told) == 21
+    assert len(report.rules) == 21
+    assert len(told) == 22
     assert report.require() is report
 
 
@@ -105,3 +106,57 @@ def test_a_bundle_that_is_exact_and_keeps_an_objective_is_sealed_and_served(tmp_
     )
     assert open_bundle(bundle.path).manifest.serving == wanted
     assert conformance.check(bundle.path, startup_s=20).ok
+
+
+def test_a_failing_sample_is_told_with_what_the_log_says(echo_bundle: Callable[..., Path]) -> None:
+    source = handler(predict='raise RuntimeError("no such luck")')
+    found = broken(echo_bundle(handler=source), startup_s=20)
+    seen = found["handler loads and answers its samples"]
+    assert "is answered 500" in seen
+    assert "(it says: RuntimeError: no such luck)" in seen
+
+
+#: One scale for all rows of a batch, as dynamic int8 has it.
+TIED = """
+import numpy as np
+from inference_code.handler import Handler as Base
+
+
+class Handler(Base):
+    batches = {batches}
+
+    def load(self, context):
+        pass
+
+    def predict(self, items):
+        rows = np.array([item["x"] for item in items], dtype=float)
+        return (np.round(rows / np.abs(rows).max() * 127) / 127).tolist()
+"""
+
+
+@pytest.mark.parametrize(
+    ("batches", "outcome", "seen"),
+    [
+        (True, "broken", "the handler wants requests joined, and answers differ by 1 of"),
+        (False, "passed", "requests are not joined: the handler does not say batches = True"),
+    ],
+)
+def test_a_handler_that_insists_on_batches_that_move_answers_is_broken(
+    tmp_path: Path, batches: bool, outcome: str, seen: str
+) -> None:
+    (tmp_path / "samples").mkdir()
+    for name, row in (("small", [0.1, 0.25, 0.3]), ("wide", [3.0, 40.0, -100.0])):
+        (tmp_path / "samples" / f"{name}.json").write_text(json.dumps({"x": row}))
+    (tmp_path / "weights.txt").write_text("1")
+    (tmp_path / "handler.py").write_text(TIED.format(batches=batches))
+    bundle = api.package(
+        tmp_path / "weights.txt",
+        tmp_path / "dist",
+        name="tied",
+        handler=tmp_path / "handler.py",
+        samples=tmp_path / "samples",
+    )
+    report = conformance.check(bundle.path, startup_s=20)
+    found = {rule.rule: rule for rule in report.rules}
+    rule = found["an answer does not depend on who else asked"]
+    assert (rule.outcome, rule.seen[: len(seen)]) == (outcome, seen)

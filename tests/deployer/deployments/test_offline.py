@@ -16,7 +16,7 @@ from click.testing import CliRunner, Result
 import deployer
 from deployer import api
 from deployer.cli.main import cli
-from deployer.errors import InputError
+from deployer.errors import InputError, RuleBroken
 from deployer.spec import fleet_resolved, resolved, serde
 from deployer.spec.deployment import DeploymentSpec
 from deployer.spec.fleet import Listener
@@ -84,7 +84,7 @@ def test_a_tag_in_ecr_is_looked_up_online_and_so_a_placeholder_offline() -> None
     pinned = offline(realtime(image_uri=PINNED.replace("@", ":7@"))).resolved
     assert pinned.placeholders == ("bundle",)
     assert pinned.image.uri == PINNED, "by its digest alone, as online"
-    outside = offline(realtime(image_uri="registry.example/digits:7")).resolved
+    outside = offline(fleet(image_uri="registry.example/digits:7", ami_id=AMI)).resolved
     assert outside.placeholders == ("bundle",), "online it is taken as it is named, too"
 
 
@@ -122,9 +122,9 @@ def test_a_bundle_that_is_there_is_verified(
 
 
 def test_what_the_specification_alone_shows_is_refused_as_online() -> None:
-    with pytest.raises(InputError, match=r"target\.instance_type"):
-        offline(DeploymentSpec("a", "b.tar.gz", SageMakerRealtime("ml.c99.large")))
-    with pytest.raises(InputError, match=r"target\.listener"):
+    with pytest.raises(RuleBroken, match="not in ECR"):
+        offline(realtime(image_uri="registry.example/digits:7"))
+    with pytest.raises(RuleBroken, match=r"target\.listener"):
         offline(fleet(listener=None))
 
 

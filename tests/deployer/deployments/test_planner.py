@@ -17,7 +17,7 @@ from deployer.deployments.plan import (
     StopServer,
 )
 from deployer.deployments.state import Server
-from deployer.errors import InputError, NotSupported, SpecError
+from deployer.errors import InputError, NotSupported, RuleBroken
 from deployer.spec.deployment import DeploymentSpec
 from deployer.spec.rollout import Canary
 from deployer.spec.scaling import TargetTracking
@@ -83,15 +83,15 @@ def test_another_target_is_named_plainly(target: Target) -> None:
 
 
 def test_scaling_and_rollouts_that_local_cannot_do_are_named_plainly() -> None:
-    with pytest.raises(NotSupported, match=r"scaling.kind 'target-tracking' needs target.balancer"):
-        planner.local_target(DeploymentSpec("a", "b", Local(), scaling=TargetTracking()))
-    with pytest.raises(NotSupported, match=r"rollout.kind 'canary' needs target.balancer"):
-        planner.local_target(DeploymentSpec("a", "b", Local(), rollout=Canary()))
+    with pytest.raises(RuleBroken, match=r"scaling.kind: 'target-tracking' needs target.balancer"):
+        planner.plan(DeploymentSpec("a", "b", Local(), scaling=TargetTracking()))
+    with pytest.raises(RuleBroken, match=r"rollout.kind: 'canary' needs target.balancer"):
+        planner.plan(DeploymentSpec("a", "b", Local(), rollout=Canary()))
 
 
 def test_ports_past_the_last_one_are_refused() -> None:
-    with pytest.raises(SpecError, match="need port 65536"):
-        planner.wanted_ports(Local(instances=2, port=65535))
+    with pytest.raises(RuleBroken, match="need ports to 65536"):
+        planner.plan(DeploymentSpec("a", "b", Local(instances=2, port=65535)))
 
 
 def test_a_plan_reads_back_as_it_was_saved(tmp_path: Path) -> None:

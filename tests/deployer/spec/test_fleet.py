@@ -1,4 +1,4 @@
-"""A fleet that cannot be is refused where it is born, and the key is named."""
+"""A fleet that cannot be is refused, where it is born or by the rule book, and the key is named."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from deployer.errors import NotSupported, SpecError
-from deployer.spec import serde
+from deployer.spec import rules, serde
 
 ROOT = Path(__file__).parents[3]
 EXAMPLES = sorted((ROOT / "examples" / "deploy_ec2").glob("*.toml"))
@@ -26,7 +26,12 @@ def test_an_example_survives_the_round_trip(path: Path) -> None:
     assert serde.from_dict(serde.to_dict(spec)) == spec
 
 
-def test_a_fleet_for_pricing_needs_no_listener() -> None:
+def ask(data: dict[str, Any]) -> None:
+    """Read a specification and ask the rule book, as every verb does."""
+    rules.require(serde.from_dict(data))
+
+
+def test_a_fleet_says_no_more_than_it_was_told() -> None:
     spec = serde.from_dict(fleet())
     assert serde.to_dict(spec)["target"] == {
         "kind": "ec2-fleet",
@@ -83,15 +88,16 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
 
 @pytest.mark.parametrize(("target", "key"), REFUSED)
 def test_what_cannot_be_is_refused_by_its_key(target: dict[str, Any], key: str) -> None:
+    entry = {} if {"listener", "queue"} & target.keys() else {"listener": {"protocol": "http"}}
     with pytest.raises(SpecError) as caught:
-        serde.from_dict(fleet(**target))
+        ask(fleet(**entry, **target))
     assert caught.value.key == key
 
 
 def test_least_above_most_is_refused_by_its_key() -> None:
     scaling = {"kind": "target-tracking", "min_instances": 5, "max_instances": 2, "target": 1.0}
     with pytest.raises(SpecError) as caught:
-        serde.from_dict(fleet() | {"scaling": scaling})
+        ask(fleet(listener={"protocol": "http"}) | {"scaling": scaling})
     assert caught.value.key == "scaling.min_instances"
 
 
@@ -110,5 +116,8 @@ def test_kinds_that_come_later_are_refused_by_name() -> None:
 
 def test_a_backlog_needs_a_queue() -> None:
     with pytest.raises(SpecError) as caught:
-        serde.from_dict(fleet() | {"scaling": {"kind": "queue-backlog", "target": 5.0}})
+        ask(
+            fleet(listener={"protocol": "http"})
+            | {"scaling": {"kind": "queue-backlog", "target": 5.0}}
+        )
     assert caught.value.key == "scaling.kind"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from deployer.spec.instances import architecture, local_disks
+from deployer.spec.instances import accelerator, architecture, burstable, local_disks
 
 
 @pytest.mark.parametrize(
@@ -51,3 +51,43 @@ def test_of_the_types_that_sagemaker_lists_these_families_are_arm() -> None:
 )
 def test_disks_of_their_own(name: str, found: bool) -> None:
     assert local_disks(name) is found
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["ml.c5.large", "c7g.large", "m6gd.large", "ml.c6gn.large", "t4g.small", "im4gn.large", "is4gen.large",
+     "x2gd.large", "a1.large", "m7i-flex.large", "d3.xlarge", "i4g.large", "hpc7g.4xlarge", "r8gd.large"],
+)  # fmt: skip
+def test_processors_of_aws_are_no_accelerators(name: str) -> None:
+    assert accelerator(name) == ""
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("ml.g5.xlarge", "a graphics card"), ("g4dn.xlarge", "a graphics card"), ("g5g.xlarge", "a graphics card"),
+        ("gr6.4xlarge", "a graphics card"), ("ml.p3.2xlarge", "graphics cards"),
+        ("ml.p6-b200.48xlarge", "graphics cards"), ("ml.p6e-gb200.36xlarge", "graphics cards"),
+        ("ml.inf1.xlarge", "AWS Inferentia"), ("ml.trn1n.32xlarge", "AWS Trainium"),
+        ("dl1.24xlarge", "deep learning accelerators"), ("dl2q.24xlarge", "deep learning accelerators"),
+        ("vt1.3xlarge", "video transcoding cards"),
+    ],
+)  # fmt: skip
+def test_the_name_tells_the_accelerator(name: str, words: str) -> None:
+    assert accelerator(name) == words
+
+
+def test_the_price_book_and_the_names_agree_on_accelerators() -> None:
+    from deployer.pricing import snapshot
+
+    shapes = snapshot.load().instances
+    carded = {name for name, shape in shapes.items() if shape.accelerator}
+    named = set(filter(accelerator, shapes))
+    assert {name.partition(".")[0] for name in carded ^ named} == {"vt1"}, (
+        "the book leaves out video cards"
+    )
+
+
+def test_types_that_earn_credits_are_burstable() -> None:
+    assert all(map(burstable, ("ml.t2.medium", "t3.small", "t3a.small", "t4g.small")))
+    assert not any(map(burstable, ("trn1.2xlarge", "ml.c5.large", "m7i-flex.large")))

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from deployer.errors import InputError, SpecError
-from deployer.spec import serde
+from deployer.spec import rules, serde
 from deployer.spec.deployment import DeploymentSpec, Slo
 from deployer.spec.scaling import Adjustment, Period, QueueBacklog, Scheduled, Step, TargetTracking
 from deployer.spec.target import TARGETS, Ec2Fleet, SageMakerAsync, SageMakerRealtime
@@ -81,11 +81,6 @@ def test_toml_is_read_with_defaults_filled(tmp_path: Path) -> None:
         (base(scaling={"kind": "target-tracking", "target": -1}), "scaling.target"),
         (base(scaling={"kind": "target-tracking", "target": float("nan")}), "scaling.target"),
         (
-            base(scaling={"kind": "target-tracking", "min_instances": 5, "max_instances": 2}),
-            "scaling.min_instances",
-        ),
-        (base(scaling={"kind": "queue-backlog", "target": 10}), "scaling.kind"),
-        (
             base(scaling={"kind": "step", "metric": "cpu", "threshold": 1, "adjustments": []}),
             "scaling.adjustments",
         ),
@@ -115,6 +110,31 @@ def test_a_wrong_key_is_named(data: dict[str, Any], key: str) -> None:
         serde.from_dict(data)
     assert caught.value.key == key
     assert caught.value.message.startswith(f"{key}: ")
+
+
+def test_what_concerns_several_keys_is_no_matter_of_reading() -> None:
+    """It is born, and the rule book names every key that does not go with another."""
+    crossed = base(scaling={"kind": "target-tracking", "min_instances": 5, "max_instances": 2})
+    backlog = base(scaling={"kind": "queue-backlog", "target": 10})
+    for data, key in ((crossed, "scaling.min_instances"), (backlog, "scaling.kind")):
+        assert key in [row.key for row in rules.broken(serde.from_dict(data))]
+
+
+@pytest.mark.parametrize(
+    ("data", "code"),
+    [
+        (base(colour="red"), "key"),
+        (base(tags={"team": 3}), "key"),
+        ({"name": "digits"}, "key"),
+        (base(target={"kind": "ec2-fleet"}), "key"),
+        (base(target={"kind": "local", "port": 70000}), "value"),
+        (base(target={"kind": "lambda"}), "value"),
+    ],
+)
+def test_a_wrong_key_and_a_wrong_value_are_told_apart(data: dict[str, Any], code: str) -> None:
+    with pytest.raises(SpecError) as caught:
+        serde.from_dict(data)
+    assert caught.value.code == code
 
 
 def test_a_service_mix_up_says_what_to_write() -> None:

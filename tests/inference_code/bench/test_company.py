@@ -6,7 +6,7 @@ import os
 import pytest
 
 from inference_code.bench.company import busy
-from inference_code.bench.timing import bench
+from inference_code.bench.timing import Spell, bench
 from inference_code.engine.settings import read_settings
 from inference_code.errors import StartupError
 
@@ -23,7 +23,7 @@ def predict_fn(data, model):
 @pytest.mark.serve
 def test_all_workers_are_busy_while_one_is_timed(model_dir):
     folder = model_dir(NOTES_ITS_PROCESS, {"a.json": b'{"x": 1}'})
-    found = bench(read_settings(folder, {"workers": 3}), [1], 0.2)
+    found = bench(read_settings(folder, {"workers": 3}), [1], Spell(0.2))
     answered_by = [int(line) for line in (folder.parent / "processes").read_text().split()]
     assert found["workers"] == 3
     timed = max(i for i, process in enumerate(answered_by) if process == os.getpid())

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from inference_code.codecs import npy, tensors
+from inference_code.codecs import npy, schema, tensors
 from inference_code.contract import CSV_TYPE, JSON_TYPE, NPY_TYPE, TensorSpec
 from inference_code.errors import BadRequest, NotAcceptable, UnsupportedMediaType
 
@@ -84,7 +84,7 @@ def test_npy_without_the_batch_dimension_is_one_example():
         (
             {"inputs": {"ids": [[1.5]], "mask": [[1]]}},
             TOKENS,
-            "takes int64, the body holds float64",
+            r"'ids' takes whole numbers \(int64\), not 1\.5",
         ),
         ({"inputs": {"ids": [[1]]}}, TOKENS, "input 'mask' is missing"),
         ({"inputs": {"ids": [[1]], "mask": [[1]], "z": 1}}, TOKENS, "unknown input 'z'"),
@@ -178,20 +178,21 @@ def test_rows_that_cannot_be_packed_are_refused(row):
 
 def test_the_schema_of_a_request_says_what_is_read():
     specs = [TensorSpec("x", "float32", (None, 2)), TensorSpec("n", "int8", (None,))]
-    instances, by_name = tensors.request_schema(specs)["anyOf"]
+    instances, by_name, rows = schema.request_schema(specs)["anyOf"]
     cells = by_name["properties"]["inputs"]["properties"]
     assert cells["x"]["minItems"] == 1  # an empty list would have no shape
     assert cells["x"]["items"]["items"]["type"] == ["number", "boolean"]
     assert (cells["n"]["items"]["minimum"], cells["n"]["items"]["maximum"]) == (-128, 127)
     assert by_name["not"] == {"required": ["instances"]}
     assert "not" not in instances
+    assert rows == instances["properties"]["instances"]  # a bare list is instances
     json.dumps(by_name)
 
 
 @pytest.mark.parametrize("dtype", ["float16", "float32"])
 def test_the_schema_says_exactly_which_numbers_fit(dtype: str) -> None:
     specs = [TensorSpec("x", dtype, (None, 1))]
-    cell = tensors.request_schema(specs)["anyOf"][0]["properties"]["instances"]["items"]["items"]
+    cell = schema.request_schema(specs)["anyOf"][0]["properties"]["instances"]["items"]["items"]
     limit = cell["exclusiveMaximum"]
     for value, fits in ((np.nextafter(limit, 0.0), True), (limit, False)):
         with contextlib.nullcontext() if fits else pytest.raises(BadRequest):
@@ -200,6 +201,6 @@ def test_the_schema_says_exactly_which_numbers_fit(dtype: str) -> None:
 
 def test_the_schema_refuses_inputs_that_the_model_does_not_know() -> None:
     specs = [TensorSpec("a", "float32", (None, 1)), TensorSpec("b", "float32", (None, 1))]
-    instances, inputs = tensors.request_schema(specs)["anyOf"]
+    instances, inputs, _ = schema.request_schema(specs)["anyOf"]
     assert instances["properties"]["instances"]["items"]["additionalProperties"] is False
     assert inputs["properties"]["inputs"]["additionalProperties"] is False

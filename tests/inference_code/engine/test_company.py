@@ -13,7 +13,7 @@ from inference_code.contract import (
     Manifest,
     ServingConfig,
 )
-from inference_code.engine.company import difference
+from inference_code.engine.company import of_bodies
 from inference_code.engine.served import ServedModel
 from inference_code.engine.settings import read_settings
 
@@ -23,6 +23,8 @@ import numpy as np
 from inference_code.handler import Handler
 
 class Scaled(Handler):
+    batches = True
+
     def load(self, context):
         pass
 
@@ -57,13 +59,14 @@ def npy(array):
     ],
 )
 def test_the_difference_of_two_answers(one, other, kind, expected):
-    assert difference(one, other, kind) == expected
+    assert of_bodies(one, other, kind).moved == expected
 
 
 @pytest.mark.parametrize(
     ("source", "samples", "exact", "batches", "effect"),
     [
-        (TOGETHER, SAMPLES, False, True, pytest.approx(1.0)),
+        # A handler that says it may be batched is not, once samples show that it moves answers.
+        (TOGETHER, SAMPLES, False, False, pytest.approx(1.0)),
         (TOGETHER, SAMPLES, True, False, pytest.approx(1.0)),
         (EACH, SAMPLES, True, True, 0.0),
         # One sample shows nothing, so that exact must not trust it.
@@ -71,7 +74,7 @@ def test_the_difference_of_two_answers(one, other, kind, expected):
         (EACH, {"one.json": b"[1, 2, 3]"}, True, False, None),
     ],
 )
-def test_exact_forbids_batches_that_move_answers(
+def test_batches_that_move_answers_are_forbidden(
     model_dir, source, samples, exact, batches, effect
 ):
     folder = model_dir(source, samples)

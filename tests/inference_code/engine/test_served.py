@@ -12,6 +12,8 @@ HANDLER = """
 from inference_code.handler import Handler
 
 class Odd(Handler):
+    batches = True
+
     def load(self, context):
         {load}
 

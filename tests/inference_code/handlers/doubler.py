@@ -4,6 +4,8 @@ from inference_code.handler import Handler
 
 
 class Doubler(Handler):
+    batches = True
+
     def load(self, context):
         self.factor = 2
 

@@ -8,6 +8,8 @@ from inference_code.handler import Handler
 
 
 class Moody(Handler):
+    batches = True
+
     def load(self, context):
         pass
 

@@ -7,6 +7,7 @@ from inference_code.handler import Handler
 
 
 class Summer(Handler):
+    batches = True
     takes_views = True
 
     def load(self, context):

@@ -477,6 +477,8 @@ def test_an_objective_limits_the_batches_of_a_slow_model(start, model_dir):
         from inference_code.handler import Handler
 
         class Slow(Handler):
+            batches = True
+
             def load(self, context):
                 pass
 

@@ -17,7 +17,7 @@ import aws_cdk as cdk
 import pytest
 from cdk_nag import AwsSolutionsChecks
 
-from deployer.errors import SpecError
+from deployer.errors import InputError
 from deployer.spec import fleet_resolved, serde
 from deployer.spec.fleet import KEEP_ALIVE_S
 from deployer.spec.fleet_resolved import ResolvedFleet
@@ -300,5 +300,5 @@ def test_refresh_alarms_are_made_before_the_group(fleet_templates: Mapping[str, 
 def test_too_long_a_launch_script_is_refused(fleets: Mapping[str, ResolvedFleet]) -> None:
     document = fleets["minimal"].to_json()
     document["environment"] = {f"NAME_{i}": "x" * 1000 for i in range(10)}
-    with pytest.raises(SpecError, match=r"target\.environment: .* EC2 takes"):
+    with pytest.raises(InputError, match=r"the launch script is .* EC2 takes"):
         launch.render(fleet_resolved.from_json(document))

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from deployer.deployments.ec2 import scaling
 from deployer.deployments.ec2.resolve import Asked, resolve
+from deployer.deployments.sagemaker import scaling as sagemaker
 from deployer.errors import SpecError
-from deployer.spec import serde
+from deployer.spec import rules, serde
 from deployer.spec.fleet_resolved import ResolvedFleet
 from deployer.spec.resolved import Image, Place
 from inference_code.contract import ServingConfig
@@ -40,9 +45,15 @@ def example(name: str) -> ResolvedFleet:
     return resolved(serde.to_dict(spec))
 
 
-def refused(data: dict[str, Any], **asked: Any) -> str:
+def refused(data: dict[str, Any]) -> str:
+    """Return the key that the rule book, or else resolving, refuses."""
+
+    def ask() -> None:
+        rules.require(serde.from_dict(data))
+        resolved(data)
+
     with pytest.raises(SpecError) as caught:
-        resolved(data, **asked)
+        ask()
     return caught.value.key
 
 
@@ -66,10 +77,24 @@ def test_a_server_told_early_goes_on_until_the_load_balancer_has_seen_it() -> No
 
 def test_spot_without_time_to_drain_is_refused() -> None:
     slow = ServingConfig(drain_s=40.0)
+    facts = rules.Facts(drain_s=slow.drain_s, request_timeout_s=slow.request_timeout_s)
     with pytest.raises(SpecError, match=r"20 \+ 60 \+ 40 = 120 s .* AWS gives 110 s") as caught:
-        resolved(wish(spot={}), slow)
+        rules.require(serde.from_dict(wish(spot={})), facts)
     assert caught.value.key == "target.spot"
-    assert resolved(wish(), slow).drain.total_s == 120, "on demand there is time"
+    assert resolved(wish(spot={}), slow).drain.total_s == 120, "the same sum"
+    rules.require(serde.from_dict(wish()), facts)  # on demand there is time
+
+
+def test_a_measured_p99_never_widens_what_the_objective_allows() -> None:
+    """Spot, 40 s of server: 20 + 4 x 1 s + 40 fits; measured 20 s make 20 + 60 + 40."""
+    spec = serde.from_dict(wish({"slo": {"p99_ms": 1000.0}}, spot={}))
+    facts = rules.Facts(drain_s=40.0, request_timeout_s=60.0)
+    rules.require(spec, facts)
+    rules.require(spec, replace(facts, p99_s=1.0))
+    with pytest.raises(SpecError, match="= 120 s"):
+        rules.require(spec, replace(facts, p99_s=20.0))
+    unstated = serde.from_dict(wish(spot={}))
+    assert [row.id for row in rules.broken(unstated, replace(facts, p99_s=0.1))] == ["drain-budget"]
 
 
 @pytest.mark.parametrize(
@@ -141,9 +166,34 @@ def test_steps_stand_at_the_edges_where_they_begin_to_hold() -> None:
     assert [(row.lower, row.upper, row.change) for row in back.ranges] == [(None, 0.0, -1)]
 
 
-def test_the_digest_is_of_what_is_deployed_not_of_where_it_was_planned() -> None:
-    from dataclasses import replace
+STEPS = st.dictionaries(st.integers(-50, 50), st.integers(-3, 3), min_size=1, max_size=6)
 
+
+@settings(deadline=None)
+@given(STEPS)
+def test_steps_become_the_same_policies_here_and_on_sagemaker(rows: dict[int, int]) -> None:
+    adjustments = [{"above": float(edge), "change": rows[edge]} for edge in sorted(rows)]
+    policy = {"kind": "step", "metric": "invocations_per_instance", "threshold": 600.0}
+    rest = {"scaling": policy | {"adjustments": adjustments}}
+    spec = serde.from_dict(wish(rest))
+    if rules.broken(spec):
+        return
+    ours = {
+        row.name.rpartition("-")[2]: (row.alarm and row.alarm.threshold, row.ranges)
+        for row in scaling.resolve(spec, "group", "", None).stepping  # type: ignore[union-attr]
+    }
+    target = {"kind": "sagemaker-realtime", "instance_type": "ml.c5.large"}
+    other = sagemaker.resolve(
+        serde.from_dict(wish(rest) | {"target": target}), "digits", derived=None, vcpus=2
+    )
+    assert ours == {
+        row.name.rpartition("-")[2]: (row.alarm.threshold, row.ranges)
+        for row in other.stepping  # type: ignore[union-attr]
+    }
+    assert ours
+
+
+def test_the_digest_is_of_what_is_deployed_not_of_where_it_was_planned() -> None:
     found = resolved(wish())
     moved = replace(found, place=replace(found.place, region_source="AWS_REGION"))
     assert moved.digest == found.digest

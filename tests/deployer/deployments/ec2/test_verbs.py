@@ -14,7 +14,7 @@ import deployer
 from deployer.deployments.ec2 import cdk
 from deployer.deployments.ec2.plan import FleetPlan
 from deployer.distribution import install_hint
-from deployer.errors import DeployerError, EnvironmentProblem, InputError, NotSupported, SpecError
+from deployer.errors import DeployerError, EnvironmentProblem, InputError, RuleBroken, SpecError
 from deployer.spec import serde
 
 pytestmark = pytest.mark.usefixtures("fake_aws")
@@ -87,7 +87,11 @@ BAD: list[tuple[dict[str, Any], dict[str, Any], str]] = [
         {},
         "target.kms_key_arn",
     ),
-    ({}, {"rollout": {"kind": "rolling", "alarms": ["none-of-this-name"]}}, "rollout.alarms"),
+    (
+        {"instances": 2},
+        {"rollout": {"kind": "rolling", "alarms": ["none-of-this-name"]}},
+        "rollout.alarms",
+    ),
     (
         {
             "network": {
@@ -112,7 +116,7 @@ def test_what_would_fail_later_is_refused_at_plan_time_by_its_key(
 
 
 def test_graphics_cards_are_refused_by_name(bundle: Path, tmp_path: Path) -> None:
-    with pytest.raises(NotSupported, match="graphics cards"):
+    with pytest.raises(RuleBroken, match=r"'g5.xlarge' has a graphics card: .* are not there yet"):
         deployer.plan(write(tmp_path, bundle, instance_type="g5.xlarge"))
 
 

@@ -10,8 +10,9 @@ import pytest
 from deployer.deployments.fleet import balancer, control, judge, record, rollout
 from deployer.deployments.fleet.control import Period
 from deployer.deployments.fleet.judge import Sight
-from deployer.errors import NotSupported, SpecError
+from deployer.errors import RuleBroken
 from deployer.scaling import CALM, Observation
+from deployer.spec import rules
 from deployer.spec.deployment import DeploymentSpec, Slo
 from deployer.spec.rollout import AllAtOnce, Canary, Linear, Rolling
 from deployer.spec.scaling import (
@@ -77,21 +78,21 @@ def test_a_fleet_that_has_scaled_keeps_its_size_within_the_bounds():
 @pytest.mark.parametrize(
     ("wish", "words"),
     [
-        (spec(QueueBacklog(3.0)), "needs a queue"),
+        (spec(QueueBacklog(3.0)), "has no queue"),
         (spec(TargetTracking(metric="cpu", target=50.0)), "'cpu' is not measured"),
         (spec(rollout=Linear()), "'linear' is not there yet"),
     ],
 )
 def test_what_a_local_fleet_cannot_do_is_refused_by_name(wish, words):
-    with pytest.raises(NotSupported, match=words):
-        control.check(wish)
+    with pytest.raises(RuleBroken, match=words):
+        rules.require(wish)
 
 
 def test_a_target_must_be_given_and_ports_must_exist():
-    with pytest.raises(SpecError, match=r"scaling.target: is missing"):
-        control.check(spec(TargetTracking()))
-    with pytest.raises(SpecError, match=r"target.port: .* needs ports to 65539"):
-        record.slots(spec(port=65535))
+    with pytest.raises(RuleBroken, match=r"scaling.target: is missing"):
+        rules.require(spec(TargetTracking()))
+    with pytest.raises(RuleBroken, match=r"target.port: .* need ports to 65539"):
+        rules.require(spec(port=65535))
     assert record.slots(spec(port=8080)) == (8081, 8082, 8083, 8084)
 
 

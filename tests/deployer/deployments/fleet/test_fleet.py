@@ -40,6 +40,8 @@ from inference_code.handler import Handler as Base
 
 
 class Handler(Base):
+    batches = True
+
     def load(self, context):
         self.version = context.model.read_text()
 

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import boto3
-import pytest
 
 import deployer
 from deployer.spec.deployment import DeploymentSpec
@@ -21,20 +20,14 @@ MANIFEST = (
     '{"schemaVersion": 2, "mediaType": "application/vnd.oci.image.index.v1+json", "manifests": []}'
 )
 LISTENER = Listener("http", allow_cidrs=("203.0.113.0/24",))
-TARGETS = {
-    "sagemaker": SageMakerRealtime("ml.c5.large", image_uri=OUTSIDE),
-    "ec2": Ec2Fleet(
-        "c7i.large", image_uri=OUTSIDE, ami_id="ami-0123456789abcdef0", listener=LISTENER
-    ),
-}
+AMI = "ami-0123456789abcdef0"
 
 
-@pytest.mark.parametrize("target", TARGETS.values(), ids=TARGETS.keys())
-def test_with_nothing_missing_it_resolves_to_what_the_plan_online_does(
-    target: Any, echo_bundle: Callable[..., Path], fake_aws: Any
+def test_a_fleet_with_nothing_missing_resolves_to_what_the_plan_online_does(
+    echo_bundle: Callable[..., Path], fake_aws: Any
 ) -> None:
-    spec = DeploymentSpec("digits", str(echo_bundle()), target)
-    same_document_and_cost(spec)
+    target = Ec2Fleet("c7i.large", image_uri=OUTSIDE, ami_id=AMI, listener=LISTENER)
+    same_document_and_cost(DeploymentSpec("digits", str(echo_bundle()), target))
 
 
 def same_document_and_cost(spec: DeploymentSpec) -> None:

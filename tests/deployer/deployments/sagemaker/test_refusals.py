@@ -12,7 +12,14 @@ import pytest
 import deployer
 from deployer.aws.session import connect
 from deployer.deployments.sagemaker import verbs
-from deployer.errors import DeployerError, EnvironmentProblem, InputError, NotSupported, SpecError
+from deployer.errors import (
+    DeployerError,
+    EnvironmentProblem,
+    InputError,
+    NotSupported,
+    RuleBroken,
+    SpecError,
+)
 from deployer.pricing import snapshot
 from deployer.spec import serde
 from deployer.spec.rollout import AllAtOnce, Canary, Linear, Rolling
@@ -41,18 +48,17 @@ def test_a_metric_that_async_does_not_have(cloud: Any, metric: str) -> None:
 
 
 def test_a_backlog_where_there_is_no_queue(cloud: Any) -> None:
-    with pytest.raises(SpecError, match="queue-backlog has no meaning for a sagemaker-realtime"):
-        cloud.spec(scaling=QueueBacklog(target=5.0))
+    spec = cloud.spec(scaling=QueueBacklog(target=5.0))
+    refused(cloud, spec, RuleBroken, "queue-backlog has no meaning for a sagemaker-realtime")
 
 
 def test_provisioned_concurrency_on_instances(cloud: Any) -> None:
-    with pytest.raises(SpecError, match="provisioned_concurrency has no meaning"):
-        cloud.spec(scaling=TargetTracking(metric="provisioned_concurrency", target=0.5))
+    spec = cloud.spec(scaling=TargetTracking(metric="provisioned_concurrency", target=0.5))
+    refused(cloud, spec, RuleBroken, "provisioned_concurrency has no meaning")
 
 
 def test_a_fleet_policy_on_serverless(cloud: Any) -> None:
-    with pytest.raises(SpecError, match="scales by itself"):
-        cloud.spec(target=SageMakerServerless())
+    refused(cloud, cloud.spec(target=SageMakerServerless()), RuleBroken, "scales by itself")
 
 
 def test_an_instance_type_without_a_price(cloud: Any) -> None:
@@ -74,11 +80,11 @@ def test_a_part_of_one_instance(cloud: Any, rollout: Any) -> None:
 def test_a_payload_over_the_limit_of_the_mode(cloud: Any, tmp_path: Path) -> None:
     bundle = sample_of(tmp_path, 5 * 2**20)
     serverless = cloud.spec(target=SageMakerServerless(), bundle=bundle, **FIXED)
-    refused(cloud, serverless, InputError, "a sagemaker-serverless target takes 4,194,304")
+    refused(cloud, serverless, RuleBroken, "a sagemaker-serverless target takes 4,194,304")
     batch = cloud.spec(
         target=SageMakerBatch("ml.c5.large", max_payload_mb=4), bundle=bundle, **FIXED
     )
-    refused(cloud, batch, InputError, "a sagemaker-batch target takes 4,194,304")
+    refused(cloud, batch, RuleBroken, "a sagemaker-batch target takes 4,194,304")
 
 
 def sample_of(folder: Path, size: int) -> str:

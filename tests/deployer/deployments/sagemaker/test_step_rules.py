@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from deployer.deployments.sagemaker import scaling
 from deployer.errors import SpecError
+from deployer.spec import rules
 from deployer.spec.deployment import DeploymentSpec
 from deployer.spec.resolved import Stepping
 from deployer.spec.scaling import Adjustment, Step
@@ -23,6 +24,7 @@ STEPS = st.dictionaries(
 def policies(adjustments: tuple[Adjustment, ...]) -> tuple[Stepping, ...]:
     policy = Step("invocations_per_instance", 600.0, adjustments)
     spec = DeploymentSpec("digits", "b", SageMakerRealtime("ml.c5.large"), policy)
+    rules.require(spec)
     found = scaling.resolve(spec, "digits", derived=None, vcpus=2)
     assert found is not None
     return found.stepping
@@ -34,7 +36,7 @@ def test_ranges_meet_and_the_outermost_has_no_bound(adjustments: tuple[Adjustmen
     changes = [row.change for row in adjustments]
     removed = [change for change in changes if change < 0]
     signs = [(change > 0) - (change < 0) for change in changes]
-    if signs != sorted(signs) or removed == changes:
+    if signs != sorted(signs) or removed == changes or not any(changes):
         with pytest.raises(SpecError, match=r"scaling\.adjustments"):
             policies(adjustments)
         return
