@@ -15,7 +15,7 @@ from deployer.bundle.manifest import WHOLE_FOLDER, check_manifest
 from deployer.bundle.measure import Measured, measure
 from deployer.bundle.members import LIMITS
 from deployer.bundle.onnxfile import OnnxFile
-from deployer.bundle.readymade import ReadyMade, ready_made
+from deployer.bundle.readymade import ready_made
 from deployer.bundle.sources import Source, Sources, Text
 from deployer.bundle.staging import new_file
 from deployer.bundle.verify import check_weights
@@ -67,8 +67,7 @@ def build(
     PosixPath('out/digits-3f9a1c2b77d0.tar.gz')
     """
     checks.name("name", name)
-    script = None if handler is None else Path(handler)
-    sources = _sources(model, out_dir, script, extra, samples)
+    sources = _sources(model, out_dir, handler, extra, samples)
     chosen = _engine(engine or sources.engine or ONNXRUNTIME)
     sources.add_serving_code(requirements, chosen)
     sources.add_modules()
@@ -76,9 +75,7 @@ def build(
     main = _main_file(model, sources)
     onnx = contents[main].onnx if main in contents else None
     if isinstance(sources.by_path[HANDLER_PATH], Text):
-        _check_default_handler(model, onnx, sources.ready)
-    if sources.ready is not None:
-        sources.ready.check(model, sources.by_path, main)
+        _check_our_handler(model, onnx, sources, main)
     manifest = Manifest(
         name=name,
         model=main,
@@ -119,7 +116,7 @@ def _precision(stated: str | None, onnx: OnnxFile | None, engine: str) -> str:
 def _sources(
     model: Path,
     out_dir: Path,
-    handler: Path | None,
+    handler: Path | str | None,
     extra: Sequence[Path],
     samples: Path | None,
 ) -> Sources:
@@ -137,9 +134,10 @@ def _sources(
         sources.add_extra(path)
     if samples is not None:
         sources.add_samples(samples)
-    ready = ready_made(handler)
+    script = None if handler is None else Path(handler)
+    ready = ready_made(script)
     if ready is None:
-        sources.add_handler(handler)
+        sources.add_handler(script)
     else:
         sources.add_ready_made(ready, model)
     return sources
@@ -168,8 +166,9 @@ def _member(source: Source, path: str, content: Measured) -> Member:
     return Member(path, source.mode, content.size, content.sha256)
 
 
-def _check_default_handler(model: Path, onnx: OnnxFile | None, ready: ReadyMade | None) -> None:
+def _check_our_handler(model: Path, onnx: OnnxFile | None, sources: Sources, main: str) -> None:
     """The handler that a bundle gets by default, or by its name, serves one ONNX model of tensors."""
+    ready = sources.ready
     hint = "give a handler that serves it: --handler inference.py"
     if onnx is None:
         without = (
@@ -180,3 +179,5 @@ def _check_default_handler(model: Path, onnx: OnnxFile | None, ready: ReadyMade 
         raise InputError(f"{str(model)!r} is not one ONNX model, and {without}", hint=hint)
     for name, problem in onnx.unclear.items():
         raise InputError(f"{str(model)!r}: {name!r} {problem}", hint=hint)
+    if ready is not None:
+        ready.check(model, sources.by_path, main)

@@ -20,6 +20,7 @@ from inference_code.errors import BadRequest, HandlerInvalid, UnsupportedMediaTy
 from inference_code.handler.base import Body, Context
 from inference_code.handler.base import Handler as Base
 from inference_code.handlers import beside
+from inference_code.handlers.first_axis import why_alone
 from inference_code.handlers.heads import head_of
 from inference_code.handlers.labels import TOP, top_of
 from inference_code.handlers.onnx import only_model
@@ -68,9 +69,9 @@ class Handler(Base[Texts, Answer]):
         self._tokenizer.no_padding()
         self._tokenizer.enable_truncation(self._width or _most_tokens(context, config))
         head = head_of(context, self._model.outputs)
-        outputs = self._model.outputs
-        free = self._fixed(0) is None and all(s.shape and s.shape[0] is None for s in outputs)
-        self.batches = free and _MASK in self._specs
+        maskless = "" if _MASK in self._specs else f"the model takes no {_MASK}"
+        self.unbatched = maskless or why_alone(context, self._model)
+        self.batches = not self.unbatched
         self._head, self._labels = head, head.labels
         if head.labels is not None:
             probes = [self._rows(self._tokenizer.encode_batch_fast([text])) for text in _PROBES]

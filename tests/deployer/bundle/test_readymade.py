@@ -217,6 +217,30 @@ def test_a_folder_with_the_model_further_down_is_served(tmp_path: Path, colours:
         assert json.loads(answer.content)[0]["label"] == "green"
 
 
+def test_pictures_that_would_meet_in_a_batch_are_run_alone(tmp_path: Path, colours: Path) -> None:
+    save(
+        colours,
+        [
+            ("ReduceMean", ["x"], ["mean"], {"axes": [2, 3], "keepdims": 0}),
+            ("Softmax", ["mean"], ["y"], {"axis": 0}),  # over the batch: 1 for who is alone
+        ],
+        [("x", 1, ["n", 3, 4, 4])],
+        [("y", 1, ["n", 3])],
+    )
+    (colours.parent / "config.json").unlink()
+    red, blue = (base64.b64encode(picture(c)).decode() for c in ((255, 0, 0), (0, 0, 255)))
+    with served(tmp_path, colours, "image") as server, ThreadPoolExecutor(8) as pool:
+        bodies = [{"inputs": [red, blue]}, {"inputs": [blue]}] * 8
+        for found in pool.map(lambda body: json.loads(ask(server, body).content), bodies):
+            assert [each["outputs"]["y"] for each in found] == [[1, 1, 1]] * len(found)
+
+
+def test_packaging_proves_that_pictures_may_be_joined(tmp_path: Path, colours: Path) -> None:
+    proof = build(colours, tmp_path / "out", name="d", handler="image").manifest.proof
+    assert proof is not None
+    assert (proof.axes, proof.outputs) == ({"x": 0}, {"y": 0})
+
+
 def test_the_pins_are_the_tested_versions() -> None:
     tested = (Path(__file__).parents[3] / "constraints.txt").read_text().splitlines()
     for ready in READY.values():

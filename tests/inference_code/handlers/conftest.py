@@ -8,6 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from inference_code.contract import Batching, Manifest, Member
+from inference_code.handler import Context
+
 
 @pytest.fixture
 def save(tmp_path: Path) -> Callable[..., Path]:
@@ -35,3 +38,16 @@ def save(tmp_path: Path) -> Callable[..., Path]:
         return tmp_path
 
     return write
+
+
+@pytest.fixture
+def proven() -> Callable[..., Context]:
+    """Say of a folder what packaging would say that has proven its model's rows independent."""
+
+    def tell(folder: Path, inputs: Mapping[str, int], outputs: Mapping[str, int | None]) -> Context:
+        proof = Batching(axes=inputs, outputs=outputs, model_sha256="0" * 64)
+        member = Member("model.onnx", "0644", 1, "0" * 64)
+        manifest = Manifest("d", "model.onnx", "fp32", (member,), batching=proof)
+        return Context(folder, manifest=manifest)
+
+    return tell

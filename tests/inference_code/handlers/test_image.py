@@ -18,15 +18,16 @@ from inference_code.handler import Context  # noqa: E402
 from inference_code.handlers.image import Handler  # noqa: E402
 
 Save = Callable[..., Path]
+Proven = Callable[..., Context]
 PLAIN = {"size": {"height": 4, "width": 4}, "do_normalize": False}
 WHOLE = {**PLAIN, "do_rescale": False}
 THREE = {"id2label": {"0": "red", "1": "green", "2": "blue"}}
 MEAN = ("ReduceMean", ["x"], ["y"], {"axes": [2, 3], "keepdims": 0})
 
 
-def loaded(folder: Path) -> Handler:
+def loaded(folder: Path, context: Context | None = None) -> Handler:
     handler = Handler()
-    handler.load(Context(folder))
+    handler.load(context or Context(folder))
     return handler
 
 
@@ -51,7 +52,21 @@ def colours(save: Save, nodes=(MEAN,), shape=("n", 3, 4, 4), out=("n", 3), kind=
 def test_without_labels_the_outputs_are_answered_by_name(save: Save) -> None:
     handler = loaded(colours(save, preprocessor_config=PLAIN))
     assert answer(handler, (255, 0, 51)) == [{"outputs": {"y": pytest.approx([1, 0, 0.2])}}]
+
+
+def test_pictures_are_joined_only_where_packaging_proved_it(save: Save, proven: Proven) -> None:
+    folder = colours(save, preprocessor_config=PLAIN)
+    assert "no manifest proves" in loaded(folder).unbatched
+    assert not loaded(folder).batches
+    other = loaded(folder, proven(folder, {"x": 0}, {"y": None}))
+    assert other.unbatched == "the batch is not the first axis of 'y'"
+    handler = loaded(folder, proven(folder, {"x": 0}, {"y": 0}))
     assert handler.batches
+    found = answer(handler, (255, 0, 0), (0, 0, 51))
+    assert [each["outputs"]["y"] for each in found] == [
+        pytest.approx([1, 0, 0]),
+        pytest.approx([0, 0, 0.2]),
+    ]
 
 
 def test_channels_last_and_blue_first(save: Save) -> None:
@@ -81,10 +96,11 @@ def test_a_model_of_one_picture_at_a_time_is_fed_so(save: Save) -> None:
     assert [each[0]["label"] for each in found] == ["red", "blue"]
 
 
-def test_pictures_of_different_sizes_are_not_joined(save: Save) -> None:
+def test_pictures_of_different_sizes_are_not_joined(save: Save, proven: Proven) -> None:
     settings = {"do_resize": False, "do_normalize": False}
     folder = colours(save, shape=("n", 3, "h", "w"), preprocessor_config=settings)
-    handler = loaded(folder)
+    handler = loaded(folder, proven(folder, {"x": 0}, {"y": 0}))
+    assert handler.batches
     bodies = []
     for size in ((3, 5), (5, 3), (3, 5)):
         file = io.BytesIO()
