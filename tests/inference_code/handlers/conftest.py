@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
+
+from inference_code.contract import Manifest, Member
+from inference_code.handler import Context
 
 
 @pytest.fixture
@@ -35,3 +39,18 @@ def save(tmp_path: Path) -> Callable[..., Path]:
         return tmp_path
 
     return write
+
+
+@pytest.fixture
+def proved() -> Callable[[Path], Context]:
+    """What packaging hands on for a folder's model: its manifest, with the proof that requests may be joined."""
+    from deployer.bundle.axes.graph import prove
+
+    def make(folder: Path) -> Context:
+        path = folder / "model.onnx"
+        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+        member = Member(path.name, "644", path.stat().st_size, digest)
+        manifest = Manifest("m", path.name, "fp32", (member,), batching=prove(path, digest))
+        return Context(folder, manifest=manifest)
+
+    return make

@@ -51,7 +51,19 @@ def colours(save: Save, nodes=(MEAN,), shape=("n", 3, 4, 4), out=("n", 3), kind=
 def test_without_labels_the_outputs_are_answered_by_name(save: Save) -> None:
     handler = loaded(colours(save, preprocessor_config=PLAIN))
     assert answer(handler, (255, 0, 51)) == [{"outputs": {"y": pytest.approx([1, 0, 0.2])}}]
+
+
+def test_pictures_are_joined_by_proof_alone(save: Save, proved: Callable[[Path], Context]) -> None:
+    folder = colours(save, preprocessor_config=PLAIN)
+    unproved = loaded(folder)
+    assert (unproved.batches, unproved.unbatched[:18]) == (False, "no manifest proves")
+    handler = Handler()
+    handler.load(proved(folder))
     assert handler.batches
+    tied = ("Softmax", ["x"], ["y"], {"axis": 0})
+    shape = ("n", 3, 4, 4)
+    handler.load(proved(colours(save, (tied,), shape, shape, preprocessor_config=PLAIN)))
+    assert not handler.batches
 
 
 def test_channels_last_and_blue_first(save: Save) -> None:

@@ -67,9 +67,14 @@ def steps(*names: str) -> list[dict[str, str]]:
     return [{"type": f"sentence_transformers.models.{name}"} for name in names]
 
 
-def test_an_encoder_answers_the_mean_of_its_tokens_of_length_one(save: Save) -> None:
-    handler = loaded(encoder(save))
-    assert handler.batches
+def test_an_encoder_answers_the_mean_of_its_tokens_of_length_one(
+    save: Save, proved: Callable[[Path], Context]
+) -> None:
+    folder = encoder(save)
+    assert not loaded(folder).batches
+    handler = Handler()
+    handler.load(proved(folder))
+    assert handler.batches, handler.unbatched
     root = 5**0.5  # the mean of (1, 0) and (0, 2) is (0.5, 1)
     assert answer(handler, "a b", ["c", "a"]) == [
         pytest.approx([1 / root, 2 / root]),
