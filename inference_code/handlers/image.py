@@ -23,7 +23,7 @@ from inference_code.errors import BadRequest, HandlerFailed, HandlerInvalid, Uns
 from inference_code.handler.base import Body, Context
 from inference_code.handler.base import Handler as Base
 from inference_code.handlers import beside
-from inference_code.handlers.first_axis import why_alone
+from inference_code.handlers.joining import Joining
 from inference_code.handlers.labels import TOP, Labels, labels_of, top_of
 from inference_code.handlers.onnx import only_model
 from inference_code.handlers.pictures import Pixels, Plan, check_pixels, plan_of, size_of
@@ -50,7 +50,7 @@ class Handler(Base[Pictures, Answer]):
 
     Answers ``[{"label": "cat", "score": 0.9}, ...]`` where the labels are known, else
     ``{"outputs": {name: ...}}``; a list of them for a list. Pictures of one size are joined where packaging
-    proved that the model's first axis carries them.
+    proved that the first axis is the batch.
     """
 
     takes_views = True
@@ -65,7 +65,8 @@ class Handler(Base[Pictures, Answer]):
         settings = beside.settings(context, "preprocessor_config.json")
         self._plan = plan_of(settings, channels or 3)
         _check_fit(self._spec, self._plan, self._channels_first)
-        self.unbatched = why_alone(context, self._model)
+        joining = Joining(context.manifest, self._model.inputs, self._model.outputs)
+        self.unbatched = joining.by_first_axis
         self.batches = not self.unbatched
         self._names = [spec.name for spec in self._model.outputs]
         self._scores = self._names.index("logits") if "logits" in self._names else 0

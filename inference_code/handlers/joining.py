@@ -34,6 +34,13 @@ class Joining:
         )
 
     @property
+    def by_first_axis(self) -> str:
+        """Why requests may not be joined along the first axis of all inputs and outputs, "" when they may."""
+        if self.refusal or not {*self._proof.axes.values(), *self._proof.outputs.values()} - {0}:
+            return self.refusal
+        return "the batch is not the first axis of every input and output"
+
+    @property
     def axes(self) -> Mapping[str, int]:
         """The axis of each input along which requests are joined."""
         return self._proof.axes

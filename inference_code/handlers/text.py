@@ -20,8 +20,8 @@ from inference_code.errors import BadRequest, HandlerInvalid, UnsupportedMediaTy
 from inference_code.handler.base import Body, Context
 from inference_code.handler.base import Handler as Base
 from inference_code.handlers import beside
-from inference_code.handlers.first_axis import why_alone
 from inference_code.handlers.heads import head_of
+from inference_code.handlers.joining import Joining
 from inference_code.handlers.labels import TOP, top_of
 from inference_code.handlers.onnx import only_model
 from inference_code.handlers.sentences import padded, texts_in
@@ -69,8 +69,10 @@ class Handler(Base[Texts, Answer]):
         self._tokenizer.no_padding()
         self._tokenizer.enable_truncation(self._width or _most_tokens(context, config))
         head = head_of(context, self._model.outputs)
-        maskless = "" if _MASK in self._specs else f"the model takes no {_MASK}"
-        self.unbatched = maskless or why_alone(context, self._model)
+        joining = Joining(context.manifest, self._model.inputs, self._model.outputs)
+        self.unbatched = joining.by_first_axis
+        if _MASK not in self._specs:
+            self.unbatched = f"texts differ in length, and the model takes no {_MASK}"
         self.batches = not self.unbatched
         self._head, self._labels = head, head.labels
         if head.labels is not None:

@@ -96,8 +96,9 @@ def test_requests_that_are_too_large_cannot_be_cured_by_capacity(
     run = make_run(duration_s=3600.0, refused=3600, details=details)
     run.status[:3600] = 413
     found = ranked([make_entry("a", runs=(run,))], book)
-    assert f"no capacity helps: too many requests fail by their size ({reason})" in (
-        headline(found, SLO)[1]
+    assert (
+        f"no capacity helps: too many requests fail by their size ({reason})"
+        in (headline(found, SLO)[1])
     )
 
 

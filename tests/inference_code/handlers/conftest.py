@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
 
-from inference_code.contract import Batching, Manifest, Member
+from inference_code.contract import Manifest, Member
 from inference_code.handler import Context
 
 
@@ -41,13 +42,15 @@ def save(tmp_path: Path) -> Callable[..., Path]:
 
 
 @pytest.fixture
-def proven() -> Callable[..., Context]:
-    """Say of a folder what packaging would say that has proven its model's rows independent."""
+def proved() -> Callable[[Path], Context]:
+    """What packaging hands on for a folder's model: its manifest, with the proof that requests may be joined."""
+    from deployer.bundle.axes.graph import prove
 
-    def tell(folder: Path, inputs: Mapping[str, int], outputs: Mapping[str, int | None]) -> Context:
-        proof = Batching(axes=inputs, outputs=outputs, model_sha256="0" * 64)
-        member = Member("model.onnx", "0644", 1, "0" * 64)
-        manifest = Manifest("d", "model.onnx", "fp32", (member,), batching=proof)
+    def make(folder: Path) -> Context:
+        path = folder / "model.onnx"
+        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+        member = Member(path.name, "644", path.stat().st_size, digest)
+        manifest = Manifest("m", path.name, "fp32", (member,), batching=prove(path, digest))
         return Context(folder, manifest=manifest)
 
-    return tell
+    return make

@@ -17,8 +17,6 @@ from inference_code.handlers import sentences  # noqa: E402
 from inference_code.handlers.text import Handler  # noqa: E402
 
 Save = Callable[..., Path]
-Proven = Callable[..., Context]
-BOTH = {"input_ids": 0, "attention_mask": 0}
 WORDS = ["[PAD]", "[UNK]", "a", "b", "c"]
 TABLE = np.float32([[9, 9], [0, 0], [1, 0], [0, 2], [3, 4]])
 GATHER = ("Gather", ["table", "input_ids"], ["hidden"], {})
@@ -49,9 +47,9 @@ def encoder(save: Save, shape=("n", "t"), kind=7, nodes=HIDDEN, **files: object)
     return folder
 
 
-def loaded(folder: Path, kind=Handler, context: Context | None = None):
+def loaded(folder: Path, kind=Handler):
     handler = kind()
-    handler.load(context or Context(folder))
+    handler.load(Context(folder))
     return handler
 
 
@@ -69,13 +67,14 @@ def steps(*names: str) -> list[dict[str, str]]:
     return [{"type": f"sentence_transformers.models.{name}"} for name in names]
 
 
-@pytest.mark.parametrize("joined", [True, False])
 def test_an_encoder_answers_the_mean_of_its_tokens_of_length_one(
-    save: Save, proven: Proven, joined: bool
+    save: Save, proved: Callable[[Path], Context]
 ) -> None:
     folder = encoder(save)
-    handler = loaded(folder, context=proven(folder, BOTH, {"hidden": 0}) if joined else None)
-    assert handler.batches == joined
+    assert not loaded(folder).batches
+    handler = Handler()
+    handler.load(proved(folder))
+    assert handler.batches, handler.unbatched
     root = 5**0.5  # the mean of (1, 0) and (0, 2) is (0.5, 1)
     assert answer(handler, "a b", ["c", "a"]) == [
         pytest.approx([1 / root, 2 / root]),
@@ -100,16 +99,11 @@ def test_it_answers_as_the_older_handler_of_sentences(save: Save) -> None:
     ],
 )
 def test_tokens_are_pooled_as_the_files_of_sentence_transformers_say(
-    save: Save,
-    proven: Proven,
-    modes: dict[str, bool],
-    modules: tuple[str, ...],
-    expected: list[float],
+    save: Save, modes: dict[str, bool], modules: tuple[str, ...], expected: list[float]
 ) -> None:
     folder = encoder(save, **{"1_Pooling__config": pooling(**modes), "modules": steps(*modules)})
     # A longer neighbour makes filler, which must not count.
-    handler = loaded(folder, context=proven(folder, BOTH, {"hidden": 0}))
-    assert answer(handler, "a c", "b b b b b")[0] == pytest.approx(expected)
+    assert answer(loaded(folder), "a c", "b b b b b")[0] == pytest.approx(expected)
 
 
 def test_a_model_of_fixed_shape_is_filled_and_fed_one_text_at_a_time(save: Save) -> None:
@@ -119,10 +113,10 @@ def test_a_model_of_fixed_shape_is_filled_and_fed_one_text_at_a_time(save: Save)
     assert found == [[pytest.approx([0.5, 1]), pytest.approx([1, 0])]]  # cut at 3 tokens
 
 
-def test_a_model_without_a_mask_never_sees_filler(save: Save, proven: Proven) -> None:
+def test_a_model_without_a_mask_never_sees_filler(save: Save) -> None:
     folder = encoder(save, nodes=(GATHER,), modules=steps("Transformer"))
-    handler = loaded(folder, context=proven(folder, {"input_ids": 0}, {"hidden": 0}))
-    assert handler.unbatched == "the model takes no attention_mask"
+    handler = loaded(folder)
+    assert not handler.batches
     assert answer(handler, "a", "c c c")[0] == pytest.approx([1, 0])
 
 
