@@ -36,6 +36,8 @@ class Rows:
         #: Whether nothing declared speaks against one row of output for each row of all inputs.
         self.alike = not self._odd and len(names - {None}) < 2
         self._may_be_answered = self.by_rows and self.alike
+        #: Whether a fixed first axis may be fed more rows than it has, piece by piece.
+        self.pieces = not self._odd and all(s.shape[:1] in ((None,), first) for s in outputs)
         self._groups = [{spec.name: 0 for spec in inputs}] if self.step else _groups(inputs, axes)
         self._plain = len(inputs) == 1 and not self._exact
 

@@ -6,6 +6,7 @@ import importlib.util
 import json
 import re
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -186,6 +187,28 @@ def test_a_neighbour_of_a_refused_request_is_answered(tmp_path: Path) -> None:
     table = traits.ramp(10, 4)
     for reply, word in ((replies[0], 1), (replies[2], 2)):
         assert json.loads(reply[2])["outputs"] == [table[word].tolist()]
+
+
+@pytest.mark.serve
+def test_bad_and_good_requests_at_once_each_get_their_own_answer(
+    start: Callable[..., Any], tmp_path: Path
+) -> None:
+    server = start(traits.write(tmp_path / "model", traits.embedding())).wait_until_ready()
+    table = traits.ramp(10, 4).tolist()
+
+    def ask(word: int) -> tuple[int, Any]:
+        answer = server.invoke(named(ids=[[word]], mask=[[1]]))
+        return answer.status, answer.json()
+
+    words = [number % 14 for number in range(56)]  # 10 to 13 are outside the table
+    with ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(ask, words))
+    for word, (status, answer) in zip(words, answers, strict=True):
+        if word < len(table):
+            assert (status, answer) == (200, {"outputs": [table[word]]})
+        else:
+            assert (status, f"idx={word} must be" in answer["message"]) == (400, True)
+    assert "Traceback" not in server.log.read_text()
 
 
 class Broken:
