@@ -60,8 +60,6 @@ _OPENVINO_TYPES = {
         for bits in (8, 16, 32, 64)
     },
 }
-
-
 #: What ONNX Runtime says before and around the words that are about the model and its input.
 _INTERNALS = (
     (r"^\[ONNXRuntimeError\] : \d+ : \w+ : ", ""),
