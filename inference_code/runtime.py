@@ -60,8 +60,6 @@ _OPENVINO_TYPES = {
         for bits in (8, 16, 32, 64)
     },
 }
-
-
 #: What ONNX Runtime says before and around the words that are about the model and its input.
 _INTERNALS = (
     (r"^\[ONNXRuntimeError\] : \d+ : \w+ : ", ""),
@@ -279,7 +277,8 @@ def _openvino_spec(port: Any) -> TensorSpec:
     kind = port.get_element_type().get_type_name()
     if kind not in _OPENVINO_TYPES:
         raise HandlerInvalid(
-            f"tensor {port.get_any_name()!r} is of type {kind}, which is not served"
+            f"tensor {port.get_any_name()!r} is of type {kind}, which OpenVINO does not serve here: cast it to "
+            "float32 in the graph"
         )
     shape = (None if n.is_dynamic else n.get_length() for n in port.get_partial_shape())
     return TensorSpec(port.get_any_name(), _OPENVINO_TYPES[kind], tuple(shape))

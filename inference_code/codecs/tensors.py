@@ -46,6 +46,8 @@ V2_TYPES = {
     "FP64": "float64",
     "BYTES": "str",
 }
+#: No axis is longer: numpy and ONNX Runtime multiply lengths.
+_LONGEST = 2**31 - 1
 V2_NAMES = {numpy_name: v2_name for v2_name, numpy_name in V2_TYPES.items()}
 
 
@@ -67,9 +69,7 @@ def read(body: Body, kind: str, specs: Sequence[TensorSpec]) -> Inputs:
         )
     spec = _only(specs, kind)
     array = npy.read(body) if kind == NPY_TYPE else _csv(body, spec)
-    if array.shape[1:] != spec.shape[1:]:
-        array = values.unfolded(array, spec)
-    return Inputs({spec.name: values.fit(array, spec)}, "instances")
+    return Inputs({spec.name: values.fit(array, spec, folded=True)}, "instances")
 
 
 def write(outputs: Mapping[str, Array], form: Form, kind: str, request_id: str = "") -> bytes:
@@ -181,17 +181,17 @@ def _v2_array(tensor: Mapping[str, Any], spec: TensorSpec) -> Array:
         wanted = V2_NAMES.get(spec.dtype, spec.dtype)
         raise BadRequest(f"input {spec.name!r} takes {wanted}, not {tensor['datatype']!r}")
     shape = tensor["shape"]
-    if not isinstance(shape, list) or not all(type(n) is int and n >= 0 for n in shape):
+    if not isinstance(shape, list) or not all(type(n) is int and 0 <= n <= _LONGEST for n in shape):
         raise BadRequest(f"input {spec.name!r}: shape must be a list of whole numbers")
-    data = tensor["data"]
-    if not prod(shape) and data == []:
+    data, size = tensor["data"], prod(shape)
+    if not size and data == []:
         return np.empty(shape, values.NUMPY_TYPES.get(spec.dtype, object))
     array = values.from_json(data, spec)
     if array.ndim != 1 and array.shape != tuple(shape):
         raise BadRequest(
             f"input {spec.name!r}: data is nested as {array.shape}, its shape is {shape}"
         )
-    if prod(shape) != array.size:
+    if size != array.size:
         raise BadRequest(f"input {spec.name!r}: shape {shape} does not hold {array.size} values")
     return array.reshape(shape)
 

@@ -56,10 +56,14 @@ def loses_digits(array: Array, spec: TensorSpec) -> bool:
     )
 
 
-def fit(array: Array, spec: TensorSpec) -> Array:
-    """Return ``array`` in the type of an input, checked against its shape. Raises BadRequest."""
+def fit(array: Array, spec: TensorSpec, folded: bool = False) -> Array:
+    """Return ``array`` in the type of an input, checked against its shape. Raises BadRequest.
+
+    ``folded`` is for CSV and npy, which may hold it in another shape (``_unfolded``).
+    """
     # The usual case first: it is on the way of every request.
     if array.shape[1:] != spec.shape[1:] or spec.shape[:1] != (None,):
+        array = _unfolded(array, spec) if folded else array
         _check_shape(array, spec)
     if spec.dtype == "str":
         if array.dtype != object:
@@ -75,7 +79,7 @@ def fit(array: Array, spec: TensorSpec) -> Array:
     return _whole_number(array, dtype, spec)
 
 
-def unfolded(array: Array, spec: TensorSpec) -> Array:
+def _unfolded(array: Array, spec: TensorSpec) -> Array:
     """Return what CSV or npy holds in the shape of an input, where only one is meant.
 
     Lines of CSV become the rows of any shape, and an example without the first axis becomes the only one.

@@ -91,7 +91,7 @@ class Handler(Base[tensors.Inputs, Answer]):
     def describe(self) -> Mapping[str, Any]:
         """Return schemas made of the model's names, shapes and types."""
         return {
-            "request": schema.request_schema(self._specs),
+            "request": schema.request_schema(self._specs, self._rows.pieces),
             "answer": schema.answer_schema(self.model.outputs),
         }
 

@@ -29,6 +29,7 @@ class Rows:
         first = firsts.pop() if len(firsts) == 1 else ()
         self.by_rows = bool(first)
         self._first = inputs[0].name if inputs else ""
+        self._only = outputs[0].name if len(outputs) == 1 else None
         self.step = (first[0] or 0) if first else 0
         self._exact = () if self.step else tuple(s for s in inputs if s.shape and s.shape[0])
         names = {_stated(axes, spec.name) for spec in inputs}
@@ -36,6 +37,8 @@ class Rows:
         #: Whether nothing declared speaks against one row of output for each row of all inputs.
         self.alike = not self._odd and len(names - {None}) < 2
         self._may_be_answered = self.by_rows and self.alike
+        #: Whether a fixed first axis may be fed more rows than it has, piece by piece.
+        self.pieces = not self._odd and all(s.shape[:1] in ((None,), first) for s in outputs)
         self._groups = [{spec.name: 0 for spec in inputs}] if self.step else _groups(inputs, axes)
         self._plain = len(inputs) == 1 and not self._exact
 
@@ -66,6 +69,8 @@ class Rows:
         if not self._may_be_answered:
             return False
         rows = arrays[self._first].shape[:1]
+        if self._only is not None:
+            return outputs[self._only].shape[:1] == rows
         return not [name for name, output in outputs.items() if output.shape[:1] != rows]
 
     def _is_odd(self, output: TensorSpec, name: str | None, names: set[str | None]) -> bool:

@@ -43,7 +43,7 @@ IDENTITIES = {
     "float16": (TensorProto.FLOAT16, np.float16([[0.1, -65504], [6e-8, 1]])),
     "float32": (TensorProto.FLOAT, np.float32([[0.1, 3.4e38], [-1e-30, 1]])),
     "float64": (TensorProto.DOUBLE, np.float64([[0.1, 1.7e308], [5e-324, 1]])),
-    "str": (TensorProto.STRING, np.array([["a", ""], ["ü, b", "c"]], object)),
+    "str": (TensorProto.STRING, np.array([["a", ""], ["ü, b", "nul \0 in it"]], object)),
 }
 
 
@@ -215,6 +215,16 @@ def test_rows_of_a_model_that_takes_one_are_refused_where_its_output_has_them_no
         assert answer["message"] == (
             "this model takes one row at a time: its output 'y' does not hold one row per row of input"
         )
+
+
+def test_the_document_says_how_many_rows_a_fixed_first_axis_takes(tmp_path: Path) -> None:
+    for name, made, most in (
+        ("joined", traits.one_at_a_time((1, "steps")), None),
+        ("apart", traits.one_at_a_time(("steps",), "Squeeze"), 1),
+    ):
+        instances = serve(tmp_path / name, made).interface()["request"]["anyOf"][0]
+        rows = instances["properties"]["instances"]
+        assert (rows["minItems"], rows.get("maxItems")) == (1, most)
 
 
 def test_no_rows_are_refused_by_a_model_that_takes_two(tmp_path: Path) -> None:
