@@ -27,6 +27,9 @@ class Joining:
         self._proof = (manifest.proof if manifest else None) or Batching()
         self.refusal = _refusal(manifest) or _misfit(self._proof, inputs, outputs)
         axes = self._proof.axes
+        # Looked up once: the rest is done for every batch.
+        self._first = next(iter(axes.items()), ("", 0))
+        self._axes = [self._proof.outputs.get(name) for name in self._names]
         # Whatever was decoded for a model without further free axes can be joined.
         self._rigid = not self.refusal and all(
             None not in (*spec.shape[: axes[spec.name]], *spec.shape[axes[spec.name] + 1 :])
@@ -71,20 +74,18 @@ class Joining:
 
         Raises HandlerFailed when an output has not as many rows as were sent.
         """
-        ends = np.cumsum([self.rows(arrays) for arrays in items]).tolist()
-        columns = [
-            self._cut(name, output, ends) for name, output in zip(self._names, outputs, strict=True)
-        ]
-        return [dict(zip(self._names, parts, strict=True)) for parts in zip(*columns, strict=True)]
-
-    def _cut(self, name: str, output: Array, ends: Sequence[int]) -> list[Array]:
-        axis = self._proof.outputs[name]
-        if axis is None:
-            return [output] * len(ends)
-        if output.shape[axis] != ends[-1]:
-            raise HandlerFailed(f"the model's output {name!r} has not one row per input row")
-        parts = np.split(output, ends[:-1], axis)
-        return parts if axis == 0 else [np.ascontiguousarray(part) for part in parts]
+        name, axis = self._first
+        named = list(zip(self._names, self._axes, outputs, strict=True))
+        answers: list[dict[str, Array]] = []
+        start = 0
+        for arrays in items:
+            end = start + arrays[name].shape[axis]
+            answers.append({each: _cut(output, at, start, end) for each, at, output in named})
+            start = end
+        for each, at, output in named:
+            if at is not None and output.shape[at] != start:
+                raise HandlerFailed(f"the model's output {each!r} has not one row per input row")
+        return answers
 
     def _alike(self, one: Arrays, other: Arrays) -> bool:
         for name, axis in self._proof.axes.items():
@@ -92,6 +93,14 @@ class Joining:
             if (*left[:axis], *left[axis + 1 :]) != (*right[:axis], *right[axis + 1 :]):
                 return False
         return True
+
+
+def _cut(output: Array, axis: int | None, start: int, end: int) -> Array:
+    if axis == 0:
+        return output[start:end]
+    if axis is None:
+        return output
+    return np.ascontiguousarray(output[(*(slice(None),) * axis, slice(start, end))])
 
 
 def _refusal(manifest: Manifest | None) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shutil
 import socket
 import statistics
 import subprocess
@@ -61,7 +62,19 @@ def tiny(folder: Path) -> tuple[Path, Path]:
     for number in range(64):
         row = [round(float(value), 4) for value in rng.normal(size=64)]
         (folder / "bodies" / f"{number:02}.json").write_text(json.dumps({"instances": [row]}))
-    return folder / "model", folder / "bodies"
+    return sealed(folder / "model"), folder / "bodies"
+
+
+def sealed(folder: Path) -> Path:
+    """Turn a model folder into an unpacked bundle: its manifest proves that requests may be joined."""
+    from deployer.bundle.archive import unpack
+    from deployer.bundle.build import build
+
+    with tempfile.TemporaryDirectory(dir=folder.parent) as place:
+        bundle = build(folder, Path(place), name=folder.name)
+        shutil.rmtree(folder)
+        unpack(bundle.path, folder)
+    return folder
 
 
 def command(name: str, port: int, options: argparse.Namespace) -> list[str]:

@@ -27,6 +27,7 @@ from torch import nn
 
 sys.path.insert(0, str(Path(__file__).parents[3] / "examples" / "sentence_encoder"))
 from corpus import sentences
+from run import sealed
 
 #: Expansion, channels out, repeats, stride: MobileNetV2 at half its width, 2 to 3 ms on a server's core.
 _STAGES = (
@@ -116,13 +117,14 @@ def mixed(tokenizer: Any, count: int) -> list[str]:
 
 
 def handler(folder: Path, module: str, samples: dict[str, bytes]) -> None:
-    """Make a folder with a model one that can be served: handler and samples."""
+    """Make a folder with a model an unpacked bundle: handler, samples and manifest."""
     (folder / "code" / "samples").mkdir(parents=True, exist_ok=True)
     (folder / "code" / "inference.py").write_text(
         f"from inference_code.handlers.{module} import Handler\n"
     )
     for name, body in samples.items():
         (folder / "code" / "samples" / name).write_bytes(body)
+    sealed(folder)
 
 
 def write(folder: Path, bodies: dict[str, bytes]) -> dict[str, bytes]:
