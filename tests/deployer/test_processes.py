@@ -45,7 +45,7 @@ def test_a_failure_comes_with_the_last_words(tmp_path: Path, body: str, words: s
 
 def test_a_check_may_fail_and_still_answer(tmp_path: Path) -> None:
     folder = guest(tmp_path / "model", "import sys; print('{\"ok\": false}'); sys.exit(1)")
-    assert processes.call(folder, "check", timeout_s=20) == {"ok": False}
+    assert processes.call(folder, "check", timeout_s=20) == {"ok": False, "log": ""}
 
 
 def test_what_hangs_is_given_up(tmp_path: Path) -> None:

@@ -27,7 +27,7 @@ def test_an_image_is_started_as_the_platform_does_and_keeps_every_rule(
     found = tools_on_path(tool, more_words={"serve": ["--drain-s", "1"]})
     report = conformance.check(echo_bundle(), image="echo:1", startup_s=30)
     assert [rule for rule in report.rules if rule.outcome != "passed"] == []
-    assert len(report.rules) == 16
+    assert len(report.rules) == 17
     check, serve = found.called("run")
     assert (check[-1], serve[-1]) == ("check", "serve")
     port = next(word for word in serve if "SAGEMAKER_BIND_TO_PORT" in word).rpartition("=")[2]
