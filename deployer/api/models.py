@@ -61,10 +61,10 @@ def optimize(
     and ``training`` are .npz files or mappings from the model's input names to arrays; ``evaluation`` also
     holds ``label`` where the metric needs it. With ``training``, ``prune`` (the share of channels to take out)
     and ``student`` (a module as ``model``, taught by it) add smaller models to the rungs; ``alternatives`` are ONNX
-    files for the same job. ``instance_type`` adds the cost gate, by its price in ``region``. Writes ``best.onnx``,
-    ``ladder.json``, ``lineage.json`` of ``lineage`` (where the model came from), and with the extra ``report`` a page.
+    files for the same job. ``instance_type`` adds the cost gate, by its price in ``region``. ``options`` go to
+    ``ladder.climb``. Writes ``best.onnx``, ``ladder.json``, ``lineage.json`` and, with ``report``, a page.
 
-    Raises ConditionFailed, with all written, when the best is not ``require_speedup`` times as fast as FP32.
+    Raises ConditionFailed when the best is not ``require_speedup`` times as fast as FP32, Interrupted on Ctrl-C.
     """
     from deployer.optimization import data, ladder, metrics, output
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -54,9 +54,14 @@ def layers(model: onnx.ModelProto) -> tuple[Layer, ...]:
 
 
 def name_nodes(model: onnx.ModelProto) -> None:
-    """Give every nameless node a name by its place, so that it can be spoken of."""
+    """Give each node that has none, or another's, a name by its place, so that it can be spoken of."""
+    taken = {node.name for node in model.graph.node}
+    seen = set()
     for place, node in enumerate(model.graph.node):
-        node.name = node.name or f"{node.op_type}_{place}"
+        if not node.name or node.name in seen:
+            node.name = _free_name(f"{node.op_type}_{place}", taken)
+            taken.add(node.name)
+        seen.add(node.name)
 
 
 def rename_output(model: onnx.ModelProto, name: str) -> None:
@@ -107,6 +112,41 @@ def replace_nodes(model: onnx.ModelProto, new: Mapping[str, list[onnx.NodeProto]
     _set_nodes(model, nodes)
 
 
+def replace_nodes_at(
+    model: onnx.ModelProto, new: Mapping[int, list[onnx.NodeProto] | None]
+) -> None:
+    """Replace the nodes at the given places by others; by none where there is no list."""
+    if new:
+        _set_nodes(
+            model,
+            [x for at, old in enumerate(model.graph.node) for x in (new.get(at, [old]) or [])],
+        )
+
+
+def permutation(node: onnx.NodeProto) -> list[int] | None:
+    """Return the order in which a Transpose puts the axes; None where it turns all of them round, unnamed."""
+    found = [item for item in node.attribute if item.name == "perm"]
+    return list(found[0].ints) if found else None
+
+
+def every_node(part: onnx.GraphProto) -> Iterator[onnx.NodeProto]:
+    """Yield the nodes of a graph and of the branches of its conditions and loops."""
+    for node in part.node:
+        yield node
+        for attribute in node.attribute:
+            for inner in (attribute.g, *attribute.graphs):
+                yield from every_node(inner)
+
+
+def reads(node: onnx.NodeProto) -> set[str]:
+    """Return the names that a node reads, those that only its branches read included."""
+    names = set(node.input)
+    for attribute in node.attribute:
+        for inner in (attribute.g, *attribute.graphs):
+            names |= _read(inner)
+    return names
+
+
 def add_constant(model: onnx.ModelProto, name: str, value: Array) -> str:
     """Add an initializer and return its name."""
     model.graph.initializer.append(numpy_helper.from_array(np.ascontiguousarray(value), name))
@@ -154,11 +194,15 @@ def _read(part: onnx.GraphProto) -> set[str]:
     """Return the names that a graph reads or answers with, those in the branches of its conditions included."""
     names = {item.name for item in part.output}
     for node in part.node:
-        names |= set(node.input)
-        for attribute in node.attribute:
-            for inner in (attribute.g, *attribute.graphs):
-                names |= _read(inner)
+        names |= reads(node)
     return names
+
+
+def _free_name(wanted: str, taken: set[str]) -> str:
+    """Return ``wanted``, with underscores behind it while it is taken."""
+    while wanted in taken:
+        wanted += "_"
+    return wanted
 
 
 def _is_matrix(tensor: onnx.TensorProto | None) -> bool:
