@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -64,17 +64,22 @@ def name_nodes(model: onnx.ModelProto) -> None:
         seen.add(node.name)
 
 
-def rename_output(model: onnx.ModelProto, name: str) -> None:
-    """Name the first output ``name``; an inner value that has this name already gets another."""
-    old = model.graph.output[0].name
-    new = {old: name, name: f"{name}.inner"} if old != name else {}
+def rename_outputs(model: onnx.ModelProto, names: Sequence[str]) -> None:
+    """Name the outputs ``names``; an inner value that has one of these names already gets another.
+
+    Raises ValueError when there are not as many.
+    """
+    old = [item.name for item in model.graph.output]
+    if len(set(old)) != len(names):
+        raise ValueError(f"{len(set(old))} outputs were exported of {len(names)}")
+    changed = {a: b for a, b in zip(old, names, strict=True) if a != b}
+    new = {name: f"{name}.inner" for name in changed.values() if name not in changed} | changed
     for node in model.graph.node:
         for values in (node.input, node.output):
             values[:] = [new.get(value, value) for value in values]
-    for items in (model.graph.value_info, model.graph.initializer):
+    for items in (model.graph.value_info, model.graph.initializer, model.graph.output):
         for item in items:
             item.name = new.get(item.name, item.name)
-    model.graph.output[0].name = name
 
 
 def gemm_to_matmul(model: onnx.ModelProto) -> None:
