@@ -24,9 +24,10 @@ Arrays = Mapping[str, Any]
 
 
 def export(model: Any, example: Arrays, out: Path, **options: Any) -> Variant:
-    """Export a torch module to ONNX and check it against the source on ``example``.
+    """Export a torch module or a fitted estimator to ONNX and check it against the source on ``example``.
 
-    ``example`` maps input names to arrays, the batch first. Raises ConditionFailed on a mismatch.
+    ``example`` maps input names to arrays, the batch first. Estimators of scikit-learn, XGBoost and LightGBM need the
+    extra ``trees``; no file is unpickled. Raises ConditionFailed on a mismatch.
     """
     from deployer.optimization import export as stage
 

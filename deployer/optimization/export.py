@@ -21,7 +21,7 @@ import onnx
 import torch
 
 from deployer.errors import ConditionFailed, InputError
-from deployer.optimization import graph, huggingface, program
+from deployer.optimization import estimators, graph, huggingface, program
 from deployer.optimization.data import check
 from deployer.optimization.onnxfile import external_files, save
 from deployer.optimization.session import Array, Arrays, Session, rows
@@ -34,7 +34,7 @@ TOLERANCE = 1e-4
 
 
 def export(
-    model: torch.nn.Module | Path,
+    model: Any,
     example: Arrays,
     out: Path,
     *,
@@ -44,11 +44,11 @@ def export(
 ) -> Variant:
     """Write ``model`` as ONNX to ``out`` and return its Variant.
 
-    ``model`` is a module, or a file: .onnx, TorchScript (.pt, .ts), ExportedProgram (.pt2), or a Hugging Face folder,
-    whose lengths (axis 1) are free unless ``dynamic_axes`` says otherwise. ``example`` holds real
-    inputs by the names of its arguments, of which the program knows the order (a module whose arguments are named
-    otherwise takes them in the order given); axis 0 is the batch and always free, others
-    named in ``dynamic_axes`` are free too. The export is run against its source at batch 1, 2 and 5.
+    ``model`` is a module, a fitted estimator (scikit-learn, XGBoost, LightGBM), or a file: .onnx, TorchScript (.pt),
+    ExportedProgram (.pt2), or a Hugging Face folder, whose lengths (axis 1) are free unless ``dynamic_axes`` says
+    otherwise. ``example`` holds real inputs by the names of its arguments; a module whose arguments are named otherwise
+    takes them in the order given. Axis 0 is the batch and always free, others named in ``dynamic_axes`` are free too.
+    The export is run against its source at batch 1, 2 and 5, all outputs.
     Raises InputError for what cannot be exported and ConditionFailed, with the largest difference,
     when the two do not agree; ``out`` is then not written.
     """
@@ -63,7 +63,9 @@ def export(
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=".export-") as folder:
         draft = Path(folder) / out.name
-        if isinstance(source, onnx.ModelProto):
+        if estimators.is_estimator(source):
+            estimators.write(source, example, draft, CHECK_BATCHES, tolerance)
+        elif isinstance(source, onnx.ModelProto):
             save(source, draft)
             check(example, Session(draft).inputs, "example")
         else:
@@ -93,9 +95,11 @@ def load(path: Path) -> Any:
     }
     reader = readers.get(path.suffix.lower())
     if reader is None:
+        pickled = path.suffix.lower() in (".pkl", ".pickle", ".joblib")
+        told = "a pickle runs code and is not read: hand over the fitted estimator in Python"
         raise InputError(
             f"{path.name!r} is no model that can be read",
-            hint=f"known: {', '.join(sorted(readers))}",
+            hint=told if pickled else f"known: {', '.join(sorted(readers))}",
         )
     try:
         return reader(path)
