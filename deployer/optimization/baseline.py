@@ -48,17 +48,16 @@ def begun(
     samples = data.check(calibration, inputs, "calibration")
     cases: Mapping[str, Arrays] = timing_cases(feeds, batch_sizes, fixed)
     if timing_inputs:
-        cases = {
-            name: data.check(arrays, inputs, f"timing_inputs {name!r}")
-            for name, arrays in timing_inputs.items()
-        }
+        cases = _named_cases(timing_inputs, inputs)
     for name, path in alternatives.items():
         others.check(name, _opened(isolation, path)[0], inputs)
     held = context.Context(samples, feeds, cases, chosen.reduce_range, alternatives)
     context.save(held, isolation.folder)
     batch = max(batch_sizes)
     normalised = _begun(isolation, model, batch)
-    reference = _reference(isolation.folder)
+    named = _named_outputs(isolation.folder / jobs.OUTPUTS)
+    reference, *_ = named.values()
+    outputs = normalised.pop("outputs")
     fp32 = describe(isolation.folder / jobs.FP32, "fp32", "fp32")
     settings = {"batch": batch, "machine": dict(chosen.machine), "normalised": normalised}
     finished.begin(
@@ -77,17 +76,29 @@ def begun(
         cases=cases,
         fp32=fp32.scored(metric.score(reference, reference, answers)),
         reference=reference,
+        named=named,
+        outputs=outputs,
         **limits,
     )
 
 
-def _reference(folder: Path) -> Array:
-    """Return what the baseline answered. Raises InputError when that is NaN."""
-    reference = load_outputs(folder / jobs.OUTPUTS)
+def _named_cases(
+    timing_inputs: Mapping[str, Arrays], inputs: Sequence[TensorSpec]
+) -> dict[str, Arrays]:
+    return {
+        name: data.check(arrays, inputs, f"timing_inputs {name!r}")
+        for name, arrays in timing_inputs.items()
+    }
+
+
+def _named_outputs(path: Path) -> dict[str, Array]:
+    """Return what the baseline answered, but for further outputs with NaN. Raises InputError for NaN in the first."""
+    named = load_outputs(path)
+    reference, *_ = named.values()
     if (broken := np.isnan(reference)).any():
         row = int(np.argwhere(broken)[0][0])
         raise InputError(f"the model itself answers with NaN, first to evaluation row {row}")
-    return reference
+    return {name: value for name, value in named.items() if not np.isnan(value).any()}
 
 
 def _files(*models: Path) -> list[Path]:

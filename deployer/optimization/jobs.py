@@ -28,7 +28,7 @@ from inference_code.contract import OPENVINO
 
 FP32 = "fp32.onnx"
 PREPARED = "prepared.onnx"
-OUTPUTS = "outputs.npy"
+OUTPUTS = "outputs.npz"
 
 MAKING, OPENING, ANSWERING = 0, 1, 2
 """Marks of ``score``: what it was about when it ended."""
@@ -77,7 +77,7 @@ def begin(
 ) -> dict[str, Any]:
     """Write the FP32 baseline and what the rungs start from; return what was changed for it.
 
-    The baseline's answers to the evaluation rows lie in ``outputs.npy``.
+    The baseline's answers to the evaluation rows lie in ``outputs.npz``.
     """
     held = context.load(folder)
     if change:
@@ -88,15 +88,16 @@ def begin(
     if found.changes:
         adopt(Path(model), folder / GIVEN)
     baseline = folder / FP32 if found.changes else Path(model)
-    _write(Session(baseline).outputs_for(held.evaluation, batch), folder)
+    session = Session(baseline)
+    _write(session.every_output_for(held.evaluation, batch), folder)
     quantize.prepare(folder / FP32, folder / PREPARED)
-    return found.to_json()
+    return {**found.to_json(), "outputs": [spec.name for spec in session.outputs]}
 
 
 def score(
     folder: Path, mark: Mark, rung: str, name: str, exclude: list[str], batch: int
 ) -> dict[str, Any]:
-    """Build a rung and let it answer the evaluation rows into ``outputs.npy``; or say why it ``failed``."""
+    """Build a rung and let it answer the evaluation rows into ``outputs.npz``; or say why it ``failed``."""
     held = context.load(folder)
     chosen = known(held.reduce_range, held.alternatives, folder)[rung]
     path = folder / f"{name}.onnx"
@@ -110,11 +111,11 @@ def score(
     try:
         session = opened(path, chosen.engine)
         mark.set(ANSWERING)
-        outputs = session.outputs_for(held.evaluation, batch)
+        outputs = session.every_output_for(held.evaluation, batch)
     except DeployerError as error:
         return {"failed": error.message}
     _write(outputs, folder)
-    return {}
+    return {"outputs": [spec.name for spec in session.outputs]}
 
 
 def time(
@@ -190,9 +191,11 @@ class _Marked(Session):
         return self._inner.run(feeds)
 
 
-def _write(outputs: Array, folder: Path) -> None:
+def _write(outputs: Arrays, folder: Path) -> None:
     (folder / OUTPUTS).unlink(missing_ok=True)  # what an earlier piece left may be kept by a link
-    np.save(folder / OUTPUTS, outputs, allow_pickle=False)
+    parts = {f"output{place}": value for place, value in enumerate(outputs.values())}
+    names = np.array(list(outputs), dtype=np.str_)
+    np.savez(folder / OUTPUTS, names=names, **parts)  # type: ignore[arg-type]
 
 
 def _error(kind: str, message: str, hint: str | None) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
@@ -12,7 +13,7 @@ from deployer.errors import InputError
 from deployer.optimization import jobs
 from deployer.optimization.gate import Verdict, accuracy_gate, cost_gate, latency_gate
 from deployer.optimization.isolation import Isolation, Lost
-from deployer.optimization.metrics import Metric
+from deployer.optimization.metrics import LIKENESS, Metric
 from deployer.optimization.quantize import Rung
 from deployer.optimization.records import speedup
 from deployer.optimization.report import RungResult, Status
@@ -23,6 +24,9 @@ from deployer.optimization.variant import Variant, describe
 
 _DOING = ("while it was made", "while it was opened", "while it answered the evaluation rows")
 
+LEAST_DROP = 0.01
+"""Of a further output's likeness to FP32's, where ``max_drop``, which is in the metric's unit, allows less."""
+
 UsdPerThousand = Callable[[float], Decimal]
 
 
@@ -31,6 +35,7 @@ class Judge:
     """The FP32 model with its answers, the data, the gates' limits and the clock or its record.
 
     ``folder`` is where rungs are written, by processes of ``isolation``; ``finished`` holds those of a climb before.
+    ``reference`` is the baseline's first output, ``named`` all that can be compared by row, of its ``outputs``.
     ``cases`` name the inputs that are timed; ``recorded`` holds speed-ups of an earlier climb, used for the clock.
     """
 
@@ -49,6 +54,8 @@ class Judge:
     cases: Mapping[str, Arrays]
     fp32: Variant
     reference: Array
+    named: Arrays
+    outputs: Sequence[str]
     recorded: Mapping[str, Speedup] | None
     usd_per_thousand: UsdPerThousand | None
 
@@ -69,8 +76,13 @@ class Judge:
             variant = describe(path, name, rung.precision, self.fp32.sha256, rung.engine)
         if "failed" in answer or variant is None:
             return replace(blank, reason=answer["failed"], variant=variant)
-        outputs = load_outputs(self.folder / jobs.OUTPUTS)
-        verdict = self._accuracy(outputs)
+        if answer["outputs"] != list(self.outputs):
+            other, own = (", ".join(names) for names in (answer["outputs"], self.outputs))
+            why = f"it answers with {other}, the model with {own}"
+            return replace(blank, reason=why, variant=variant)
+        named = load_outputs(self.folder / jobs.OUTPUTS)
+        outputs, *_ = named.values()
+        verdict = self._worst(named)
         score = self.metric.score(outputs, self.reference, self.labels)
         return replace(
             blank,
@@ -133,6 +145,27 @@ class Judge:
         if latency.passed and not judged.passed:
             return replace(result, status="refused", reason=judged.reason)
         return result
+
+    def _worst(self, named: Arrays) -> Verdict:
+        """Judge the first output by the metric and each further one by its likeness to FP32's; return the worst."""
+        first, *further = self.named
+        verdict = self._accuracy(named[first])
+        if not verdict.passed:
+            return verdict
+        failed = []
+        for name in further:
+            one = self._further(named.get(name), self.named[name])
+            if not one.passed:
+                failed.append(replace(one, reason=f"output {name!r}: {one.reason}"))
+        return max(failed, key=lambda one: one.value, default=verdict)
+
+    def _further(self, outputs: Array | None, reference: Array) -> Verdict:
+        if outputs is None or outputs.shape != reference.shape:
+            given = "not one row for each row" if outputs is None else str(outputs.shape)
+            why = f"its shape is {given}, FP32's {reference.shape}"
+            return Verdict(False, math.inf, math.inf, math.inf, why)
+        drop = max(self.max_drop, LEAST_DROP)
+        return accuracy_gate(LIKENESS, outputs, reference, None, max_drop=drop, seed=self.seed)
 
     def _accuracy(self, outputs: Array) -> Verdict:
         return accuracy_gate(

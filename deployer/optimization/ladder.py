@@ -139,6 +139,8 @@ def _told_first(judge: Judge, chosen: Tried) -> Iterator[str]:
         yield f"{name}: not tried, {reason}"
     if shared := data.shared_rows(judge.calibration, judge.evaluation):
         yield f"warning: {shared} evaluation rows are calibration rows too, which flatters the scores"
+    if unjudged := _unjudged(judge):
+        yield f"warning: not judged, for want of one number or more for each row: {', '.join(unjudged)}"
     if not judge.can_tell():
         yield f"warning: {_too_few(judge)}"
 
@@ -210,6 +212,7 @@ def _conclude(judge: Judge, results: list[RungResult], chosen: Tried) -> LadderR
             "cases": list(judge.cases),
             "clock": "thread CPU time" if judge.threads == 1 else "wall",
             "normalised": dict(judge.normalised),
+            "outputs_not_judged": _unjudged(judge),
             "not_tried": dict(chosen.left_out),
             "rows_in_both_sets": data.shared_rows(judge.calibration, judge.evaluation),
         },
@@ -256,6 +259,11 @@ def _conclusion(best: RungResult | None, nearest: RungResult | None, fp32: Varia
     if nearest is None:
         return "FP32 stays: no quantized rung passes the accuracy gate"
     return f"FP32 stays: no rung passes all gates; the nearest, {nearest.name}: {nearest.reason}"
+
+
+def _unjudged(judge: Judge) -> list[str]:
+    """Return the outputs that nothing compares: FP32's own hold no numbers by row, or NaN."""
+    return [name for name in judge.outputs if name not in judge.named]
 
 
 def _too_few(judge: Judge) -> str:

@@ -61,7 +61,7 @@ class Finished:
             for part in answer.pop("files"):
                 _link(self._file(part), folder / part)
             if "failed" not in answer:
-                _link(self._file(f"{name}.npy"), outputs)
+                _link(self._file(f"{name}.npz"), outputs)
         except (OSError, ValueError, KeyError):
             return None
         self.taken_up += 1
@@ -78,7 +78,7 @@ class Finished:
             for part in parts:
                 _link(part, self._file(part.name))
             if "failed" not in answer:
-                _link(outputs, self._file(f"{name}.npy"))
+                _link(outputs, self._file(f"{name}.npz"))
             draft = self._file(f"{name}.part")
             document = {**answer, "files": [part.name for part in parts]}
             draft.write_text(json.dumps(document), encoding="utf-8")
@@ -105,9 +105,10 @@ class Finished:
         return self._folder / name
 
 
-def load_outputs(path: Path) -> Array:
-    """Return the answers that a piece left."""
-    return np.asarray(np.load(path, allow_pickle=False))
+def load_outputs(path: Path) -> dict[str, Array]:
+    """Return the answers that a piece left, by output."""
+    with np.load(path, allow_pickle=False) as held:
+        return {str(name): held[f"output{place}"] for place, name in enumerate(held["names"])}
 
 
 def _link(source: Path, target: Path) -> None:
