@@ -20,6 +20,7 @@ EXTRAS = {
     "aws": ("boto3",),
     "cdk": ("aws_cdk", "cdk_nag", "cfnlint"),
     "openvino": ("openvino", "nncf"),
+    "trees": ("skl2onnx", "onnxmltools"),
 }
 FOLDERS = {
     "optimize": ("deployer/optimization", "deployer/test_quickstart.py"),
@@ -28,8 +29,9 @@ FOLDERS = {
     "aws": ("deployer/aws", "deployer/deployments/sagemaker", "inference_code/worker"),
     "cdk": ("stacks",),
     "openvino": (),
+    "trees": (),
 }
-OPTIONAL = ("openvino",)
+OPTIONAL = ("openvino", "trees")
 """Extras outside ``dev``: even the run that must cover everything may lack them, aloud."""
 
 

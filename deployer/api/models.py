@@ -24,9 +24,10 @@ Arrays = Mapping[str, Any]
 
 
 def export(model: Any, example: Arrays, out: Path, **options: Any) -> Variant:
-    """Export a torch module to ONNX and check it against the source on ``example``.
+    """Export a torch module or a fitted estimator to ONNX and check it against the source on ``example``.
 
-    ``example`` maps input names to arrays, the batch first. Raises ConditionFailed on a mismatch.
+    ``example`` maps input names to arrays, the batch first. Estimators of scikit-learn, XGBoost and LightGBM need the
+    extra ``trees``; no file is unpickled. Raises ConditionFailed on a mismatch.
     """
     from deployer.optimization import export as stage
 
@@ -61,10 +62,10 @@ def optimize(
     and ``training`` are .npz files or mappings from the model's input names to arrays; ``evaluation`` also
     holds ``label`` where the metric needs it. With ``training``, ``prune`` (the share of channels to take out)
     and ``student`` (a module as ``model``, taught by it) add smaller models to the rungs; ``alternatives`` are ONNX
-    files for the same job. ``instance_type`` adds the cost gate, by its price in ``region``. Writes ``best.onnx``,
-    ``ladder.json``, ``lineage.json`` of ``lineage`` (where the model came from), and with the extra ``report`` a page.
+    files for the same job. ``instance_type`` adds the cost gate, by its price in ``region``. ``options`` go to
+    ``ladder.climb``. Writes ``best.onnx``, ``ladder.json``, ``lineage.json`` and, with ``report``, a page.
 
-    Raises ConditionFailed, with all written, when the best is not ``require_speedup`` times as fast as FP32.
+    Raises ConditionFailed when the best is not ``require_speedup`` times as fast as FP32, Interrupted on Ctrl-C.
     """
     from deployer.optimization import data, ladder, metrics, output
 

@@ -80,6 +80,10 @@ class _Handler(click.Path):
 @click.option("--latencies", type=INPUT, help="latencies.json of an earlier climb, for the clock.")
 @click.option("--require-speedup", type=NUMBER, help="Exit 1 unless the best is this much faster.")
 @click.option("--threads", type=_COUNT, default=1, show_default=True, help="For timing.")
+@click.option("--rung-minutes", type=click.FloatRange(0, min_open=True), default=30.0,
+              show_default=True, help="A rung that takes longer is stopped.")  # fmt: skip
+@click.option("--rung-memory", "rung_memory_gb", type=click.FloatRange(0, min_open=True), metavar="GB",
+              help="A rung that takes more is stopped; default: 80% of what is free.")  # fmt: skip
 @seed_option
 @output_option("Folder for best.onnx, the rungs and ladder.json.")
 @click.pass_obj
@@ -98,7 +102,8 @@ def optimize_verb(
 
     MODEL is .onnx, .pt2, TorchScript, a Hugging Face folder, or module:function that returns a torch module;
     all but ONNX are exported first, and checked. A rung that loses more than --max-drop of the metric, is not
-    faster than FP32, or costs more, is refused with its reason; FP32 stays where no rung passes. With
+    faster than FP32, or costs more, is refused with its reason; FP32 stays where no rung passes. Each rung runs in a
+    process of its own; after Ctrl-C the same command takes up the finished ones. With
     --from-training-job the model is fetched from S3 and checked; MODEL is then a file in its artefact.
     """
     check_folder(output)

@@ -11,28 +11,23 @@ from deployer.errors import InputError
 from deployer.optimization import integer
 from deployer.optimization.onnxfile import save
 from deployer.optimization.quantize import Build, Rung, prepare
-from deployer.optimization.session import Arrays, Session
+from deployer.optimization.session import Arrays
 from inference_code.contract import TensorSpec
 
 
-def rungs(
-    models: Mapping[str, Path], inputs: Sequence[TensorSpec], *, reduce_range: bool
-) -> tuple[Rung, ...]:
-    """Return two rungs for each ONNX file: itself, and equalised static int8 of it.
-
-    Raises InputError for a model that cannot be opened or takes other inputs than the one to replace.
-    """
+def rungs(models: Mapping[str, Path], *, reduce_range: bool) -> tuple[Rung, ...]:
+    """Return two rungs for each ONNX file: itself, and equalised static int8 of it."""
     made: list[Rung] = []
     for name, path in models.items():
-        if not name.replace("-", "").replace("_", "").isalnum():
-            raise InputError(f"alternative {name!r}: name it with letters, digits, - and _")
-        _check_inputs(name, Session(path).inputs, inputs)
         made.append(Rung(name, "fp32", _as_it_is(path)))
         made.append(Rung(f"{name}-int8", "int8", _in_int8(path, reduce_range)))
     return tuple(made)
 
 
-def _check_inputs(name: str, given: Sequence[TensorSpec], wanted: Sequence[TensorSpec]) -> None:
+def check(name: str, given: Sequence[TensorSpec], wanted: Sequence[TensorSpec]) -> None:
+    """Raise InputError for a model of a wrong name, or with other inputs than the one that it would replace."""
+    if not name.replace("-", "").replace("_", "").isalnum():
+        raise InputError(f"alternative {name!r}: name it with letters, digits, - and _")
     have = {spec.name: spec.dtype for spec in given}
     need = {spec.name: spec.dtype for spec in wanted}
     if have != need:

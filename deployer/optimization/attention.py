@@ -113,7 +113,7 @@ class _View:
     def heads(self, value: str, order: list[int]) -> _Heads | None:
         """Return what makes the heads that ``value`` holds in ``order``, else None."""
         moved = self.alone(value, "Transpose")
-        if moved is None or list(helper.get_node_attr_value(moved, "perm")) != order:
+        if moved is None or graph.permutation(moved) != order:
             return None
         split = self.alone(moved.input[0], "Reshape")
         product = self.alone(split.input[0], "MatMulIntegerToFloat") if split else None

@@ -6,7 +6,6 @@ is refused with what to do instead.
 
 from __future__ import annotations
 
-import inspect
 import io
 import logging
 import os
@@ -22,23 +21,20 @@ import onnx
 import torch
 
 from deployer.errors import ConditionFailed, InputError
-from deployer.optimization import graph, huggingface
+from deployer.optimization import estimators, graph, huggingface, program
 from deployer.optimization.data import check
 from deployer.optimization.onnxfile import external_files, save
 from deployer.optimization.session import Array, Arrays, Session, rows
 from deployer.optimization.variant import Variant, describe
 
 OPSET = 20
-OUTPUT = "output"
-"""Name of the first output of every export."""
-
 CHECK_BATCHES = (1, 2, 5)
 TOLERANCE = 1e-4
 """Largest difference allowed, relative to the largest source answer (or to 1 where answers are smaller)."""
 
 
 def export(
-    model: torch.nn.Module | Path,
+    model: Any,
     example: Arrays,
     out: Path,
     *,
@@ -48,27 +44,35 @@ def export(
 ) -> Variant:
     """Write ``model`` as ONNX to ``out`` and return its Variant.
 
-    ``model`` is a module, or a file: .onnx, TorchScript (.pt, .ts), ExportedProgram (.pt2), or a Hugging Face folder,
-    whose lengths (axis 1) are free unless ``dynamic_axes`` says otherwise. ``example`` holds real
-    inputs by name in the order in which the model takes them; axis 0 is the batch and always free, others
-    named in ``dynamic_axes`` are free too. The export is run against its source at batch 1, 2 and 5.
+    ``model`` is a module, a fitted estimator (scikit-learn, XGBoost, LightGBM), or a file: .onnx, TorchScript (.pt),
+    ExportedProgram (.pt2), or a Hugging Face folder, whose lengths (axis 1) are free unless ``dynamic_axes`` says
+    otherwise. ``example`` holds real inputs by the names of its arguments; a module whose arguments are named otherwise
+    takes them in the order given. Axis 0 is the batch and always free, others named in ``dynamic_axes`` are free too.
+    The export is run against its source at batch 1, 2 and 5, all outputs.
     Raises InputError for what cannot be exported and ConditionFailed, with the largest difference,
     when the two do not agree; ``out`` is then not written.
     """
     if not example or any(array.ndim == 0 or len(array) == 0 for array in example.values()):
         raise InputError("export: needs an example with at least one row for each input")
-    source = load(model) if isinstance(model, Path) else model
-    if dynamic_axes is None and isinstance(model, Path) and model.is_dir():
-        dynamic_axes = dict.fromkeys(example, (1,))
+    if isinstance(model, Path) and model.is_dir():
+        source: Any = huggingface.load(model, example)
+        texts = [name for name, array in example.items() if array.ndim == 2]
+        dynamic_axes = dict.fromkeys(texts, (1,)) if dynamic_axes is None else dynamic_axes
+    else:
+        source = load(model) if isinstance(model, Path) else model
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=".export-") as folder:
         draft = Path(folder) / out.name
-        if isinstance(source, onnx.ModelProto):
+        if estimators.is_estimator(source):
+            estimators.write(source, example, draft, CHECK_BATCHES, tolerance)
+        elif isinstance(source, onnx.ModelProto):
             save(source, draft)
             check(example, Session(draft).inputs, "example")
         else:
+            if isinstance(source, torch.nn.Module):
+                source.eval()  # before it runs at all: in training a run changes it
             _convert(source, example, draft, dynamic_axes or {})
-            compare(_runner(source, example), draft, example, tolerance=tolerance)
+            compare(program.runner(source, example), draft, example, tolerance=tolerance)
         _move(draft, out)
     return describe(out, name, "fp32")
 
@@ -91,9 +95,11 @@ def load(path: Path) -> Any:
     }
     reader = readers.get(path.suffix.lower())
     if reader is None:
+        pickled = path.suffix.lower() in (".pkl", ".pickle", ".joblib")
+        told = "a pickle runs code and is not read: hand over the fitted estimator in Python"
         raise InputError(
             f"{path.name!r} is no model that can be read",
-            hint=f"known: {', '.join(sorted(readers))}",
+            hint=told if pickled else f"known: {', '.join(sorted(readers))}",
         )
     try:
         return reader(path)
@@ -104,41 +110,55 @@ def load(path: Path) -> Any:
 
 
 def compare(
-    source: Callable[[Arrays], Array],
+    source: Callable[[Arrays], Mapping[str, Array]],
     exported: Path,
     example: Arrays,
     *,
     tolerance: float = TOLERANCE,
 ) -> float:
-    """Return the largest relative difference between source and export at several batch sizes.
+    """Return the largest relative difference between source and export over all outputs at several batch sizes.
 
-    Raises ConditionFailed naming it, with its batch size, when it is above ``tolerance``.
+    Raises ConditionFailed naming it, with its batch size, when it is above ``tolerance``, and for outputs that are
+    not the source's.
     """
     session = Session(exported)
+    names = [spec.name for spec in session.outputs]
     worst = 0.0
     for batch in (session.fixed_batch,) if session.fixed_batch else CHECK_BATCHES:
         feeds = {key: rows(value, batch) for key, value in example.items()}
-        wanted, given = source(feeds), session.run(feeds)
-        if wanted.shape != given.shape:
+        wanted = source(feeds)
+        if list(wanted) != names:
             raise ConditionFailed(
-                f"at batch {batch} the export answers with shape {given.shape}, its source with {wanted.shape}"
+                f"the export answers with {', '.join(names)}, its source with {', '.join(wanted)}"
             )
-        scale = max(1.0, float(np.abs(wanted).max(initial=0)))
-        gap = float(np.abs(wanted.astype(np.float64) - given).max(initial=0)) / scale
-        if not gap <= tolerance:  # NaN fails too
-            raise ConditionFailed(
-                f"the export does not answer as its source: largest difference {gap:.3g} at batch {batch}, "
-                f"{tolerance:g} is allowed",
-                hint="look for randomness, training mode, or control flow that depends on the values",
+        for name, given in zip(names, session.run_all(feeds, names), strict=True):
+            worst = max(
+                worst, _gap(wanted[name], given, f"at batch {batch} of {name!r}", tolerance)
             )
-        worst = max(worst, gap)
     return worst
+
+
+def _gap(wanted: Array, given: Array, where: str, tolerance: float) -> float:
+    if wanted.shape != given.shape:
+        raise ConditionFailed(
+            f"{where} the export answers with shape {given.shape}, its source with {wanted.shape}"
+        )
+    scale = max(1.0, float(np.abs(wanted).max(initial=0)))
+    gap = float(np.abs(wanted.astype(np.float64) - given).max(initial=0)) / scale
+    if not gap <= tolerance:  # NaN fails too
+        raise ConditionFailed(
+            f"the export does not answer as its source: largest difference {gap:.3g} {where}, "
+            f"{tolerance:g} is allowed",
+            hint="look for randomness, training mode, or control flow that depends on the values",
+        )
+    return gap
 
 
 def _convert(
     source: Any, example: Arrays, draft: Path, dynamic_axes: Mapping[str, Sequence[int]]
 ) -> None:
-    names = _ordered(source, example)
+    names = program.ordered(source, example)
+    outputs = list(program.runner(source, example)({k: rows(v, 2) for k, v in example.items()}))
     # Two rows or more: a batch of one is taken for a constant by the exporter.
     arguments = tuple(torch.from_numpy(rows(example[name], 2)) for name in names)
     shapes = tuple(
@@ -147,9 +167,10 @@ def _convert(
     try:
         with _quiet(), torch.no_grad():
             if isinstance(source, torch.jit.ScriptModule):
-                model = _trace(source, names, arguments, shapes)
+                model = _trace(source, names, arguments, shapes, outputs)
             else:
                 model = _capture(source, names, arguments, shapes)
+        graph.rename_outputs(model, outputs)
     except Exception as error:  # torch raises from deep inside; the last cause says what it is
         raise InputError(
             f"cannot export the model: {_first_line(error.__cause__ or error)}",
@@ -162,7 +183,7 @@ def _capture(
     source: Any, names: tuple[str, ...], arguments: tuple[Any, ...], shapes: tuple[Any, ...]
 ) -> onnx.ModelProto:
     is_program = isinstance(source, torch.export.ExportedProgram)
-    program = torch.onnx.export(
+    exported = torch.onnx.export(
         source if is_program else source.eval(),
         () if is_program else arguments,
         dynamo=True,
@@ -171,15 +192,18 @@ def _capture(
         input_names=list(names),
         dynamic_shapes=None if is_program else shapes,
     )
-    if program is None:
+    if exported is None:
         raise ValueError("the exporter returned nothing")
-    model: onnx.ModelProto = program.model_proto
-    graph.rename_output(model, OUTPUT)
+    model: onnx.ModelProto = exported.model_proto
     return model
 
 
 def _trace(
-    source: Any, names: tuple[str, ...], arguments: tuple[Any, ...], shapes: tuple[Any, ...]
+    source: Any,
+    names: tuple[str, ...],
+    arguments: tuple[Any, ...],
+    shapes: tuple[Any, ...],
+    outputs: list[str],
 ) -> onnx.ModelProto:
     """TorchScript has no exported program; the older exporter reads its graph directly."""
     written = io.BytesIO()
@@ -191,8 +215,8 @@ def _trace(
         dynamo=False,
         opset_version=OPSET,
         input_names=list(names),
-        output_names=[OUTPUT],
-        dynamic_axes={**axes, OUTPUT: [0]},
+        output_names=outputs,
+        dynamic_axes={**axes, **{name: [0] for name in outputs}},
     )
     return onnx.load_from_string(written.getvalue())
 
@@ -209,32 +233,6 @@ def _quiet() -> Iterator[None]:
             yield
     finally:
         log.setLevel(level)
-
-
-def _ordered(source: Any, example: Arrays) -> tuple[str, ...]:
-    """Return the example's names in the order of ``forward``'s parameters, where those carry the same names."""
-    if isinstance(source, torch.nn.Module) and not isinstance(source, torch.jit.ScriptModule):
-        parameters = list(inspect.signature(source.forward).parameters)
-        if set(example) <= set(parameters):
-            return tuple(name for name in parameters if name in example)
-    return tuple(example)
-
-
-def _runner(source: Any, example: Arrays) -> Callable[[Arrays], Array]:
-    names = _ordered(source, example)
-    module = source.module() if isinstance(source, torch.export.ExportedProgram) else source
-
-    def run(feeds: Arrays) -> Array:
-        with torch.no_grad():
-            answer = module(*(torch.from_numpy(feeds[name]) for name in names))
-        while not isinstance(
-            answer, torch.Tensor
-        ):  # a tuple or a mapping: the first is what serves
-            answer = next(iter(answer.values() if isinstance(answer, Mapping) else answer))
-        array: Array = answer.numpy()
-        return array
-
-    return run
 
 
 def _load_onnx(path: Path) -> onnx.ModelProto:

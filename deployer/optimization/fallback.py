@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from deployer.optimization import sensitivity
+from deployer.errors import DeployerError
+from deployer.optimization.isolation import Lost
 from deployer.optimization.judge import Judge
 from deployer.optimization.quantize import Rung
 from deployer.optimization.report import RungResult
@@ -21,7 +22,12 @@ def mix(judge: Judge, rung: Rung, say: Callable[[str], None]) -> RungResult:
     leaving one more layer in FP32 never hurts.
     """
     name = f"{rung.name}-mixed"
-    ranking = sensitivity.rank(judge.prepared, judge.calibration)
+    try:
+        ranking = judge.isolation.run("rank")
+    except (Lost, DeployerError) as error:
+        return RungResult(
+            name, rung.precision, "failed", f"its layers cannot be ranked: {_why(error)}"
+        )
     total = len(ranking)
     say(f"  {total} layers; the most costly: {ranking[0][0]} ({ranking[0][1]:.3g} of the output)")
 
@@ -55,6 +61,10 @@ def _fewest(attempt: Callable[[int], RungResult], limit: int) -> RungResult | No
         low, high = (low, middle) if _passes(result) else (middle, high)
     # A later, failing try has overwritten the file of the one that passed.
     return result if len(result.fp32_layers) == high else attempt(high)
+
+
+def _why(error: Lost | DeployerError) -> str:
+    return error.reason if isinstance(error, Lost) else error.message
 
 
 def _passes(result: RungResult) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -54,22 +54,32 @@ def layers(model: onnx.ModelProto) -> tuple[Layer, ...]:
 
 
 def name_nodes(model: onnx.ModelProto) -> None:
-    """Give every nameless node a name by its place, so that it can be spoken of."""
+    """Give each node that has none, or another's, a name by its place, so that it can be spoken of."""
+    taken = {node.name for node in model.graph.node}
+    seen = set()
     for place, node in enumerate(model.graph.node):
-        node.name = node.name or f"{node.op_type}_{place}"
+        if not node.name or node.name in seen:
+            node.name = _free_name(f"{node.op_type}_{place}", taken)
+            taken.add(node.name)
+        seen.add(node.name)
 
 
-def rename_output(model: onnx.ModelProto, name: str) -> None:
-    """Name the first output ``name``; an inner value that has this name already gets another."""
-    old = model.graph.output[0].name
-    new = {old: name, name: f"{name}.inner"} if old != name else {}
+def rename_outputs(model: onnx.ModelProto, names: Sequence[str]) -> None:
+    """Name the outputs ``names``; an inner value that has one of these names already gets another.
+
+    Raises ValueError when there are not as many.
+    """
+    old = [item.name for item in model.graph.output]
+    if len(set(old)) != len(names):
+        raise ValueError(f"{len(set(old))} outputs were exported of {len(names)}")
+    changed = {a: b for a, b in zip(old, names, strict=True) if a != b}
+    new = {name: f"{name}.inner" for name in changed.values() if name not in changed} | changed
     for node in model.graph.node:
         for values in (node.input, node.output):
             values[:] = [new.get(value, value) for value in values]
-    for items in (model.graph.value_info, model.graph.initializer):
+    for items in (model.graph.value_info, model.graph.initializer, model.graph.output):
         for item in items:
             item.name = new.get(item.name, item.name)
-    model.graph.output[0].name = name
 
 
 def gemm_to_matmul(model: onnx.ModelProto) -> None:
@@ -105,6 +115,41 @@ def replace_nodes(model: onnx.ModelProto, new: Mapping[str, list[onnx.NodeProto]
     for node in model.graph.node:
         nodes += new.get(node.name, [node])
     _set_nodes(model, nodes)
+
+
+def replace_nodes_at(
+    model: onnx.ModelProto, new: Mapping[int, list[onnx.NodeProto] | None]
+) -> None:
+    """Replace the nodes at the given places by others; by none where there is no list."""
+    if new:
+        _set_nodes(
+            model,
+            [x for at, old in enumerate(model.graph.node) for x in (new.get(at, [old]) or [])],
+        )
+
+
+def permutation(node: onnx.NodeProto) -> list[int] | None:
+    """Return the order in which a Transpose puts the axes; None where it turns all of them round, unnamed."""
+    found = [item for item in node.attribute if item.name == "perm"]
+    return list(found[0].ints) if found else None
+
+
+def every_node(part: onnx.GraphProto) -> Iterator[onnx.NodeProto]:
+    """Yield the nodes of a graph and of the branches of its conditions and loops."""
+    for node in part.node:
+        yield node
+        for attribute in node.attribute:
+            for inner in (attribute.g, *attribute.graphs):
+                yield from every_node(inner)
+
+
+def reads(node: onnx.NodeProto) -> set[str]:
+    """Return the names that a node reads, those that only its branches read included."""
+    names = set(node.input)
+    for attribute in node.attribute:
+        for inner in (attribute.g, *attribute.graphs):
+            names |= _read(inner)
+    return names
 
 
 def add_constant(model: onnx.ModelProto, name: str, value: Array) -> str:
@@ -154,11 +199,15 @@ def _read(part: onnx.GraphProto) -> set[str]:
     """Return the names that a graph reads or answers with, those in the branches of its conditions included."""
     names = {item.name for item in part.output}
     for node in part.node:
-        names |= set(node.input)
-        for attribute in node.attribute:
-            for inner in (attribute.g, *attribute.graphs):
-                names |= _read(inner)
+        names |= reads(node)
     return names
+
+
+def _free_name(wanted: str, taken: set[str]) -> str:
+    """Return ``wanted``, with underscores behind it while it is taken."""
+    while wanted in taken:
+        wanted += "_"
+    return wanted
 
 
 def _is_matrix(tensor: onnx.TensorProto | None) -> bool:

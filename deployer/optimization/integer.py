@@ -22,6 +22,7 @@ from deployer.errors import InputError
 from deployer.optimization import attention, graph
 from deployer.optimization.equalize import Range, equalize, ranges
 from deployer.optimization.onnxfile import copied, save
+from deployer.optimization.searches import Store
 from deployer.optimization.session import Array, Arrays, Session
 from deployer.optimization.tables import shrink_tables
 
@@ -47,9 +48,13 @@ class Recipe:
 
 
 class Recipes:
-    """The recipes of one climb: what one rung has searched for, the next one uses."""
+    """The recipes of one climb: what one rung has searched for, the next one uses, also in another process.
 
-    def __init__(self) -> None:
+    Between processes they go through files in ``folder``; without one they stay in this.
+    """
+
+    def __init__(self, folder: Path | None = None) -> None:
+        self._store = Store(folder)
         self._tried: dict[tuple[Path, frozenset[str], bool], list[tuple[Recipe, float]]] = {}
         self._found: dict[Path, Mapping[str, Range]] = {}
 
@@ -70,16 +75,32 @@ class Recipes:
         key = (source, exclude, reduce_range)
         if key not in self._tried:
             model = _opened(source)
-            if source not in self._found:
-                layers = graph.layers(model)
-                self._found[source] = ranges(model, calibration, {x.activation for x in layers})
-            self._tried[key] = _search(
-                model, source, calibration, self._found[source], exclude, reduce_range=reduce_range
+            found = self._ranges(model, source, calibration)
+            words = [source.name, *sorted(exclude), str(reduce_range)]
+            numbers = self._store.numbers(
+                words,
+                lambda: [
+                    (recipe.strength, recipe.spare, error)
+                    for recipe, error in _search(
+                        model, source, calibration, found, exclude, reduce_range=reduce_range
+                    )
+                ],
             )
+            self._tried[key] = [(Recipe(found, s, spare), error) for s, spare, error in numbers]
         tried = self._tried[key]
         least = tried[0][1]
         good = itertools.takewhile(lambda item: item[1] <= slack * least, tried)
         return [recipe for recipe, _ in good][-1]
+
+    def _ranges(
+        self, model: onnx.ModelProto, source: Path, calibration: Arrays
+    ) -> Mapping[str, Range]:
+        if source not in self._found:
+            wanted = {layer.activation for layer in graph.layers(model)}
+            self._found[source] = self._store.ranges(
+                source.name, lambda: ranges(model, calibration, wanted)
+            )
+        return self._found[source]
 
 
 def build(

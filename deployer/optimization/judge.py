@@ -2,22 +2,30 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
-from deployer.errors import DeployerError, InputError
+from deployer.errors import InputError
+from deployer.optimization import jobs
 from deployer.optimization.gate import Verdict, accuracy_gate, cost_gate, latency_gate
-from deployer.optimization.graph import Unfit
-from deployer.optimization.metrics import Metric
-from deployer.optimization.openvino import OpenVinoSession
+from deployer.optimization.isolation import Isolation, Lost
+from deployer.optimization.metrics import LIKENESS, Metric
 from deployer.optimization.quantize import Rung
+from deployer.optimization.records import speedup
 from deployer.optimization.report import RungResult, Status
-from deployer.optimization.session import Array, Arrays, Session, rows
-from deployer.optimization.timing import Speedup, clock_for, compare
+from deployer.optimization.resume import Finished, load_outputs
+from deployer.optimization.session import Array, Arrays, rows
+from deployer.optimization.timing import Speedup
 from deployer.optimization.variant import Variant, describe
-from inference_code.contract import OPENVINO
+
+_DOING = ("while it was made", "while it was opened", "while it answered the evaluation rows")
+
+LEAST_DROP = 0.01
+"""Of a further output's likeness to FP32's, where ``max_drop``, which is in the metric's unit, allows less."""
 
 UsdPerThousand = Callable[[float], Decimal]
 
@@ -26,11 +34,14 @@ UsdPerThousand = Callable[[float], Decimal]
 class Judge:
     """The FP32 model with its answers, the data, the gates' limits and the clock or its record.
 
-    ``prepared`` is the file that rungs start from, ``folder`` where they are written. ``cases`` name the inputs that
-    are timed; ``recorded`` holds speed-ups of an earlier climb, used instead of the clock.
+    ``folder`` is where rungs are written, by processes of ``isolation``; ``finished`` holds those of a climb before.
+    ``reference`` is the baseline's first output, ``named`` all that can be compared by row, of its ``outputs``.
+    ``cases`` name the inputs that are timed; ``recorded`` holds speed-ups of an earlier climb, used for the clock.
     """
 
-    prepared: Path
+    isolation: Isolation
+    finished: Finished
+    normalised: Mapping[str, Any]
     folder: Path
     calibration: Arrays
     evaluation: Arrays
@@ -42,8 +53,9 @@ class Judge:
     batch: int
     cases: Mapping[str, Arrays]
     fp32: Variant
-    session: Session
     reference: Array
+    named: Arrays
+    outputs: Sequence[str]
     recorded: Mapping[str, Speedup] | None
     usd_per_thousand: UsdPerThousand | None
 
@@ -58,18 +70,19 @@ class Judge:
             dynamic_scales=rung.dynamic_scales,
         )
         path = self.folder / f"{name}.onnx"
-        try:
-            rung.build(self.prepared, self.calibration, path, exclude)
-        except Exception as error:  # a quantizer's failure concerns its rung alone
-            path.unlink(missing_ok=True)
-            why = str(error) if isinstance(error, Unfit) else f"could not be built: {_line(error)}"
-            return replace(blank, reason=why)
-        variant = describe(path, name, rung.precision, self.fp32.sha256, rung.engine)
-        try:
-            outputs = _open(variant).outputs_for(self.evaluation, self.batch)
-        except DeployerError as error:
-            return replace(blank, reason=error.message, variant=variant)
-        verdict = self._accuracy(outputs)
+        answer = self._made(rung, name, exclude)
+        variant = None
+        if path.exists():
+            variant = describe(path, name, rung.precision, self.fp32.sha256, rung.engine)
+        if "failed" in answer or variant is None:
+            return replace(blank, reason=answer["failed"], variant=variant)
+        if answer["outputs"] != list(self.outputs):
+            other, own = (", ".join(names) for names in (answer["outputs"], self.outputs))
+            why = f"it answers with {other}, the model with {own}"
+            return replace(blank, reason=why, variant=variant)
+        named = load_outputs(self.folder / jobs.OUTPUTS)
+        outputs, *_ = named.values()
+        verdict = self._worst(named)
         score = self.metric.score(outputs, self.reference, self.labels)
         return replace(
             blank,
@@ -78,6 +91,23 @@ class Judge:
             variant=variant.scored(score),
             accuracy=verdict,
         )
+
+    def _made(self, rung: Rung, name: str, exclude: frozenset[str]) -> dict[str, Any]:
+        """Return what became of building a rung and running it, taken up from a climb before where that did it."""
+        path, outputs = self.folder / f"{name}.onnx", self.folder / jobs.OUTPUTS
+        whole = not exclude  # the tries of a fallback depend on one another
+        if whole and (before := self.finished.take(name, self.folder, outputs)) is not None:
+            return before
+        try:
+            answer: dict[str, Any] = self.isolation.run(
+                "score", rung=rung.name, name=name, exclude=sorted(exclude), batch=self.batch
+            )
+        except Lost as lost:
+            path.unlink(missing_ok=True)
+            answer, whole = {"failed": lost.told(_DOING[lost.mark])}, whole and lost.final
+        if whole:
+            self.finished.keep(name, answer, path, outputs)
+        return answer
 
     def can_tell(self) -> bool:
         """Say whether the rows suffice for the accuracy gate: with too few even FP32's own answers would fail."""
@@ -93,7 +123,11 @@ class Judge:
             }
             for passed in (True, False)
         )
-        measured = self._speedups(able, wrong)
+        measured, lost = self._speedups(able, wrong)
+        results = [
+            replace(r, status="failed", reason=lost[r.name]) if r.name in lost else r
+            for r in results
+        ]
         return [self._gates(r, measured[r.name]) if r.name in measured else r for r in results]
 
     def _gates(self, result: RungResult, speedup: Speedup) -> RungResult:
@@ -112,6 +146,27 @@ class Judge:
             return replace(result, status="refused", reason=judged.reason)
         return result
 
+    def _worst(self, named: Arrays) -> Verdict:
+        """Judge the first output by the metric and each further one by its likeness to FP32's; return the worst."""
+        first, *further = self.named
+        verdict = self._accuracy(named[first])
+        if not verdict.passed:
+            return verdict
+        failed = []
+        for name in further:
+            one = self._further(named.get(name), self.named[name])
+            if not one.passed:
+                failed.append(replace(one, reason=f"output {name!r}: {one.reason}"))
+        return max(failed, key=lambda one: one.value, default=verdict)
+
+    def _further(self, outputs: Array | None, reference: Array) -> Verdict:
+        if outputs is None or outputs.shape != reference.shape:
+            given = "not one row for each row" if outputs is None else str(outputs.shape)
+            why = f"its shape is {given}, FP32's {reference.shape}"
+            return Verdict(False, math.inf, math.inf, math.inf, why)
+        drop = max(self.max_drop, LEAST_DROP)
+        return accuracy_gate(LIKENESS, outputs, reference, None, max_drop=drop, seed=self.seed)
+
     def _accuracy(self, outputs: Array) -> Verdict:
         return accuracy_gate(
             self.metric,
@@ -128,20 +183,41 @@ class Judge:
 
     def _speedups(
         self, able: Mapping[str, Variant], wrong: Mapping[str, Variant]
-    ) -> dict[str, Speedup]:
+    ) -> tuple[dict[str, Speedup], dict[str, str]]:
+        """Return the speed-ups, and why there are none of those that ended or failed while they were timed."""
         if self.recorded is not None:
             # What is wrong is not chosen, so that a record without it is complete enough.
             told = [*able, *(name for name in wrong if name in self.recorded)]
-            return {name: self._recorded(name, self.recorded) for name in told}
-        if not able and not wrong:
-            return {}
-        sessions, brief = (
-            {name: _open(variant, self.threads) for name, variant in variants.items()}
-            for variants in (able, wrong)
-        )
-        return compare(
-            self.session, sessions, self.cases, clock=clock_for(self.threads), brief=brief
-        )
+            return {name: self._recorded(name, self.recorded) for name in told}, {}
+        lost: dict[str, str] = {}
+        while left := [name for name in (*able, *wrong) if name not in lost]:
+            found, place, why = self._compared(
+                *({n: v for n, v in group.items() if n in left} for group in (able, wrong))
+            )
+            if why is None:
+                return found, lost
+            # Without FP32 none can be compared.
+            lost |= dict.fromkeys(left if place == 0 else [left[place - 1]], why)
+        return {}, lost
+
+    def _compared(
+        self, able: Mapping[str, Variant], wrong: Mapping[str, Variant]
+    ) -> tuple[dict[str, Speedup], int, str | None]:
+        """Return the speed-ups, or the place of the one that ended or failed and why; FP32's is 0."""
+        files = [
+            {name: [str(v.path.resolve()), v.engine] for name, v in group.items()}
+            for group in (able, wrong)
+        ]
+        count = len(able) + len(wrong)
+        try:
+            answer = self.isolation.run(
+                "time", times=count, able=files[0], brief=files[1], threads=self.threads
+            )
+        except Lost as lost:
+            return {}, lost.mark, lost.told("while it was timed")
+        if "failed" in answer:
+            return {}, answer["place"], answer["failed"]
+        return {n: speedup(x, n) for n, x in answer["speedups"].items()}, 0, None
 
     def _recorded(self, name: str, recorded: Mapping[str, Speedup]) -> Speedup:
         if name not in recorded:
@@ -164,16 +240,6 @@ def timing_cases(
         f"batch {size}": {name: rows(value, size) for name, value in feeds.items()}
         for size in sizes
     }
-
-
-def _open(variant: Variant, threads: int | None = None) -> Session:
-    kind = OpenVinoSession if variant.engine == OPENVINO else Session
-    return kind(variant.path, threads)
-
-
-def _line(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
 
 
 def _rows(feeds: Arrays) -> int:

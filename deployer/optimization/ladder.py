@@ -5,29 +5,22 @@ Two climbs with the same inputs, seed and recorded latencies choose the same run
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
-
-from deployer.errors import EnvironmentProblem, InputError
-from deployer.optimization import (
-    data,
-    fallback,
-    hardware,
-    metrics,
-    openvino,
-    output,
-    quantize,
-    records,
-)
+from deployer.errors import InputError, Interrupted
+from deployer.optimization import baseline, data, fallback, metrics, output, quantize, records
 from deployer.optimization.alternatives import rungs as alternative_rungs
-from deployer.optimization.judge import Judge, UsdPerThousand, timing_cases
+from deployer.optimization.choice import AS_GIVEN, Tried, as_given, tried
+from deployer.optimization.isolation import Isolation, Limits
+from deployer.optimization.judge import Judge, UsdPerThousand
 from deployer.optimization.report import LadderReport, RungResult
-from deployer.optimization.session import Arrays, Session
+from deployer.optimization.resume import Finished
+from deployer.optimization.session import Arrays
 from deployer.optimization.timing import Speedup
-from deployer.optimization.variant import Variant, adopt
+from deployer.optimization.variant import Variant
 
 NEAR = 0.97
 """A rung within 3% of the fastest counts as equally fast: timing tells no more."""
@@ -50,27 +43,33 @@ def climb(
     usd_per_thousand: UsdPerThousand | None = None,
     latencies: Path | None = None,
     require_speedup: float | None = None,
+    rung_minutes: float = 30.0,
+    rung_memory_gb: float | None = None,
     progress: Callable[[str], None] | None = None,
 ) -> LadderReport:
     """Try every rung on the ONNX file ``model``; write ``best.onnx``, ``ladder.json`` and the rungs to ``out``.
 
-    ``calibration`` and ``evaluation`` map input names to arrays (rows first); the evaluation set also holds
-    ``label`` or ``target`` where the metric needs one. ``max_drop`` is in the metric's unit. Timed are the first
-    evaluation rows at ``batch_sizes``, or the named ``timing_inputs`` in their place. ``alternatives`` names other
-    ONNX files for the same inputs (smaller, pruned, distilled) that are tried as they are and in int8.
-    ``usd_per_thousand`` maps seconds per inference (at the best batch size) to USD. ``latencies`` is a
-    ``latencies.json`` of an earlier climb, used instead of the clock. FP32 stays where no rung passes every gate.
+    ``calibration`` and ``evaluation`` map input names to arrays (rows first), the latter also ``label`` or ``target``
+    where the metric needs one. ``max_drop`` is in the metric's unit. Timed are the first evaluation rows at
+    ``batch_sizes``, or the named ``timing_inputs``. ``alternatives`` are other ONNX files for the same inputs, tried as
+    they are and in int8. ``usd_per_thousand`` maps seconds per inference (at the best batch size) to USD. ``latencies``
+    is an earlier ``latencies.json``, for the clock. ``rung_minutes`` and ``rung_memory_gb`` (None: 80% of what is free)
+    bound each rung. FP32, the normalised model, stays where no rung passes every gate.
 
-    Raises InputError for wrong data, an unreadable model or an unknown rung, and ConditionFailed when the best is
-    not ``require_speedup`` times as fast as FP32 (the report is then written all the same).
+    Raises InputError for wrong data, an unreadable model or an unknown rung; ConditionFailed, with the report written,
+    when the best is not ``require_speedup`` times as fast as FP32; Interrupted when it was stopped with rungs kept.
     """
     say = progress or _silent
     _check_numbers(max_drop, threads, batch_sizes)
-    tried = _tried(rungs)
-    with output.workspace(out) as folder:
-        judge = _judge(
+    chosen = tried(rungs)
+    finished = Finished(out)
+    with output.workspace(out) as folder, _stoppable(finished):
+        judge = baseline.begun(
             model,
-            folder,
+            Isolation(folder, out, Limits.of(rung_minutes, rung_memory_gb)),
+            finished,
+            chosen,
+            alternatives or {},
             calibration=calibration,
             evaluation=evaluation,
             metric=metrics.resolve(metric),
@@ -82,90 +81,68 @@ def climb(
             usd_per_thousand=usd_per_thousand,
             recorded=records.load(latencies) if latencies else None,
         )
-        report = _climbed(judge, tried, alternatives or {}, out, say)
+        report = _climbed(judge, chosen, alternatives or {}, out, say)
     say(report.conclusion)
     if require_speedup is not None:
         report.require_speedup(require_speedup)
     return report
 
 
+@contextmanager
+def _stoppable(finished: Finished) -> Iterator[None]:
+    """Keep the finished rungs for the next climb where this one is stopped, and only there."""
+    try:
+        yield
+    except KeyboardInterrupt as stop:
+        count = finished.count()
+        if not count:
+            raise
+        raise Interrupted(
+            f"stopped; {count} finished rungs are kept",
+            hint="the same climb to the same folder takes them up",
+        ) from stop
+    except Exception:
+        finished.forget()
+        raise
+    finished.forget()
+
+
 def _climbed(
     judge: Judge,
-    tried: _Tried,
+    chosen: Tried,
     alternatives: Mapping[str, Path],
     out: Path,
     say: Callable[[str], None],
 ) -> LadderReport:
     """Return the report of the climb, with its files in ``out``."""
-    others = alternative_rungs(alternatives, judge.session.inputs, reduce_range=tried.reduce_range)
-    fp32 = judge.fp32
-    say(f"fp32: {judge.metric.name} {fp32.score:.4f}, {fp32.size_bytes / 1e6:.1f} MB")
-    for name, reason in tried.left_out.items():
-        say(f"{name}: not tried, {reason}")
-    if shared := data.shared_rows(judge.calibration, judge.evaluation):
-        say(
-            f"warning: {shared} evaluation rows are calibration rows too, which flatters the scores"
-        )
-    if not judge.can_tell():
-        say(f"warning: {_too_few(judge)}")
-    results = _climb(judge, (*tried.rungs, *others), say)
-    found = _conclude(judge, results, tried)
+    rungs = (
+        *([as_given(judge.folder)] if judge.normalised["changes"] else []),
+        *chosen.rungs,
+        *alternative_rungs(alternatives, reduce_range=chosen.reduce_range),
+    )
+    for line in _told_first(judge, chosen):
+        say(line)
+    results = _climb(judge, rungs, say)
+    found = _conclude(judge, results, chosen)
     return output.publish(found, records.dumps(results), judge.folder, out)
 
 
-def _judge(
-    model: Path,
-    folder: Path,
-    *,
-    calibration: Arrays,
-    evaluation: Arrays,
-    metric: metrics.Metric,
-    max_drop: float,
-    seed: int,
-    threads: int,
-    batch_sizes: Sequence[int],
-    timing_inputs: Mapping[str, Arrays] | None,
-    usd_per_thousand: UsdPerThousand | None,
-    recorded: Mapping[str, Speedup] | None,
-) -> Judge:
-    session = Session(model, threads)
-    feeds = data.check(evaluation, session.inputs, "evaluation")
-    answers = data.labels(evaluation, "evaluation")
-    if metric.needs_labels and answers is None:
-        raise InputError(f"evaluation: {metric.name} needs an array 'label' or 'target'")
-    samples = data.check(calibration, session.inputs, "calibration")
-    cases = timing_cases(feeds, batch_sizes, session.fixed_batch)
-    if timing_inputs:
-        cases = {
-            name: data.check(arrays, session.inputs, f"timing_inputs {name!r}")
-            for name, arrays in timing_inputs.items()
-        }
-    batch = max(batch_sizes)
-    reference = Session(model).outputs_for(feeds, batch)
-    if (broken := np.isnan(reference)).any():
-        row = int(np.argwhere(broken)[0][0])
-        raise InputError(f"the model itself answers with NaN, first to evaluation row {row}")
-    fp32 = adopt(model, folder / "fp32.onnx").scored(metric.score(reference, reference, answers))
-    prepared = folder / "prepared.onnx"
-    quantize.prepare(fp32.path, prepared)
-    return Judge(
-        prepared=prepared,
-        folder=folder,
-        calibration=samples,
-        evaluation=feeds,
-        labels=answers,
-        metric=metric,
-        max_drop=max_drop,
-        seed=seed,
-        threads=threads,
-        batch=batch,
-        cases=cases,
-        fp32=fp32,
-        session=session,
-        reference=reference,
-        recorded=recorded,
-        usd_per_thousand=usd_per_thousand,
-    )
+def _told_first(judge: Judge, chosen: Tried) -> Iterator[str]:
+    """Yield what is known before the first rung."""
+    fp32 = judge.fp32
+    if changes := judge.normalised["changes"]:
+        yield f"normalised: {'; '.join(changes)}"
+    for reason in judge.normalised["not_changed"]:
+        yield f"not normalised: {reason}"
+    yield f"fp32: {judge.metric.name} {fp32.score:.4f}, {fp32.size_bytes / 1e6:.1f} MB"
+    for name, reason in chosen.left_out.items():
+        yield f"{name}: not tried, {reason}"
+    if shared := data.shared_rows(judge.calibration, judge.evaluation):
+        yield f"warning: {shared} evaluation rows are calibration rows too, which flatters the scores"
+    if unjudged := _unjudged(judge):
+        yield f"warning: not judged, for want of one number or more for each row: {', '.join(unjudged)}"
+    if not judge.can_tell():
+        yield f"warning: {_too_few(judge)}"
 
 
 def _climb(
@@ -177,6 +154,8 @@ def _climb(
         result = judge.score(rung, rung.name)
         say(f"  {result.reason}")
         scored.append(result)
+    if judge.finished.taken_up:
+        say(f"taken up from the climb that was stopped: {judge.finished.taken_up} rungs")
     right = sum(1 for r in scored if r.accuracy and r.accuracy.passed)
     say(f"timing {right} rungs against fp32, in turn, and briefly those that are wrong")
     results = judge.time(scored)
@@ -211,14 +190,14 @@ def _is_quantized(result: RungResult) -> bool:
     return result.precision.startswith("int")
 
 
-def _conclude(judge: Judge, results: list[RungResult], tried: _Tried) -> LadderReport:
+def _conclude(judge: Judge, results: list[RungResult], chosen: Tried) -> LadderReport:
     kept = [r for r in results if r.status == "kept"]
     right = [r for r in results if r.accuracy and r.accuracy.passed and _is_quantized(r)]
     best, quantized = _pick(kept), _pick(right)
     return LadderReport(
         metric=judge.metric.name,
         max_drop=judge.max_drop,
-        hardware=tried.machine,
+        hardware=chosen.machine,
         threads=judge.threads,
         seed=judge.seed,
         fp32=judge.fp32,
@@ -232,7 +211,9 @@ def _conclude(judge: Judge, results: list[RungResult], tried: _Tried) -> LadderR
             "evaluation_rows": len(judge.reference),
             "cases": list(judge.cases),
             "clock": "thread CPU time" if judge.threads == 1 else "wall",
-            "not_tried": dict(tried.left_out),
+            "normalised": dict(judge.normalised),
+            "outputs_not_judged": _unjudged(judge),
+            "not_tried": dict(chosen.left_out),
             "rows_in_both_sets": data.shared_rows(judge.calibration, judge.evaluation),
         },
     )
@@ -269,7 +250,7 @@ def _pick(results: list[RungResult]) -> RungResult | None:
 
 
 def _conclusion(best: RungResult | None, nearest: RungResult | None, fp32: Variant) -> str:
-    if best and best.name in (quantize.OPTIMIZED, quantize.FUSED):
+    if best and best.name in (quantize.OPTIMIZED, quantize.FUSED, AS_GIVEN):
         return f"FP32 stays, as {best.name} ({best.reason}): no quantized rung passes all gates"
     if best and best.variant and best.speedup and best.accuracy:
         size = best.variant.size_bytes / fp32.size_bytes
@@ -278,6 +259,11 @@ def _conclusion(best: RungResult | None, nearest: RungResult | None, fp32: Varia
     if nearest is None:
         return "FP32 stays: no quantized rung passes the accuracy gate"
     return f"FP32 stays: no rung passes all gates; the nearest, {nearest.name}: {nearest.reason}"
+
+
+def _unjudged(judge: Judge) -> list[str]:
+    """Return the outputs that nothing compares: FP32's own hold no numbers by row, or NaN."""
+    return [name for name in judge.outputs if name not in judge.named]
 
 
 def _too_few(judge: Judge) -> str:
@@ -294,39 +280,6 @@ def _check_numbers(max_drop: float, threads: int, batch_sizes: Sequence[int]) ->
         raise InputError(f"threads must be at least 1, not {threads!r}")
     if not batch_sizes or min(batch_sizes) < 1:
         raise InputError(f"batch_sizes must be whole numbers from 1 up, not {tuple(batch_sizes)!r}")
-
-
-@dataclass(frozen=True)
-class _Tried:
-    """The rungs of a climb, the machine that they are for, and why others are left out."""
-
-    machine: Mapping[str, str]
-    reduce_range: bool
-    rungs: tuple[quantize.Rung, ...]
-    left_out: Mapping[str, str]
-
-
-def _tried(names: Sequence[str] | None) -> _Tried:
-    machine = hardware.detect()
-    reduce_range = not hardware.has_int8_dot(machine)
-    left_out = {"bf16": quantize.NO_BF16, **openvino.not_tried()} if names is None else {}
-    chosen = _chosen(names, machine, reduce_range=reduce_range)
-    return _Tried(machine, reduce_range, chosen, left_out)
-
-
-def _chosen(
-    names: Sequence[str] | None, machine: Mapping[str, str], *, reduce_range: bool
-) -> tuple[quantize.Rung, ...]:
-    known = {rung.name: rung for rung in quantize.rungs(reduce_range=reduce_range)}
-    more = {rung.name: rung for rung in openvino.rungs(machine)}
-    if names is None:
-        return (*known.values(), *(() if openvino.missing() else more.values()))
-    for name in names:
-        if name not in {**known, **more}:
-            raise InputError(f"no rung {name!r}", hint=f"known: {', '.join({**known, **more})}")
-        if name in more and (reason := openvino.missing()):
-            raise EnvironmentProblem(f"rung {name!r} cannot be tried: {reason}")
-    return tuple({**known, **more}[name] for name in names)
 
 
 def _silent(message: str) -> None:

@@ -75,7 +75,24 @@ def _cosine_rows(outputs: Array, reference: Array, labels: Array | None) -> Floa
     a = outputs.reshape(len(outputs), -1).astype(np.float64)
     b = reference.reshape(len(reference), -1).astype(np.float64)
     norms = np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)
-    return np.asarray((a * b).sum(axis=1) / np.maximum(norms, np.finfo(np.float64).tiny))
+    found = (a * b).sum(axis=1) / np.maximum(norms, np.finfo(np.float64).tiny)
+    both_zero = ~(a.any(axis=1) | b.any(axis=1))
+    return np.asarray(np.where(both_zero, 1.0, found))
+
+
+def _likeness_rows(outputs: Array, reference: Array, labels: Array | None) -> Floats:
+    """Cosine; of one number per row (whose cosine is a sign) its nearness; rows of integers are equal or not."""
+    a, b = (x.reshape(len(x), -1) for x in (outputs, reference))
+    if reference.dtype.kind != "f":
+        return np.asarray((a == b).all(axis=1), dtype=np.float64)
+    if b.shape[1] != 1:
+        return _cosine_rows(outputs, reference, labels)
+    scale = max(float(np.abs(b).max(initial=0.0)), float(np.finfo(np.float32).tiny))
+    return np.asarray(1 - np.abs(a - b)[:, 0].astype(np.float64) / scale)
+
+
+LIKENESS = _mean_metric("likeness", _likeness_rows, binary=False)
+"""To FP32's answer, of an output that no named metric is for."""
 
 
 def _f1(outputs: Array, reference: Array, labels: Array | None) -> float:

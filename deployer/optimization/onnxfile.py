@@ -56,12 +56,19 @@ def external_files(path: Path) -> tuple[Path, ...]:
 
     Raises InputError for a weight that would be read from outside the model's folder.
     """
-    model = onnx.load(str(path), load_external_data=False)
-    names = set()
-    for item in model.graph.initializer:
-        if item.data_location == onnx.TensorProto.EXTERNAL:
-            names |= {entry.value for entry in item.external_data if entry.key == "location"}
+    names = external_names(onnx.load(str(path), load_external_data=False))
     for name in names:
         if Path(name).name != name:
             raise InputError(f"{path.name}: its weights lie at {name!r}, outside its own folder")
     return tuple(path.with_name(name) for name in sorted(names))
+
+
+def external_names(model: onnx.ModelProto) -> set[str]:
+    """Return the names of the files that hold weights of a model whose external data was not loaded."""
+    return {
+        entry.value
+        for item in model.graph.initializer
+        if item.data_location == onnx.TensorProto.EXTERNAL
+        for entry in item.external_data
+        if entry.key == "location"
+    }

@@ -34,7 +34,7 @@ def workspace(out: Path) -> Iterator[Path]:
         raise InputError(f"{str(out)!r} is a file; the ladder writes a folder")
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
-        _sweep(out)
+        sweep(out)
         folder = Path(tempfile.mkdtemp(dir=out.parent, prefix=f".{out.name}-"))
     except OSError as error:
         raise EnvironmentProblem(
@@ -51,7 +51,7 @@ def workspace(out: Path) -> Iterator[Path]:
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def _sweep(out: Path) -> None:
+def sweep(out: Path) -> None:
     """Remove the folders whose owner is gone: a lock ends with its process, however that ended."""
     for claim in out.parent.glob(f".{glob.escape(out.name)}-*/{_CLAIM}"):
         with claim.open() as lock:

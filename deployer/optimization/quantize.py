@@ -84,12 +84,13 @@ def prepare(source: Path, target: Path) -> None:
     save(model, target)
 
 
-def rungs(*, reduce_range: bool) -> tuple[Rung, ...]:
+def rungs(*, reduce_range: bool, searches: Path | None = None) -> tuple[Rung, ...]:
     """Return the rungs in the order in which they are tried; ``reduce_range`` is for CPUs without VNNI.
 
-    Those that equalise share what they search for: a set of rungs serves one climb.
+    Those that equalise share what they search for, in the folder ``searches`` also with other processes: a set of
+    rungs serves one climb.
     """
-    recipes = integer.Recipes()
+    recipes = integer.Recipes(searches)
     equalized = partial(integer.build, reduce_range=reduce_range, recipes=recipes)
     return (
         Rung(OPTIMIZED, "fp32", _optimized),

@@ -17,7 +17,7 @@ _KEYS = ("median", "low", "high", "fp32_ms", "candidate_ms", "rounds")
 
 def dumps(results: Sequence[RungResult]) -> str:
     """Return ``latencies.json``: the speed-up of each timed rung with the median times by case, in milliseconds."""
-    rungs = {r.name: _record(r.speedup) for r in results if r.speedup}
+    rungs = {r.name: record(r.speedup) for r in results if r.speedup}
     return json.dumps({"schema_version": SCHEMA_VERSION, "rungs": rungs}, indent=1) + "\n"
 
 
@@ -35,16 +35,18 @@ def load(path: Path) -> dict[str, Speedup]:
     rungs = document.get("rungs")
     if not isinstance(rungs, dict):
         raise InputError(f"{str(path)!r}: 'rungs' must be an object")
-    return {name: _speedup(item, f"{path.name}: {name}") for name, item in rungs.items()}
+    return {name: speedup(item, f"{path.name}: {name}") for name, item in rungs.items()}
 
 
-def _record(speedup: Speedup) -> dict[str, Any]:
-    record = {key: getattr(speedup, key) for key in _KEYS[:3]}
-    times = {"fp32_ms": dict(speedup.fp32_ms), "candidate_ms": dict(speedup.candidate_ms)}
-    return {**record, **times, "rounds": speedup.rounds}
+def record(found: Speedup) -> dict[str, Any]:
+    """Return one speed-up as ``speedup`` reads it."""
+    medians = {key: getattr(found, key) for key in _KEYS[:3]}
+    times = {"fp32_ms": dict(found.fp32_ms), "candidate_ms": dict(found.candidate_ms)}
+    return {**medians, **times, "rounds": found.rounds}
 
 
-def _speedup(item: Any, where: str) -> Speedup:
+def speedup(item: Any, where: str) -> Speedup:
+    """Return the Speedup of a record. Raises InputError naming ``where`` it is wrong."""
     if not isinstance(item, dict) or set(item) != set(_KEYS):
         raise InputError(f"{where}: must hold exactly {', '.join(_KEYS)}")
     try:

@@ -12,6 +12,7 @@ import torch
 from deployer.errors import InputError
 from deployer.optimization import data
 from deployer.optimization.distill import distill
+from deployer.optimization.estimators import is_estimator
 from deployer.optimization.export import export, load
 from deployer.optimization.imported import imported
 from deployer.optimization.prune import prune
@@ -75,10 +76,10 @@ def resolve(model: Model, what: str, seed: int) -> Any:
     try:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)  # a student begins at random
-            made = made if isinstance(made, torch.nn.Module) else made()
+            made = made if isinstance(made, torch.nn.Module) or is_estimator(made) else made()
     except Exception as error:  # the user's own code
         raise InputError(f"{what} {model!r} raised {type(error).__name__}: {error}") from error
-    if not isinstance(made, torch.nn.Module):
+    if not isinstance(made, torch.nn.Module) and not (what == "model" and is_estimator(made)):
         raise InputError(f"{what} {model!r} gives a {type(made).__name__}, not a torch.nn.Module")
     return made
 

@@ -227,3 +227,89 @@ def test_weights_outside_the_folder_are_refused(example: Example, tmp_path: Path
     with pytest.raises(InputError):
         export(source / "m.onnx", example, tmp_path / "out.onnx")
     assert not (tmp_path / "out.onnx").exists()
+
+
+class Difference(torch.nn.Module):  # type: ignore[misc, name-defined]
+    """Not the same with its two arguments exchanged."""
+
+    def forward(self, mask, values):  # type: ignore[no-untyped-def]
+        return values - 3 * mask
+
+
+def two() -> Example:
+    """Arrays in another order than the program takes them."""
+    rng = np.random.default_rng(5)
+    return {name: rng.normal(size=(3, 4)).astype(np.float32) for name in ("values", "mask")}
+
+
+def saved_pair(kind: str, path: Path, net: Any = None) -> Path:
+    inputs = (torch.zeros(3, 4), torch.zeros(3, 4))
+    net = (net or Difference()).eval()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        if kind == "pt":
+            torch.jit.trace(net, inputs, strict=False).save(str(path))
+        else:
+            free = torch.export.Dim.DYNAMIC
+            args, options = (inputs, {}) if kind == "pt2" else (inputs[:1], {"values": inputs[1]})
+            shapes = {"mask": {0: free}, "values": {0: free}}
+            program = torch.export.export(net, args, options, dynamic_shapes=shapes)
+            torch.export.save(program, path)
+    return path
+
+
+@pytest.mark.parametrize("kind", ["pt", "pt2", "pt2 by keyword"])
+def test_programs_take_their_arguments_by_name_whatever_the_order_of_the_arrays(
+    kind: str, tmp_path: Path
+) -> None:
+    model = saved_pair(kind, tmp_path / f"m.{kind.split()[0]}")
+    arrays = two()
+    export(model, arrays, tmp_path / "m.onnx")
+    given = Session(tmp_path / "m.onnx").run(arrays)
+    np.testing.assert_allclose(given, arrays["values"] - 3 * arrays["mask"], atol=1e-6)
+
+
+@pytest.mark.parametrize("kind", ["pt", "pt2"])
+def test_arrays_that_the_program_does_not_know_by_name_are_refused(
+    kind: str, tmp_path: Path
+) -> None:
+    model = saved_pair(kind, tmp_path / f"m.{kind}")
+    arrays = two()
+    wrong = {"a": arrays["mask"], "b": arrays["values"]}
+    with pytest.raises(InputError, match="the program takes mask, values, the arrays are called a"):
+        export(model, wrong, tmp_path / "m.onnx")
+
+
+class Several(torch.nn.Module):  # type: ignore[misc, name-defined]
+    def forward(self, mask, values):  # type: ignore[no-untyped-def]
+        return {"sum": mask + values, "product": mask * values}
+
+
+class Couple(torch.nn.Module):  # type: ignore[misc, name-defined]
+    def forward(self, mask, values):  # type: ignore[no-untyped-def]
+        return mask + values, mask * values
+
+
+@pytest.mark.parametrize("kind", ["module", "pt", "pt2"])
+def test_every_output_of_a_model_is_kept_under_its_name(kind: str, tmp_path: Path) -> None:
+    net = Couple() if kind == "pt" else Several()  # TorchScript's exporter knows no mappings
+    model = net if kind == "module" else saved_pair(kind, tmp_path / f"m.{kind}", net)
+    arrays = two()
+    export(model, arrays, tmp_path / "m.onnx")
+    session = Session(tmp_path / "m.onnx")
+    names = [spec.name for spec in session.outputs]
+    found = dict(zip(names, session.run_all(arrays, names), strict=True))
+    total, product = ("output", "output_1") if kind == "pt" else ("sum", "product")
+    assert set(found) == {total, product}
+    np.testing.assert_allclose(found[total], arrays["mask"] + arrays["values"], atol=1e-6)
+    np.testing.assert_allclose(found[product], arrays["mask"] * arrays["values"], atol=1e-6)
+
+
+class NoisySecond(torch.nn.Module):  # type: ignore[misc, name-defined]
+    def forward(self, mask, values):  # type: ignore[no-untyped-def]
+        return mask + values, values + torch.randn(1)
+
+
+def test_second_output_that_differs_from_its_source_fails_the_export(tmp_path: Path) -> None:
+    with pytest.raises(ConditionFailed, match=r"largest difference .* at batch 1 of 'output_1'"):
+        export(NoisySecond(), two(), tmp_path / "m.onnx")

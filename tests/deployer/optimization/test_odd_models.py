@@ -109,3 +109,46 @@ def test_weights_that_only_a_branch_reads_stay(tmp_path: Path) -> None:
     report = cosine(made(nodes, tmp_path / "m.onnx"), tmp_path / "out")
     assert report.rungs[1].status != "failed"
     assert report.rungs[1].accuracy.passed
+
+
+def two_outputs(path: Path) -> Path:
+    """Both outputs are the same product; the second goes through a channel thousands of times as large as the rest."""
+    rng = np.random.default_rng(0)
+    weight = rng.normal(size=(64, 64)).astype("f4") / 8
+    scale = np.ones(64, "f4")
+    scale[3] = 20000
+    known = {"w": weight, "scale": scale, "v": weight / scale[:, None]}
+    nodes = [
+        NODE("MatMul", ["x", "w"], ["y"]),
+        NODE("Mul", ["x", "scale"], ["s"]),
+        NODE("MatMul", ["s", "v"], ["z"]),
+    ]
+    ends = [
+        onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, ["n", 64])
+        for name in ("x", "y", "z")
+    ]
+    weights = [onnx.numpy_helper.from_array(value, name) for name, value in known.items()]
+    graph = onnx.helper.make_graph(nodes, "g", ends[:1], ends[1:], weights)
+    opset = onnx.helper.make_opsetid("", 20)
+    onnx.save(onnx.helper.make_model(graph, opset_imports=[opset], ir_version=10), path)
+    return path
+
+
+def test_second_output_that_a_rung_ruins_is_judged_and_named(tmp_path: Path) -> None:
+    model = two_outputs(tmp_path / "m.onnx")
+    rungs = ["int8-static-minmax", "fp32-optimized"]
+    report = cosine(model, tmp_path / "out", rungs=rungs)
+    ruined, same = report.rungs[1:3]
+    assert ruined.status == "refused"
+    assert ruined.reason.startswith("output 'z': likeness drops by")
+    assert ruined.accuracy.value > 0.5
+    assert same.accuracy.passed
+
+
+def test_rung_without_the_second_output_is_refused(tmp_path: Path) -> None:
+    model = two_outputs(tmp_path / "m.onnx")
+    half = made([NODE("MatMul", ["x", "w"], ["y"])], tmp_path / "half.onnx")
+    report = cosine(model, tmp_path / "out", rungs=["fp32-optimized"], alternatives={"half": half})
+    found = {rung.name: rung for rung in report.rungs}
+    assert found["half"].status == "failed"
+    assert found["half"].reason == "it answers with y, the model with y, z"
