@@ -76,6 +76,7 @@ def optimize(
         fp32, smaller = _as_onnx(
             model, calibration, training, folder, prune=prune, student=student, seed=seed, say=say
         )
+        _check_float(fp32)
         report = ladder.climb(
             fp32,
             calibration=calibration,
@@ -119,6 +120,22 @@ def _as_onnx(
     return fp32, sources.smaller(
         model, fp32, rows, folder, remove=prune, student=student, seed=seed, say=say
     )
+
+
+def _check_float(model: Path) -> None:
+    """Raise InputError for a graph that computes on integers already: FP32 is what the rungs are judged by."""
+    from deployer.bundle.onnxfile import read_onnx
+
+    try:
+        with model.open("rb") as file:
+            precision = read_onnx(str(model), file).precision
+    except (OSError, InputError):
+        return  # the ladder says what is wrong with it
+    if precision.startswith("int"):
+        raise InputError(
+            f"{str(model)!r} is quantized already ({precision}): there is no FP32 to judge the rungs by",
+            hint="give the model as it was before; as it is, `deployer package` takes it",
+        )
 
 
 def _usd_per_thousand(instance_type: str, region: str, threads: int) -> Callable[[float], Decimal]:

@@ -164,3 +164,24 @@ def test_wrong_input_is_one_error_and_nothing_is_written(case: str, nets: str, w
     lines = done.stderr.splitlines()
     assert sum(line.startswith(("error: ", "Error: ")) for line in lines) == 1
     assert [path for path in sorted(Path().iterdir()) if path.name != "__pycache__"] == before
+
+
+def test_a_model_that_is_quantized_already_is_refused() -> None:
+    import onnx
+
+    info = onnx.helper.make_tensor_value_info
+    weight = onnx.numpy_helper.from_array(np.ones((16, 4), np.int8), "w")
+    scale = onnx.numpy_helper.from_array(np.float32(0.1), "s")
+    nodes = [
+        onnx.helper.make_node("DequantizeLinear", ["w", "s"], ["f"]),
+        onnx.helper.make_node("MatMul", ["x", "f"], ["y"]),
+    ]
+    sides = [info("x", 1, ["n", 16])], [info("y", 1, ["n", 4])]
+    onnx.save(
+        onnx.helper.make_model(onnx.helper.make_graph(nodes, "g", *sides, [weight, scale])),
+        "small.onnx",
+    )
+    done = optimize("small.onnx")
+    assert done.exit_code == 2
+    assert "'small.onnx' is quantized already (int8): there is no FP32 to judge" in done.stderr
+    assert not Path("out").exists()
