@@ -76,7 +76,6 @@ def optimize(
         fp32, smaller = _as_onnx(
             model, calibration, training, folder, prune=prune, student=student, seed=seed, say=say
         )
-        _check_float(fp32)
         report = ladder.climb(
             fp32,
             calibration=calibration,
@@ -114,6 +113,7 @@ def _as_onnx(
     if (prune is not None or student is not None) and training is None:
         raise InputError("pruning and distillation need training rows", hint="add --train FILE.npz")
     fp32 = sources.as_onnx(model, calibration, folder, seed=seed, say=say)
+    _check_float(fp32)
     if training is None:
         return fp32, {}
     rows = data.arrays(training)
