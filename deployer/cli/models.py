@@ -65,6 +65,8 @@ class _Handler(click.Path):
               help="accuracy, topK, f1, cosine, spearman, or module:function.")  # fmt: skip
 @click.option("--max-drop", type=click.FloatRange(0), default=0.01, show_default=True,
               help="Largest loss of the metric that a rung may cost.")  # fmt: skip
+@click.option("--ignore-output", "ignore_outputs", multiple=True, metavar="NAME",
+              help="Judge all outputs but this; repeat for more.")  # fmt: skip
 @click.option("--batch-sizes", type=SIZES, default="1,8", show_default=True,
               help="That will serve, and are timed.")  # fmt: skip
 @click.option("--rung", "rungs", multiple=True, help="Climb only this rung; repeat for more.")
