@@ -139,7 +139,8 @@ def _sums(given: Array, reference: Array, axis: int | None) -> Sums:
     rows = len(reference)
     g, r = (_sliced(x, axis) for x in (given, reference))  # (rows, slices, elements)
     slices, elements = r.shape[1:]
-    mean_r, mean_g = r.mean(axis=0, dtype=np.float64), g.mean(axis=0, dtype=np.float64)
+    # One row alone has no other to differ from: its size is its spread.
+    mean_r, mean_g = (x.mean(axis=0, dtype=np.float64) * (rows > 1) for x in (r, g))
     parts = np.zeros((4, rows, slices))
     step = max(1, _BLOCK // max(1, slices * elements))
     for start in range(0, rows, step):
@@ -283,6 +284,7 @@ def masked(given: Array, reference: Array) -> tuple[Array, Array, Finding | None
     """Take out what FP32 masks (infinity, NaN, 1e30 and more), where the candidate may hold anything as extreme."""
     if reference.dtype.kind != "f":
         return given.astype(np.float32), reference.astype(np.float32), None
+    given, reference = (x.astype(np.promote_types(x.dtype, np.float32)) for x in (given, reference))
     with np.errstate(invalid="ignore"):
         mask = ~(np.abs(reference) < _HUGE)
         wrong = ~(np.abs(given) < _HUGE) & ~mask

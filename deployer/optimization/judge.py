@@ -155,6 +155,12 @@ class Judge:
         return len(next(iter(self.named.values())))
 
     @property
+    def own_truth(self) -> bool:
+        """Say whether FP32's own answers are taken for the right ones."""
+        known = self.metric.own_truth
+        return known == "always" or (known == "without labels" and self.labels is None)
+
+    @property
     def reference(self) -> Answer | Answers:
         """What the metric compares with: FP32's first output, or all of them."""
         reference: Answer | Answers = self._seen(self.named)
@@ -165,30 +171,41 @@ class Judge:
 
     def _judged(self, named: Answers) -> tuple[Verdict, tuple[OutputVerdict, ...], float | None]:
         """Judge by the metric, and each output by its fidelity; return the worst, all of them, and the score."""
-        each = tuple(self._fidelity(name, named.get(name)) for name in self.named)
-        failed = [one for one in each if not one.passed]
-        gone = [one for one in failed if one.measure in ("collapse", "shape")]
-        verdict, score = None, None
-        if not any(one.name == next(iter(self.named)) and one.measure == "shape" for one in gone):
-            verdict = self._accuracy(self._seen(named))
-            score = self.metric.score(self._seen(named), self.reference, self.labels)
-            seen = "all outputs" if self.metric.whole else next(iter(self.named))
-            own = OutputVerdict(
-                seen, self.metric.name, verdict.value, self.max_drop, verdict.passed, verdict.reason
+        judged = self.metric.judged(self.named)
+        each = tuple(
+            second.judge(
+                name, named.get(name), answer, self.metric.sees if name in judged else "nothing"
             )
-            each = (own, *each)
-        if verdict is not None and not failed:
-            return verdict, each, score
-        if verdict is not None and not verdict.passed and not gone:
-            return verdict, each, score
-        worst = max(gone or failed, key=lambda one: one.value)
-        ends = (worst.value,) * 3
-        return Verdict(False, *ends, worst.reason), each, score
+            for name, answer in self.named.items()
+        )
+        failed = [one for one in each if not one.passed]
+        if (lost := self._lost(named, judged)) is not None:
+            return _refused(lost), (lost, *(one for one in each if one.name != lost.name)), None
+        verdict = self._accuracy(self._seen(named))
+        score = self.metric.score(self._seen(named), self.reference, self.labels)
+        own = OutputVerdict(
+            ", ".join(judged),
+            self.metric.name,
+            verdict.value,
+            self.max_drop,
+            verdict.passed,
+            verdict.reason,
+        )
+        gone = [one for one in failed if one.measure == "collapse"]
+        if gone or (failed and verdict.passed):
+            verdict = _refused(max(gone or failed, key=lambda one: one.value))
+        return verdict, (own, *each), score
 
-    def _fidelity(self, name: str, outputs: Answer | None) -> OutputVerdict:
-        first = name == next(iter(self.named))
-        seen = self.metric.sees if self.metric.whole or first else "nothing"
-        return second.judge(name, outputs, self.named[name], seen)
+    def _lost(self, named: Answers, judged: Sequence[str]) -> OutputVerdict | None:
+        """Return the verdict on an output that is not there or of another shape, so that the metric has no value."""
+        for name in judged:
+            given, reference = named.get(name), self.named[name]
+            if given is None:
+                return second.judge(name, None, reference, "nothing")
+            shapes = [getattr(answer, "shape", None) for answer in (given, reference)]
+            if not self.metric.whole and shapes[0] != shapes[1]:
+                return second.judge(name, given, reference, "nothing")
+        return None
 
     def _accuracy(self, outputs: Any) -> Verdict:
         return accuracy_gate(
@@ -252,6 +269,10 @@ class Judge:
                 f"this climb times {', '.join(self.cases)}"
             )
         return found
+
+
+def _refused(one: OutputVerdict) -> Verdict:
+    return Verdict(False, one.value, one.value, one.value, one.reason)
 
 
 def timing_cases(
