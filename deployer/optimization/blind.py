@@ -44,7 +44,7 @@ def _fix(metric: Metric, labels: Any, enough: bool) -> str:
     if metric.name == "fidelity":
         return "evaluation rows that the model answers differently, or a smaller --max-drop"
     if labels is not None:
-        return "check that the labels are right and of more than one class; else --metric fidelity needs none"
+        return "labels that are right and of more than one class, a smaller --max-drop, or --metric fidelity"
     return "--metric fidelity, or a smaller --max-drop"
 
 

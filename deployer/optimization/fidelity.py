@@ -12,7 +12,7 @@ Each measure gives a drop from 0 (as FP32) to 1. Nothing here knows labels, and 
 - ``unequal``: share of elements that differ, of whole numbers, truth values and strings.
 - ``shape``: share of rows whose shape differs.
 - ``collapse``: 1 where a channel that varies in FP32 does not in the candidate: at most ``FEW`` distinct values in
-  place of ``MANY`` and more, or none of FP32's variation followed. It is blind to scale and offset, so that a model of
+  place of ``TIMES`` as many, or none of FP32's variation followed. It is blind to scale and offset, so that a model of
   other units, trained to the same labels, is not taken for a collapsed one.
 
 A distance of distributions (Kolmogorov-Smirnov) is not among them: rounding to 256 levels moves nine tenths of sparse
@@ -42,8 +42,11 @@ NOTHING = 1e-5
 GAP = 10.0
 """A step between neighbours, by spread, that parts slices of one scale from those of another (boxes from scores)."""
 
-MANY, FEW = 64, 4
+FEW, TIMES = 4, 16
 """Four levels leave an error of 0.34 or more of a normal channel (Max 1960, Quantizing for Minimum Distortion)."""
+
+PICTURE = 64
+"""Bytes of so many values are a picture's."""
 
 FOLLOWED = 0.3
 """Correlation with FP32 below which a channel follows none of its variation."""
@@ -207,7 +210,7 @@ def _collapses(every: list[Sums], given: Array, reference: Array) -> Iterator[Fi
         g, r = (_sliced(x, one.axis) for x in (given, reference))
         for place in np.flatnonzero(one.alive):
             before, now = _distinct(r[:, place], g[:, place])
-            if before >= MANY and now <= FEW:
+            if now <= FEW and before >= TIMES * now:
                 told = f"FP32 has {before} distinct values, this rung {now}"
             elif followed[place] < FOLLOWED:
                 told = f"its correlation with FP32 is {followed[place]:.2f}"
@@ -270,7 +273,7 @@ def numeric(given: Array, reference: Array) -> bool:
     """Say whether values are amounts; bytes of many values are those of a picture, other whole numbers are names."""
     if reference.dtype.kind == "f":
         return given.dtype.kind == "f"
-    return bool(reference.dtype == np.uint8 == given.dtype and len(np.unique(reference)) >= MANY)
+    return bool(reference.dtype == np.uint8 == given.dtype and len(np.unique(reference)) >= PICTURE)
 
 
 def _unequal(given: Array, reference: Array) -> Finding:

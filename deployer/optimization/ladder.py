@@ -51,11 +51,11 @@ def climb(
     """Try every rung on the ONNX file ``model``; write ``best.onnx``, ``ladder.json`` and the rungs to ``out``.
 
     ``calibration`` and ``evaluation`` map input names to arrays (rows first), the latter also ``label`` or ``target``
-    where the metric needs one; ``max_drop`` is in the metric's unit. Outputs are judged, all but ``ignore_outputs``.
-    Timed are the first evaluation rows at ``batch_sizes``, or the named ``timing_inputs``. ``alternatives`` are other
-    ONNX files for the same inputs. ``usd_per_thousand`` maps seconds per inference (at the best batch size) to USD.
-    ``latencies`` is an earlier ``latencies.json``, for the clock. ``rung_minutes`` and ``rung_memory_gb`` (None: 80% of
-    what is free) bound each rung. FP32, the normalised model, stays where no rung passes every gate.
+    where the metric needs one; ``max_drop`` is in its unit. All outputs are judged but ``ignore_outputs``. Timed are
+    the first evaluation rows at ``batch_sizes``, or ``timing_inputs`` by name. ``alternatives`` are other ONNX files
+    for the same inputs. ``usd_per_thousand`` maps seconds per inference (at the best batch size) to USD. ``latencies``
+    is an earlier ``latencies.json``. ``rung_minutes`` and ``rung_memory_gb`` (None: 80% of what is free) bound each
+    rung. FP32, the normalised model, stays where no rung passes every gate.
 
     Raises InputError for wrong data, model or rung; ConditionFailed, with the report written, when the best is not
     ``require_speedup`` times as fast as FP32; Interrupted when it was stopped with rungs kept.
@@ -83,7 +83,6 @@ def climb(
             recorded=records.load(latencies) if latencies else None,
         )
         report = _climbed(judge, chosen, alternatives or {}, out, say)
-    say(report.conclusion)
     if require_speedup is not None:
         report.require_speedup(require_speedup)
     return report
@@ -125,7 +124,9 @@ def _climbed(
         say(line)
     results = _climb(judge, rungs, say)
     found = _conclude(judge, results, chosen)
-    return output.publish(found, records.dumps(results), judge.folder, out)
+    report = output.publish(found, records.dumps(results), judge.folder, out)
+    say(report.conclusion)
+    return report
 
 
 def _told_first(judge: Judge, chosen: Tried) -> Iterator[str]:

@@ -123,7 +123,7 @@ def errors(words: bool) -> Callable[[Any, Any, Any], Chosen]:
     def prepared(outputs: Any, reference: Any, labels: Any) -> Chosen:
         given, own = (_first(side) for side in (outputs, reference))
         known = labels if isinstance(labels, Mapping) else {"sequence": labels}
-        blank = _blank(own)
+        blank = _blank(own, [x for x in known.values() if x is not None])
         right = sequences(own if known.get("sequence") is None else known["sequence"], blank)
         found = sequences(given, blank)
         if words:
@@ -148,8 +148,8 @@ def _first(outputs: Any) -> Answer:
 def sequences(answer: Answer, blank: int | None) -> list[list[Any]]:
     """Return the symbols of each row: characters of strings, numbers from 0 up, or CTC scores decoded greedily.
 
-    Scores are (time, classes) for a row, with axes of one beside; the blank is class 0 or the last, whichever FP32
-    gives more often.
+    Scores are (time, classes) for a row, with axes of one beside. The blank is class 0 or the last: the one that is
+    in no label, else whichever FP32 gives more often.
     """
     return [_symbols(np.asarray(row), blank) for row in answer]
 
@@ -172,13 +172,14 @@ def _scores(row: Array) -> Array:
     return plain
 
 
-def _blank(answer: Answer) -> int | None:
+def _blank(answer: Answer, labels: Sequence[Array]) -> int | None:
     rows = [np.asarray(row) for row in answer]
     if rows[0].dtype.kind != "f":
         return None
+    ends: list[int] = [0, rows[0].shape[-1] - 1]
+    free = [end for end in ends if not any((known == end).any() for known in labels)] or ends
     best = np.concatenate([_scores(row).argmax(axis=1) for row in rows])
-    last = rows[0].shape[-1] - 1
-    return last if np.count_nonzero(best == last) > np.count_nonzero(best == 0) else 0
+    return max(free, key=lambda end: np.count_nonzero(best == end))
 
 
 def _words(rows: Sequence[list[Any]], space: Array | None) -> list[list[Any]]:
