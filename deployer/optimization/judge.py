@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
@@ -170,7 +171,10 @@ class Judge:
         return named if self.metric.whole else named[next(iter(self.named))]
 
     def _judged(self, named: Answers) -> tuple[Verdict, tuple[OutputVerdict, ...], float | None]:
-        """Judge by the metric, and each output by its fidelity; return the worst, all of them, and the score."""
+        """Judge by the metric, and each output by its fidelity.
+
+        Returns the metric's verdict, refused for the worst of all reasons; all verdicts; the score.
+        """
         judged = self.metric.judged(self.named)
         each = tuple(
             second.judge(
@@ -180,9 +184,15 @@ class Judge:
         )
         failed = [one for one in each if not one.passed]
         if (lost := self._lost(named, judged)) is not None:
-            return _refused(lost), (lost, *(one for one in each if one.name != lost.name)), None
+            return (
+                Verdict(False, *[math.inf] * 3, lost.reason),
+                (lost, *(one for one in each if one.name != lost.name)),
+                None,
+            )
         verdict = self._accuracy(self._seen(named))
-        score = self.metric.score(self._seen(named), self.reference, self.labels)
+        score = None
+        if math.isfinite(verdict.value):  # NaN in the outputs has no score
+            score = self.metric.score(self._seen(named), self.reference, self.labels)
         own = OutputVerdict(
             ", ".join(judged),
             self.metric.name,
@@ -193,7 +203,8 @@ class Judge:
         )
         gone = [one for one in failed if one.measure == "collapse"]
         if gone or (failed and verdict.passed):
-            verdict = _refused(max(gone or failed, key=lambda one: one.value))
+            worst = max(gone or failed, key=lambda one: one.value)
+            verdict = replace(verdict, passed=False, reason=worst.reason)
         return verdict, (own, *each), score
 
     def _lost(self, named: Answers, judged: Sequence[str]) -> OutputVerdict | None:
@@ -269,10 +280,6 @@ class Judge:
                 f"this climb times {', '.join(self.cases)}"
             )
         return found
-
-
-def _refused(one: OutputVerdict) -> Verdict:
-    return Verdict(False, one.value, one.value, one.value, one.reason)
 
 
 def timing_cases(

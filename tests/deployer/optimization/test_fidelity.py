@@ -137,8 +137,8 @@ WRONG: dict[str, tuple[Any, Any, str, str]] = {
         "error",
         "channel 4: the error is 0.5 of",
     ),
-    "a tenth of the rows": (
-        np.where(np.arange(ROWS)[:, None] < ROWS // 10, -0.1 * PLAIN, PLAIN),
+    "a twelfth of the rows": (
+        np.where(np.arange(ROWS)[:, None] < ROWS // 12, -0.1 * PLAIN, PLAIN),
         PLAIN,
         "rows",
         "% of rows are off by half of FP32's spread, the worst row",
