@@ -184,11 +184,8 @@ class Judge:
         )
         failed = [one for one in each if not one.passed]
         if (lost := self._lost(named, judged)) is not None:
-            return (
-                Verdict(False, *[math.inf] * 3, lost.reason),
-                (lost, *(one for one in each if one.name != lost.name)),
-                None,
-            )
+            none = Verdict(False, math.inf, math.inf, math.inf, lost.reason)
+            return none, (lost, *(one for one in each if one.name != lost.name)), None
         verdict = self._accuracy(self._seen(named))
         score = None
         if math.isfinite(verdict.value):  # NaN in the outputs has no score
