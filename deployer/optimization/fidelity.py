@@ -125,11 +125,6 @@ def findings(given: Answer, reference: Answer) -> list[Finding]:
     return [*found, *_order(given, reference)]
 
 
-def worst(found: list[Finding]) -> Finding:
-    """Return the finding with the largest drop; a collapse before all."""
-    return max(found, key=lambda one: (one.drop, one.measure == "collapse"))
-
-
 def sums(given: Array, reference: Array) -> Iterator[Sums]:
     """Yield the sums of each axis whose slices can be told apart, or of the whole where there is none."""
     shape = reference.shape
