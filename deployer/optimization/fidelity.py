@@ -51,6 +51,9 @@ PICTURE = 64
 FOLLOWED = 0.3
 """Correlation with FP32 below which a channel follows none of its variation."""
 
+NEAR = 0.1
+"""An error below that is no collapse, however few the values."""
+
 LOST_ROW = 0.5
 _WIDEST = 16384
 _SAMPLE = 4096
@@ -203,7 +206,8 @@ def _collapses(every: list[Sums], given: Array, reference: Array) -> Iterator[Fi
         both = np.sqrt(one.signal.sum(axis=0) * one.given.sum(axis=0))
         followed = one.product.sum(axis=0) / np.where(both > 0, both, np.inf)
         g, r = (_sliced(x, one.axis) for x in (given, reference))
-        for place in np.flatnonzero(one.alive):
+        close = one.drops(np.ones((1, len(one.error))))[0] < NEAR
+        for place in np.flatnonzero(one.alive & ~close):
             before, now = _distinct(r[:, place], g[:, place])
             if now <= FEW and before >= TIMES * now:
                 told = f"FP32 has {before} distinct values, this rung {now}"
