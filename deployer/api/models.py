@@ -57,13 +57,13 @@ def optimize(
 ) -> LadderReport:
     """Climb the quantization ladder; keep what passes the accuracy, latency and cost gates.
 
-    ``model`` is a torch module, a Path (.onnx, .pt2, TorchScript, a Hugging Face folder; all but ONNX are
-    exported first, and checked) or ``module:function`` that returns a module. ``calibration``, ``evaluation``
-    and ``training`` are .npz files or mappings from the model's input names to arrays; ``evaluation`` also
-    holds ``label`` where the metric needs it. With ``training``, ``prune`` (the share of channels to take out)
-    and ``student`` (a module as ``model``, taught by it) add smaller models to the rungs; ``alternatives`` are ONNX
-    files for the same job. ``instance_type`` adds the cost gate, by its price in ``region``. ``options`` go to
-    ``ladder.climb``. Writes ``best.onnx``, ``ladder.json``, ``lineage.json`` and, with ``report``, a page.
+    ``model`` is a torch module, a Path (.onnx, .pt2, TorchScript, a Hugging Face folder; all but ONNX are exported
+    first, and checked) or ``module:function`` that returns a module. ``calibration``, ``evaluation`` and ``training``
+    are .npz files or mappings from the model's input names to arrays; ``evaluation`` also holds ``label`` (boxes:
+    ``label_boxes``, ``label_classes``) where the metric needs it. Every output is judged but ``ignore_outputs``. With
+    ``training``, ``prune`` (the share of channels to take out) and ``student`` (a module as ``model``) add smaller
+    models to the rungs; ``alternatives`` are ONNX files for the same job. ``instance_type`` adds the cost gate, by its
+    price in ``region``. ``options`` go to ``ladder.climb``. Writes ``best.onnx``, ``ladder.json``, ``lineage.json``.
 
     Raises ConditionFailed when the best is not ``require_speedup`` times as fast as FP32, Interrupted on Ctrl-C.
     """

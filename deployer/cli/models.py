@@ -51,6 +51,7 @@ class _Handler(click.Path):
     "optimize",
     "deployer optimize model.onnx --calibration train.npz --eval held_out.npz -o opt",
     "deployer optimize MiniLM/ --calibration c.npz --eval e.npz --metric cosine --max-drop 0.005 -o opt",
+    "deployer optimize yolo.onnx --calibration c.npz --eval e.npz --metric recall50 --max-drop 0.02 -o opt",
     "deployer optimize model.pt2 --calibration c.npz --eval e.npz --require-speedup 1.5 -o opt",
     "deployer optimize model.onnx --calibration c.npz --eval e.npz --instance-type c7i.large -o opt",
     "deployer optimize nets:teacher --student nets:small --train t.npz --calibration c.npz --eval e.npz -o opt",
@@ -60,11 +61,14 @@ class _Handler(click.Path):
 @training_option
 @click.option("--calibration", type=INPUT, required=True, help=".npz: an array for each input.")
 @click.option("--eval", "--evaluation", "evaluation", type=INPUT, required=True,
-              help=".npz: inputs, and `label`.")  # fmt: skip
+              help=".npz: inputs, and `label` or `label_...`.")  # fmt: skip
 @click.option("--metric", default="accuracy", show_default=True,
-              help="accuracy, topK, f1, cosine, spearman, or module:function.")  # fmt: skip
+              help="accuracy, topK, f1, auc, spearman, sts, ndcg, map, map50, recall50, wer, cer; without labels "
+                   "fidelity, cosine; or module:function.")  # fmt: skip
 @click.option("--max-drop", type=click.FloatRange(0), default=0.01, show_default=True,
               help="Largest loss of the metric that a rung may cost.")  # fmt: skip
+@click.option("--ignore-output", "ignore_outputs", multiple=True, metavar="NAME",
+              help="Judge all outputs but this; repeat for more.")  # fmt: skip
 @click.option("--batch-sizes", type=SIZES, default="1,8", show_default=True,
               help="That will serve, and are timed.")  # fmt: skip
 @click.option("--rung", "rungs", multiple=True, help="Climb only this rung; repeat for more.")
@@ -101,9 +105,9 @@ def optimize_verb(
     """Quantize a model and keep what passes the accuracy gate.
 
     MODEL is .onnx, .pt2, TorchScript, a Hugging Face folder, or module:function that returns a torch module;
-    all but ONNX are exported first, and checked. A rung that loses more than --max-drop of the metric, is not
-    faster than FP32, or costs more, is refused with its reason; FP32 stays where no rung passes. Each rung runs in a
-    process of its own; after Ctrl-C the same command takes up the finished ones. With
+    all but ONNX are exported first, and checked. A rung that loses more than --max-drop of the metric, ruins any
+    output, is not faster than FP32, or costs more, is refused with its reason; FP32 stays where no rung passes. Each
+    rung runs in a process of its own; after Ctrl-C the same command takes up the finished ones. With
     --from-training-job the model is fetched from S3 and checked; MODEL is then a file in its artefact.
     """
     check_folder(output)

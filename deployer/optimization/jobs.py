@@ -13,10 +13,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from deployer.errors import DeployerError
-from deployer.optimization import context, normalise, quantize, sensitivity
+from deployer.optimization import answers, context, normalise, quantize, sensitivity
 from deployer.optimization.choice import GIVEN, known
 from deployer.optimization.graph import Unfit
 from deployer.optimization.openvino import OpenVinoSession
@@ -89,15 +87,26 @@ def begin(
         adopt(Path(model), folder / GIVEN)
     baseline = folder / FP32 if found.changes else Path(model)
     session = Session(baseline)
-    _write(session.every_output_for(held.evaluation, batch), folder)
+    outputs, alone = answers.asked(session, held.evaluation, batch)
+    answers.save(outputs, folder / OUTPUTS)
     quantize.prepare(folder / FP32, folder / PREPARED)
-    return {**found.to_json(), "outputs": [spec.name for spec in session.outputs]}
+    names = [spec.name for spec in session.outputs]
+    return {**found.to_json(), "outputs": names, "alone": alone}
 
 
 def score(
-    folder: Path, mark: Mark, rung: str, name: str, exclude: list[str], batch: int
+    folder: Path,
+    mark: Mark,
+    rung: str,
+    name: str,
+    exclude: list[str],
+    batch: int,
+    alone: list[str],
 ) -> dict[str, Any]:
-    """Build a rung and let it answer the evaluation rows into ``outputs.npz``; or say why it ``failed``."""
+    """Build a rung and let it answer the evaluation rows into ``outputs.npz``; or say why it ``failed``.
+
+    The outputs in ``alone`` are asked row by row.
+    """
     held = context.load(folder)
     chosen = known(held.reduce_range, held.alternatives, folder)[rung]
     path = folder / f"{name}.onnx"
@@ -111,10 +120,10 @@ def score(
     try:
         session = opened(path, chosen.engine)
         mark.set(ANSWERING)
-        outputs = session.every_output_for(held.evaluation, batch)
+        outputs, _ = answers.asked(session, held.evaluation, batch, alone)
     except DeployerError as error:
         return {"failed": error.message}
-    _write(outputs, folder)
+    answers.save(outputs, folder / OUTPUTS)
     return {"outputs": [spec.name for spec in session.outputs]}
 
 
@@ -189,13 +198,6 @@ class _Marked(Session):
         """Run as the session does."""
         self._mark.set(self._place)
         return self._inner.run(feeds)
-
-
-def _write(outputs: Arrays, folder: Path) -> None:
-    (folder / OUTPUTS).unlink(missing_ok=True)  # what an earlier piece left may be kept by a link
-    parts = {f"output{place}": value for place, value in enumerate(outputs.values())}
-    names = np.array(list(outputs), dtype=np.str_)
-    np.savez(folder / OUTPUTS, names=names, **parts)  # type: ignore[arg-type]
 
 
 def _error(kind: str, message: str, hint: str | None) -> dict[str, Any]:

@@ -10,22 +10,21 @@ from pathlib import Path
 from typing import Any
 
 from deployer.errors import InputError
-from deployer.optimization import jobs
+from deployer.optimization import answers, jobs, second
+from deployer.optimization.answers import Answer, Answers
 from deployer.optimization.gate import Verdict, accuracy_gate, cost_gate, latency_gate
 from deployer.optimization.isolation import Isolation, Lost
-from deployer.optimization.metrics import LIKENESS, Metric
+from deployer.optimization.metrics import Labels, Metric
 from deployer.optimization.quantize import Rung
 from deployer.optimization.records import speedup
 from deployer.optimization.report import RungResult, Status
-from deployer.optimization.resume import Finished, load_outputs
+from deployer.optimization.resume import Finished
+from deployer.optimization.second import OutputVerdict
 from deployer.optimization.session import Array, Arrays, rows
 from deployer.optimization.timing import Speedup
 from deployer.optimization.variant import Variant, describe
 
 _DOING = ("while it was made", "while it was opened", "while it answered the evaluation rows")
-
-LEAST_DROP = 0.01
-"""Of a further output's likeness to FP32's, where ``max_drop``, which is in the metric's unit, allows less."""
 
 UsdPerThousand = Callable[[float], Decimal]
 
@@ -35,7 +34,7 @@ class Judge:
     """The FP32 model with its answers, the data, the gates' limits and the clock or its record.
 
     ``folder`` is where rungs are written, by processes of ``isolation``; ``finished`` holds those of a climb before.
-    ``reference`` is the baseline's first output, ``named`` all that can be compared by row, of its ``outputs``.
+    ``named`` are the baseline's answers by output, without ``ignored`` ones; ``alone`` names those asked row by row.
     ``cases`` name the inputs that are timed; ``recorded`` holds speed-ups of an earlier climb, used for the clock.
     """
 
@@ -45,7 +44,7 @@ class Judge:
     folder: Path
     calibration: Arrays
     evaluation: Arrays
-    labels: Array | None
+    labels: Labels
     metric: Metric
     max_drop: float
     seed: int
@@ -53,8 +52,9 @@ class Judge:
     batch: int
     cases: Mapping[str, Arrays]
     fp32: Variant
-    reference: Array
-    named: Arrays
+    named: Answers
+    alone: Sequence[str]
+    ignored: Sequence[str]
     outputs: Sequence[str]
     recorded: Mapping[str, Speedup] | None
     usd_per_thousand: UsdPerThousand | None
@@ -80,16 +80,15 @@ class Judge:
             other, own = (", ".join(names) for names in (answer["outputs"], self.outputs))
             why = f"it answers with {other}, the model with {own}"
             return replace(blank, reason=why, variant=variant)
-        named = load_outputs(self.folder / jobs.OUTPUTS)
-        outputs, *_ = named.values()
-        verdict = self._worst(named)
-        score = self.metric.score(outputs, self.reference, self.labels)
+        named = answers.load(self.folder / jobs.OUTPUTS)
+        verdict, outputs, score = self._judged(named)
         return replace(
             blank,
             status="refused",  # until it is timed
             reason=verdict.reason,
-            variant=variant.scored(score),
+            variant=variant if score is None else variant.scored(score),
             accuracy=verdict,
+            outputs=outputs,
         )
 
     def _made(self, rung: Rung, name: str, exclude: frozenset[str]) -> dict[str, Any]:
@@ -100,7 +99,12 @@ class Judge:
             return before
         try:
             answer: dict[str, Any] = self.isolation.run(
-                "score", rung=rung.name, name=name, exclude=sorted(exclude), batch=self.batch
+                "score",
+                rung=rung.name,
+                name=name,
+                exclude=sorted(exclude),
+                batch=self.batch,
+                alone=list(self.alone),
             )
         except Lost as lost:
             path.unlink(missing_ok=True)
@@ -146,28 +150,72 @@ class Judge:
             return replace(result, status="refused", reason=judged.reason)
         return result
 
-    def _worst(self, named: Arrays) -> Verdict:
-        """Judge the first output by the metric and each further one by its likeness to FP32's; return the worst."""
-        first, *further = self.named
-        verdict = self._accuracy(named[first])
-        if not verdict.passed:
-            return verdict
-        failed = []
-        for name in further:
-            one = self._further(named.get(name), self.named[name])
-            if not one.passed:
-                failed.append(replace(one, reason=f"output {name!r}: {one.reason}"))
-        return max(failed, key=lambda one: one.value, default=verdict)
+    @property
+    def evaluated(self) -> int:
+        """How many rows the judgement stands on."""
+        return len(next(iter(self.named.values())))
 
-    def _further(self, outputs: Array | None, reference: Array) -> Verdict:
-        if outputs is None or outputs.shape != reference.shape:
-            given = "not one row for each row" if outputs is None else str(outputs.shape)
-            why = f"its shape is {given}, FP32's {reference.shape}"
-            return Verdict(False, math.inf, math.inf, math.inf, why)
-        drop = max(self.max_drop, LEAST_DROP)
-        return accuracy_gate(LIKENESS, outputs, reference, None, max_drop=drop, seed=self.seed)
+    @property
+    def own_truth(self) -> bool:
+        """Say whether FP32's own answers are taken for the right ones."""
+        known = self.metric.own_truth
+        return known == "always" or (known == "without labels" and self.labels is None)
 
-    def _accuracy(self, outputs: Array) -> Verdict:
+    @property
+    def reference(self) -> Answer | Answers:
+        """What the metric compares with: FP32's first output, or all of them."""
+        reference: Answer | Answers = self._seen(self.named)
+        return reference
+
+    def _seen(self, named: Answers) -> Any:
+        return named if self.metric.whole else named[next(iter(self.named))]
+
+    def _judged(self, named: Answers) -> tuple[Verdict, tuple[OutputVerdict, ...], float | None]:
+        """Judge by the metric, and each output by its fidelity.
+
+        Returns the metric's verdict, refused for the worst of all reasons; all verdicts; the score.
+        """
+        judged = self.metric.judged(self.named)
+        each = tuple(
+            second.judge(
+                name, named.get(name), answer, self.metric.sees if name in judged else "nothing"
+            )
+            for name, answer in self.named.items()
+        )
+        failed = [one for one in each if not one.passed]
+        if (lost := self._lost(named, judged)) is not None:
+            none = Verdict(False, math.inf, math.inf, math.inf, lost.reason)
+            return none, (lost, *(one for one in each if one.name != lost.name)), None
+        verdict = self._accuracy(self._seen(named))
+        score = None
+        if math.isfinite(verdict.value):  # NaN in the outputs has no score
+            score = self.metric.score(self._seen(named), self.reference, self.labels)
+        own = OutputVerdict(
+            ", ".join(judged),
+            self.metric.name,
+            verdict.value,
+            self.max_drop,
+            verdict.passed,
+            verdict.reason,
+        )
+        gone = [one for one in failed if one.measure == "collapse"]
+        if gone or (failed and verdict.passed):
+            worst = max(gone or failed, key=lambda one: one.value)
+            verdict = replace(verdict, passed=False, reason=worst.reason)
+        return verdict, (own, *each), score
+
+    def _lost(self, named: Answers, judged: Sequence[str]) -> OutputVerdict | None:
+        """Return the verdict on an output that is not there or of another shape, so that the metric has no value."""
+        for name in judged:
+            given, reference = named.get(name), self.named[name]
+            if given is None:
+                return second.judge(name, None, reference, "nothing")
+            shapes = [getattr(answer, "shape", None) for answer in (given, reference)]
+            if not self.metric.whole and shapes[0] != shapes[1]:
+                return second.judge(name, given, reference, "nothing")
+        return None
+
+    def _accuracy(self, outputs: Any) -> Verdict:
         return accuracy_gate(
             self.metric,
             outputs,

@@ -45,24 +45,24 @@ def climb(
     require_speedup: float | None = None,
     rung_minutes: float = 30.0,
     rung_memory_gb: float | None = None,
+    ignore_outputs: Sequence[str] = (),
     progress: Callable[[str], None] | None = None,
 ) -> LadderReport:
     """Try every rung on the ONNX file ``model``; write ``best.onnx``, ``ladder.json`` and the rungs to ``out``.
 
     ``calibration`` and ``evaluation`` map input names to arrays (rows first), the latter also ``label`` or ``target``
-    where the metric needs one. ``max_drop`` is in the metric's unit. Timed are the first evaluation rows at
-    ``batch_sizes``, or the named ``timing_inputs``. ``alternatives`` are other ONNX files for the same inputs, tried as
-    they are and in int8. ``usd_per_thousand`` maps seconds per inference (at the best batch size) to USD. ``latencies``
-    is an earlier ``latencies.json``, for the clock. ``rung_minutes`` and ``rung_memory_gb`` (None: 80% of what is free)
-    bound each rung. FP32, the normalised model, stays where no rung passes every gate.
+    where the metric needs one; ``max_drop`` is in its unit. All outputs are judged but ``ignore_outputs``. Timed are
+    the first evaluation rows at ``batch_sizes``, or ``timing_inputs`` by name. ``alternatives`` are other ONNX files
+    for the same inputs. ``usd_per_thousand`` maps seconds per inference (at the best batch size) to USD. ``latencies``
+    is an earlier ``latencies.json``. ``rung_minutes`` and ``rung_memory_gb`` (None: 80% of what is free) bound each
+    rung. FP32, the normalised model, stays where no rung passes every gate.
 
-    Raises InputError for wrong data, an unreadable model or an unknown rung; ConditionFailed, with the report written,
-    when the best is not ``require_speedup`` times as fast as FP32; Interrupted when it was stopped with rungs kept.
+    Raises InputError for wrong data, model or rung; ConditionFailed, with the report written, when the best is not
+    ``require_speedup`` times as fast as FP32; Interrupted when it was stopped with rungs kept.
     """
     say = progress or _silent
     _check_numbers(max_drop, threads, batch_sizes)
-    chosen = tried(rungs)
-    finished = Finished(out)
+    chosen, finished = tried(rungs), Finished(out)
     with output.workspace(out) as folder, _stoppable(finished):
         judge = baseline.begun(
             model,
@@ -78,11 +78,11 @@ def climb(
             threads=threads,
             batch_sizes=batch_sizes,
             timing_inputs=timing_inputs,
+            ignore_outputs=ignore_outputs,
             usd_per_thousand=usd_per_thousand,
             recorded=records.load(latencies) if latencies else None,
         )
         report = _climbed(judge, chosen, alternatives or {}, out, say)
-    say(report.conclusion)
     if require_speedup is not None:
         report.require_speedup(require_speedup)
     return report
@@ -124,7 +124,9 @@ def _climbed(
         say(line)
     results = _climb(judge, rungs, say)
     found = _conclude(judge, results, chosen)
-    return output.publish(found, records.dumps(results), judge.folder, out)
+    report = output.publish(found, records.dumps(results), judge.folder, out)
+    say(report.conclusion)
+    return report
 
 
 def _told_first(judge: Judge, chosen: Tried) -> Iterator[str]:
@@ -139,8 +141,10 @@ def _told_first(judge: Judge, chosen: Tried) -> Iterator[str]:
         yield f"{name}: not tried, {reason}"
     if shared := data.shared_rows(judge.calibration, judge.evaluation):
         yield f"warning: {shared} evaluation rows are calibration rows too, which flatters the scores"
-    if unjudged := _unjudged(judge):
-        yield f"warning: not judged, for want of one number or more for each row: {', '.join(unjudged)}"
+    if judge.own_truth:
+        yield f"{judge.metric.name}: FP32's own answers are taken for the right ones"
+    if judge.ignored:
+        yield f"warning: not judged, as told to: {', '.join(judge.ignored)}"
     if not judge.can_tell():
         yield f"warning: {_too_few(judge)}"
 
@@ -208,11 +212,12 @@ def _conclude(judge: Judge, results: list[RungResult], chosen: Tried) -> LadderR
         else f"FP32 stays: {_too_few(judge)}",
         rungs=(_baseline(judge, results), *results),
         details={
-            "evaluation_rows": len(judge.reference),
+            "evaluation_rows": judge.evaluated,
             "cases": list(judge.cases),
             "clock": "thread CPU time" if judge.threads == 1 else "wall",
             "normalised": dict(judge.normalised),
-            "outputs_not_judged": _unjudged(judge),
+            "outputs_not_judged": list(judge.ignored),
+            "truth": "FP32's own answers" if judge.own_truth else "labels",
             "not_tried": dict(chosen.left_out),
             "rows_in_both_sets": data.shared_rows(judge.calibration, judge.evaluation),
         },
@@ -261,14 +266,9 @@ def _conclusion(best: RungResult | None, nearest: RungResult | None, fp32: Varia
     return f"FP32 stays: no rung passes all gates; the nearest, {nearest.name}: {nearest.reason}"
 
 
-def _unjudged(judge: Judge) -> list[str]:
-    """Return the outputs that nothing compares: FP32's own hold no numbers by row, or NaN."""
-    return [name for name in judge.outputs if name not in judge.named]
-
-
 def _too_few(judge: Judge) -> str:
     return (
-        f"{len(judge.reference)} evaluation rows are too few to tell a drop of {judge.max_drop:g}: "
+        f"{judge.evaluated} evaluation rows are too few to tell a drop of {judge.max_drop:g}: "
         "FP32's own answers would not pass"
     )
 
