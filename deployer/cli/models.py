@@ -79,6 +79,8 @@ class _Handler(click.Path):
 @click.option("--region", default="us-east-1", show_default=True, help="Of --instance-type.")
 @click.option("--latencies", type=INPUT, help="latencies.json of an earlier climb, for the clock.")
 @click.option("--require-speedup", type=NUMBER, help="Exit 1 unless the best is this much faster.")
+@click.option("--least-gain", type=click.FloatRange(1), default=1.05, show_default=True,
+              help="A rung that is faster by less is not kept.")  # fmt: skip
 @click.option("--threads", type=_COUNT, default=1, show_default=True, help="For timing.")
 @click.option("--rung-minutes", type=click.FloatRange(0, min_open=True), default=30.0,
               show_default=True, help="A rung that takes longer is stopped.")  # fmt: skip

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import onnx
@@ -83,19 +84,100 @@ def rename_outputs(model: onnx.ModelProto, names: Sequence[str]) -> None:
 
 
 def gemm_to_matmul(model: onnx.ModelProto) -> None:
-    """Rewrite plain Gemm as MatMul and Add, which is what the integer kernels replace."""
+    """Rewrite Gemm of a constant matrix as MatMul and Add, which is what the integer kernels replace."""
     known = weights(model)
     rewritten: list[onnx.NodeProto] = []
     for node in model.graph.node:
-        settings = {item.name: helper.get_attribute_value(item) for item in node.attribute}
-        plain = settings.get("alpha", 1.0) == 1.0 and settings.get("beta", 1.0) == 1.0
+        settings = _settings(node)
         weight = known.get(node.input[1]) if len(node.input) > 1 else None
+        fixed_bias = len(node.input) < 3 or not node.input[2] or node.input[2] in known
+        plain = fixed_bias or settings.get("beta", 1.0) == 1.0
         if node.op_type != "Gemm" or not plain or settings.get("transA") or not _is_matrix(weight):
             rewritten.append(node)
             continue
-        rewritten += _matmul_add(model, node, bool(settings.get("transB")))
+        rewritten += _matmul_add(model, node, settings)
     _set_nodes(model, rewritten)
     drop_unused(model)
+
+
+def flatten_biases(model: onnx.ModelProto) -> None:
+    """Give each constant that is added to a product of n columns the shape (n,) where it is (1, n) or one number.
+
+    The quantizers take nothing else for a bias. A bias that differs by row becomes an addition of its own.
+    """
+    known = weights(model)
+    ranks = _ranks(model)
+    widths = _widths(model)
+    new: dict[str, list[onnx.NodeProto]] = {}
+    for node in model.graph.node:
+        if node.op_type == "Gemm" and node.output[0] in widths:
+            new |= _plain_gemm(model, node, known, widths[node.output[0]])
+        if node.op_type != "Add":
+            continue
+        for place in (0, 1):
+            value, constant = node.input[1 - place], known.get(node.input[place])
+            width = widths.get(value)
+            if width is None or constant is None or len(constant.dims) > ranks.get(value, 0):
+                continue
+            flat = _flat(constant, width)
+            if flat is not None:
+                node.input[place] = add_constant(model, f"{node.name}.row", flat)
+    replace_nodes(model, new)
+    drop_unused(model)
+
+
+def _plain_gemm(
+    model: onnx.ModelProto, node: onnx.NodeProto, known: Mapping[str, onnx.TensorProto], width: int
+) -> dict[str, list[onnx.NodeProto]]:
+    """Return what replaces a Gemm whose constant bias is no row, nothing where its bias could be made one."""
+    bias = known.get(node.input[2]) if len(node.input) > 2 else None
+    if bias is None or list(bias.dims) == [width]:
+        return {}
+    flat = _flat(bias, width)
+    if flat is not None:
+        node.input[2] = add_constant(model, f"{node.name}.row", flat)
+        return {}
+    product, added = f"{node.name}.product", numpy_helper.to_array(bias)
+    scaled = np.asarray(added * _settings(node).get("beta", 1.0), dtype=added.dtype)
+    gemm = onnx.NodeProto.FromString(node.SerializeToString())
+    del gemm.input[2:]
+    gemm.output[0] = product
+    constant = add_constant(model, f"{node.name}.added", scaled)
+    add = helper.make_node("Add", [product, constant], node.output, name=f"{node.name}.bias")
+    return {node.name: [gemm, add]}
+
+
+def _flat(constant: onnx.TensorProto, width: int) -> Array | None:
+    """Return the row of ``width`` that a constant adds to every row; None where it has that form, or another."""
+    if list(constant.dims) == [width] or constant.data_type != onnx.TensorProto.FLOAT:
+        return None
+    value = numpy_helper.to_array(constant)
+    if value.size == 1:
+        return np.full(width, value.reshape(()), value.dtype)
+    return value.reshape(width) if value.size == width == value.shape[-1] else None
+
+
+def _widths(model: onnx.ModelProto) -> dict[str, int]:
+    """Return the columns of each product with a constant matrix, by its answer."""
+    known = weights(model)
+    found = {}
+    for node in model.graph.node:
+        weight = known.get(node.input[1]) if len(node.input) > 1 else None
+        if node.op_type in ("MatMul", "Gemm") and weight is not None and len(weight.dims) == 2:
+            turned = node.op_type == "Gemm" and _settings(node).get("transB")
+            found[node.output[0]] = weight.dims[0 if turned else 1]
+    return found
+
+
+def _ranks(model: onnx.ModelProto) -> dict[str, int]:
+    """Return the rank of each value whose shape is noted, and of what Gemm makes."""
+    part = model.graph
+    noted = {
+        item.name: len(item.type.tensor_type.shape.dim)
+        for item in (*part.value_info, *part.input, *part.output)
+        if item.type.tensor_type.HasField("shape")
+    }
+    return noted | {node.output[0]: 2 for node in part.node if node.op_type == "Gemm"}
 
 
 def insert_after(model: onnx.ModelProto, additions: Mapping[str, list[onnx.NodeProto]]) -> None:
@@ -175,17 +257,27 @@ def use_contrib(model: onnx.ModelProto) -> None:
 
 
 def _matmul_add(
-    model: onnx.ModelProto, node: onnx.NodeProto, transposed: bool
+    model: onnx.ModelProto, node: onnx.NodeProto, settings: Mapping[str, Any]
 ) -> list[onnx.NodeProto]:
     weight = numpy_helper.to_array(weights(model)[node.input[1]])
-    name = add_constant(model, f"{node.name}.weight", weight.T if transposed else weight)
-    if len(node.input) < 3:
+    weight = weight.T if settings.get("transB") else weight
+    if (alpha := settings.get("alpha", 1.0)) != 1.0:
+        weight = (weight * alpha).astype(weight.dtype)
+    name = add_constant(model, f"{node.name}.weight", weight)
+    if len(node.input) < 3 or not node.input[2]:
         return [helper.make_node("MatMul", [node.input[0], name], node.output, name=node.name)]
-    product = f"{node.name}.product"
+    product, bias = f"{node.name}.product", node.input[2]
+    if (beta := settings.get("beta", 1.0)) != 1.0:
+        added = numpy_helper.to_array(weights(model)[bias])
+        bias = add_constant(model, f"{node.name}.added", (added * beta).astype(added.dtype))
     return [
         helper.make_node("MatMul", [node.input[0], name], [product], name=node.name),
-        helper.make_node("Add", [product, node.input[2]], node.output, name=f"{node.name}.bias"),
+        helper.make_node("Add", [product, bias], node.output, name=f"{node.name}.bias"),
     ]
+
+
+def _settings(node: onnx.NodeProto) -> dict[str, Any]:
+    return {item.name: helper.get_attribute_value(item) for item in node.attribute}
 
 
 def _set_nodes(model: onnx.ModelProto, nodes: Iterable[onnx.NodeProto]) -> None:

@@ -57,6 +57,7 @@ class Judge:
     named: Arrays
     outputs: Sequence[str]
     recorded: Mapping[str, Speedup] | None
+    least_gain: float
     usd_per_thousand: UsdPerThousand | None
 
     def score(self, rung: Rung, name: str, exclude: frozenset[str] = frozenset()) -> RungResult:
@@ -90,6 +91,7 @@ class Judge:
             reason=verdict.reason,
             variant=variant.scored(score),
             accuracy=verdict,
+            note=answer["note"],
         )
 
     def _made(self, rung: Rung, name: str, exclude: frozenset[str]) -> dict[str, Any]:
@@ -136,7 +138,7 @@ class Judge:
         result = replace(result, speedup=speedup, usd_per_thousand=candidate_usd)
         if result.accuracy and not result.accuracy.passed:
             return result
-        latency = latency_gate(speedup)
+        latency = latency_gate(speedup, self.least_gain)
         status: Status = "kept" if latency.passed else "refused"
         result = replace(result, reason=latency.reason, status=status)
         if cost is None or candidate_usd is None:
