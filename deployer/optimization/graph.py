@@ -84,18 +84,17 @@ def rename_outputs(model: onnx.ModelProto, names: Sequence[str]) -> None:
 
 
 def gemm_to_matmul(model: onnx.ModelProto) -> None:
-    """Rewrite Gemm of a constant matrix as MatMul and Add, which is what the integer kernels replace."""
+    """Rewrite plain Gemm as MatMul and Add, which is what the integer kernels replace."""
     known = weights(model)
     rewritten: list[onnx.NodeProto] = []
     for node in model.graph.node:
         settings = _settings(node)
+        plain = settings.get("alpha", 1.0) == 1.0 and settings.get("beta", 1.0) == 1.0
         weight = known.get(node.input[1]) if len(node.input) > 1 else None
-        fixed_bias = len(node.input) < 3 or not node.input[2] or node.input[2] in known
-        plain = fixed_bias or settings.get("beta", 1.0) == 1.0
         if node.op_type != "Gemm" or not plain or settings.get("transA") or not _is_matrix(weight):
             rewritten.append(node)
             continue
-        rewritten += _matmul_add(model, node, settings)
+        rewritten += _matmul_add(model, node, bool(settings.get("transB")))
     _set_nodes(model, rewritten)
     drop_unused(model)
 
@@ -111,7 +110,7 @@ def flatten_biases(model: onnx.ModelProto) -> None:
     new: dict[str, list[onnx.NodeProto]] = {}
     for node in model.graph.node:
         if node.op_type == "Gemm" and node.output[0] in widths:
-            new |= _plain_gemm(model, node, known, widths[node.output[0]])
+            new |= _plain_gemm(model, node, widths[node.output[0]])
         if node.op_type != "Add":
             continue
         for place in (0, 1):
@@ -127,24 +126,41 @@ def flatten_biases(model: onnx.ModelProto) -> None:
 
 
 def _plain_gemm(
-    model: onnx.ModelProto, node: onnx.NodeProto, known: Mapping[str, onnx.TensorProto], width: int
+    model: onnx.ModelProto, node: onnx.NodeProto, width: int
 ) -> dict[str, list[onnx.NodeProto]]:
-    """Return what replaces a Gemm whose constant bias is no row, nothing where its bias could be made one."""
-    bias = known.get(node.input[2]) if len(node.input) > 2 else None
+    """Make the bias of a Gemm a row, its alpha and beta 1; return what replaces one whose bias can be no row."""
+    _fold_factors(model, node)
+    bias = weights(model).get(node.input[2]) if len(node.input) > 2 else None
     if bias is None or list(bias.dims) == [width]:
         return {}
     flat = _flat(bias, width)
     if flat is not None:
         node.input[2] = add_constant(model, f"{node.name}.row", flat)
         return {}
-    product, added = f"{node.name}.product", numpy_helper.to_array(bias)
-    scaled = np.asarray(added * _settings(node).get("beta", 1.0), dtype=added.dtype)
+    product = f"{node.name}.product"
+    add = helper.make_node("Add", [product, bias.name], node.output, name=f"{node.name}.bias")
     gemm = onnx.NodeProto.FromString(node.SerializeToString())
     del gemm.input[2:]
     gemm.output[0] = product
-    constant = add_constant(model, f"{node.name}.added", scaled)
-    add = helper.make_node("Add", [product, constant], node.output, name=f"{node.name}.bias")
     return {node.name: [gemm, add]}
+
+
+def _fold_factors(model: onnx.ModelProto, node: onnx.NodeProto) -> None:
+    """Multiply alpha and beta of a Gemm into its constants: ONNX Runtime's quantizer loses them."""
+    known = weights(model)
+    for place, name in ((1, "alpha"), (2, "beta")):
+        factor = _settings(node).get(name, 1.0)
+        value = known.get(node.input[place]) if len(node.input) > place else None
+        if factor == 1.0 or (value is None and len(node.input) > place):
+            continue
+        if value is not None:
+            held = numpy_helper.to_array(value)
+            made = np.asarray(held * factor, dtype=held.dtype)
+            node.input[place] = add_constant(model, f"{node.name}.{name}", made)
+        kept = [item for item in node.attribute if item.name != name]
+        copies = [onnx.AttributeProto.FromString(item.SerializeToString()) for item in kept]
+        del node.attribute[:]
+        node.attribute.extend(copies)
 
 
 def _flat(constant: onnx.TensorProto, width: int) -> Array | None:
@@ -257,22 +273,16 @@ def use_contrib(model: onnx.ModelProto) -> None:
 
 
 def _matmul_add(
-    model: onnx.ModelProto, node: onnx.NodeProto, settings: Mapping[str, Any]
+    model: onnx.ModelProto, node: onnx.NodeProto, transposed: bool
 ) -> list[onnx.NodeProto]:
     weight = numpy_helper.to_array(weights(model)[node.input[1]])
-    weight = weight.T if settings.get("transB") else weight
-    if (alpha := settings.get("alpha", 1.0)) != 1.0:
-        weight = (weight * alpha).astype(weight.dtype)
-    name = add_constant(model, f"{node.name}.weight", weight)
-    if len(node.input) < 3 or not node.input[2]:
+    name = add_constant(model, f"{node.name}.weight", weight.T if transposed else weight)
+    if len(node.input) < 3:
         return [helper.make_node("MatMul", [node.input[0], name], node.output, name=node.name)]
-    product, bias = f"{node.name}.product", node.input[2]
-    if (beta := settings.get("beta", 1.0)) != 1.0:
-        added = numpy_helper.to_array(weights(model)[bias])
-        bias = add_constant(model, f"{node.name}.added", (added * beta).astype(added.dtype))
+    product = f"{node.name}.product"
     return [
         helper.make_node("MatMul", [node.input[0], name], [product], name=node.name),
-        helper.make_node("Add", [product, bias], node.output, name=f"{node.name}.bias"),
+        helper.make_node("Add", [product, node.input[2]], node.output, name=f"{node.name}.bias"),
     ]
 
 

@@ -34,6 +34,7 @@ def write(source: Path, target: Path) -> str | None:
 
     blocked = [*float16.DEFAULT_OP_BLOCK_LIST, *FLOAT_ONLY]
     model = onnx.load(str(source))
+    graph.name_nodes(model)
     _check_branches(model, set(blocked))
     _state_types(model, source)
     kinds = {node.name: node.op_type for node in model.graph.node}

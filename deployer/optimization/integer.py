@@ -35,8 +35,8 @@ SEARCH_ROWS = 32
 ROUNDED = 0.01
 """Answers this near to each other differ by rounding alone: what was read in a wrong order is off by about one."""
 
-QUIET = 0.1
-"""Of the median channel's size: what a channel is at least taken for when its error is measured."""
+QUIET = 1e-3
+"""Of the largest channel's size: what a channel is at least taken for when its error is measured."""
 
 _STEPS = 255
 _TINY = 1e-12
@@ -245,7 +245,7 @@ def farthest(given: Arrays, reference: Arrays) -> float:
 def _by_channel(given: Array, reference: Array, channel: int) -> float:
     """Return the root mean square, over the channels, of each one's relative error.
 
-    A channel much smaller than the median one is measured by a share of that: it may hold noise alone.
+    A channel a thousand times smaller than the largest is measured as if it were not: it may hold noise alone.
     """
     finite = np.isfinite(reference) & np.isfinite(given)  # a masked class is infinite in both
     wanted, have = (
@@ -255,7 +255,7 @@ def _by_channel(given: Array, reference: Array, channel: int) -> float:
         for x in (reference, given)
     )
     size, gap = (np.linalg.norm(x, axis=1) for x in (wanted, have - wanted))
-    least = max(QUIET * float(np.median(size)), _TINY * float(size.max()), _TINY)
+    least = max(QUIET * float(size.max()), _TINY)
     return float(np.sqrt(np.mean((gap / np.maximum(size, least)) ** 2)))
 
 

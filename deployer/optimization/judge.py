@@ -91,7 +91,7 @@ class Judge:
             reason=verdict.reason,
             variant=variant.scored(score),
             accuracy=verdict,
-            note=answer["note"],
+            note=answer.get("note", ""),
         )
 
     def _made(self, rung: Rung, name: str, exclude: frozenset[str]) -> dict[str, Any]:

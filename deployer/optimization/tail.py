@@ -114,7 +114,11 @@ def _ranges(
     model: onnx.ModelProto, calibration: Arrays, wanted: set[str], last: list[onnx.NodeProto]
 ) -> dict[str, Range]:
     """Return the ranges of the float values among ``wanted``, as one, and of the layers' answers by channel."""
-    axes = {node.output[0]: 1 if node.op_type.startswith("Conv") else -1 for node in last}
+    axes = {
+        node.output[0]: 1 if node.op_type.startswith("Conv") else -1
+        for node in last
+        if node.op_type in _WEIGHTED
+    }
     found: dict[str, Range] = {}
     if not wanted and not axes:
         return found
