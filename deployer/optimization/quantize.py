@@ -38,6 +38,12 @@ NO_BF16 = "ONNX Runtime has no bfloat16 kernels for CPUs; the rung openvino comp
 HISTOGRAM_ROWS = 64
 """Entropy and percentile hold every activation in memory; this many rows fill their histograms well enough."""
 
+_NO_HISTOGRAM = {
+    "is not finite": "a value inside is infinite, which no histogram holds",
+    "inhomogeneous": "the size of a value inside depends on the rows, which no histogram holds",
+}
+"""What NumPy says when ONNX Runtime makes the histogram of such a value, and what it means."""
+
 _WARNINGS, _ERRORS = 2, 3  # of ONNX Runtime's logger; its default is the first
 
 FED_ROWS = 256
@@ -246,7 +252,7 @@ def _static(method: str, reduce_range: bool, store: Store, types: str = "u8s8") 
         left = ending.within(operators)
         fixed = Session(source).fixed_batch
         rows = (_Rows if method == "minmax" else _equal_rows)(calibration, fixed)
-        with quiet():
+        with quiet(), _histograms_told():
             quantization.quantize_static(
                 str(source),
                 str(target),
@@ -264,6 +270,18 @@ def _static(method: str, reduce_range: bool, store: Store, types: str = "u8s8") 
         return ending.note(left)
 
     return build
+
+
+@contextmanager
+def _histograms_told() -> Iterator[None]:
+    """Say what ONNX Runtime's histograms cannot hold as what it is."""
+    try:
+        yield
+    except ValueError as error:
+        for words, why in _NO_HISTOGRAM.items():
+            if words in str(error):
+                raise graph.Unfit(why) from error
+        raise
 
 
 def _static_operators(source: Path) -> list[str] | None:

@@ -12,6 +12,7 @@ from onnx import numpy_helper
 from onnx.helper import make_node as node
 
 from deployer.optimization import quantize
+from deployer.optimization.graph import Unfit
 from deployer.optimization.session import Session
 
 pytestmark = pytest.mark.optimize
@@ -57,6 +58,33 @@ def test_each_row_counts_as_often_as_the_next_whatever_the_batch(
         wanted = scales(free, rows, method)
         assert len(wanted) >= 2
         assert scales(fixed, rows, method) == pytest.approx(wanted, rel=1e-5)
+
+
+def test_value_that_no_histogram_holds_is_a_plain_reason(tmp_path: Path) -> None:
+    rows = {"x": nets.normal(16, 8, seed=1)}
+    known = {"w": nets.normal(8, 8), "mask": np.array([-np.inf] + 7 * [0], np.float32)}
+    product, masked = node("MatMul", ["x", "w"], ["a"]), node("Add", ["a", "mask"], ["b"])
+    infinite = [product, masked, node("Softmax", ["b"], ["c"]), node("MatMul", ["b", "w"], ["y"])]
+    found = [
+        product,
+        node("Relu", ["a"], ["r"]),  # how many are above zero differs from row to row
+        node("NonZero", ["r"], ["places"]),
+        node("Cast", ["places"], ["p"], to=1),
+        node("Transpose", ["p"], ["q"], perm=[1, 0]),
+        node("MatMul", ["q", "v"], ["z"]),
+        node("Identity", ["a"], ["y"]),
+    ]
+    rungs = {rung.name: rung for rung in quantize.rungs(reduce_range=False)}
+    cases = [(infinite, ("y",), "infinite"), (found, ("y", "z"), "depends on the rows")]
+    for nodes, outputs, why in cases:
+        constants = known | {"v": nets.normal(2, 4)}
+        source = nets.write(tmp_path / "m.onnx", nodes, constants, {"x": ("n", 8)}, outputs=outputs)
+        quantize.prepare(source, tmp_path / "p.onnx")
+        for method in ("entropy", "percentile"):
+            with pytest.raises(Unfit, match=why):
+                rungs[f"int8-static-{method}"].build(
+                    tmp_path / "p.onnx", rows, tmp_path / "o.onnx", frozenset()
+                )
 
 
 def test_rows_that_do_not_fill_the_batch_together_with_256_are_left_out(tmp_path: Path) -> None:
