@@ -61,7 +61,7 @@ def test_each_row_counts_as_often_as_the_next_whatever_the_batch(
 
 
 def test_value_that_no_histogram_holds_is_a_plain_reason(tmp_path: Path) -> None:
-    rows = {"x": nets.normal(16, 8, seed=1)}
+    rows = {"x": nets.normal(24, 8, seed=1)}
     known = {"w": nets.normal(8, 8), "mask": np.array([-np.inf] + 7 * [0], np.float32)}
     product, masked = node("MatMul", ["x", "w"], ["a"]), node("Add", ["a", "mask"], ["b"])
     infinite = [product, masked, node("Softmax", ["b"], ["c"]), node("MatMul", ["b", "w"], ["y"])]
