@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from deployer.errors import InputError, Interrupted
 from deployer.optimization import baseline, data, fallback, metrics, output, quantize, records
@@ -55,16 +56,16 @@ def climb(
     where the metric needs one. ``max_drop`` is in the metric's unit. Timed are the first evaluation rows at
     ``batch_sizes``, or the named ``timing_inputs``. ``alternatives`` are other ONNX files for the same inputs, tried as
     they are and in int8. ``usd_per_thousand`` maps seconds per inference (at the best batch size) to USD. ``latencies``
-    is an earlier ``latencies.json``, for the clock. A rung is kept where it is ``least_gain`` times as fast as FP32
-    and surely faster, one of dynamic scales chosen where it is so beside the fastest of fixed ones. ``rung_minutes``
-    and ``rung_memory_gb`` (None: 80% of what is free) bound each rung. FP32, the normalised model, stays where no rung
-    passes every gate.
+    is an earlier ``latencies.json``, for the clock. ``least_gain`` is the speed-up that a rung needs, and beside fixed
+    scales dynamic ones. ``rung_minutes`` and ``rung_memory_gb`` (None: 80% of what is free) bound each rung. FP32, the
+    normalised model, stays where no rung passes every gate.
 
     Raises InputError for wrong data, an unreadable model or an unknown rung; ConditionFailed, with the report written,
     when the best is not ``require_speedup`` times as fast as FP32; Interrupted when it was stopped with rungs kept.
     """
-    say = progress or _silent
+    say = progress or (lambda _: None)
     _check_numbers(max_drop, threads, batch_sizes, least_gain)
+    limits: Any = {"max_drop": max_drop, "seed": seed, "threads": threads, "least_gain": least_gain}
     chosen = tried(rungs)
     finished = Finished(out)
     with output.workspace(out) as folder, _stoppable(finished):
@@ -77,17 +78,13 @@ def climb(
             calibration=calibration,
             evaluation=evaluation,
             metric=metrics.resolve(metric),
-            max_drop=max_drop,
-            seed=seed,
-            threads=threads,
             batch_sizes=batch_sizes,
             timing_inputs=timing_inputs,
             usd_per_thousand=usd_per_thousand,
             recorded=records.load(latencies) if latencies else None,
-            least_gain=least_gain,
+            **limits,
         )
         report = _climbed(judge, chosen, alternatives or {}, out, say)
-    say(report.conclusion)
     if require_speedup is not None:
         report.require_speedup(require_speedup)
     return report
@@ -129,7 +126,9 @@ def _climbed(
         say(line)
     results = _climb(judge, rungs, say)
     found = _conclude(judge, results, chosen)
-    return output.publish(found, records.dumps(results), judge.folder, out)
+    report = output.publish(found, records.dumps(results), judge.folder, out)
+    say(report.conclusion)
+    return report
 
 
 def _told_first(judge: Judge, chosen: Tried) -> Iterator[str]:
@@ -293,7 +292,3 @@ def _check_numbers(
         raise InputError(f"threads must be at least 1, not {threads!r}")
     if not batch_sizes or min(batch_sizes) < 1:
         raise InputError(f"batch_sizes must be whole numbers from 1 up, not {tuple(batch_sizes)!r}")
-
-
-def _silent(message: str) -> None:
-    """Say nothing: the caller did not ask for progress."""

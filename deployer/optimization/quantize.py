@@ -262,7 +262,7 @@ def _static(method: str, reduce_range: bool, store: Store, types: str = "u8s8") 
                 reduce_range=reduce_range and types != "u8u8",
                 activation_type=activation,
                 weight_type=weight,
-                nodes_to_exclude=sorted(exclude | left),
+                nodes_to_exclude=sorted(tail.with_followers(source, exclude) | left),
                 op_types_to_quantize=operators,
                 calibrate_method=kind,
                 extra_options={"CalibPercentile": 99.99, "MatMulConstBOnly": True},

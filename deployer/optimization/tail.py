@@ -85,6 +85,24 @@ def find(source: Path, calibration: Arrays, store: Store | None = None) -> Tail:
     return Tail(kinds, tuple(reasons.values()))
 
 
+def with_followers(source: Path, layers: frozenset[str]) -> frozenset[str]:
+    """Return ``layers`` and what is computed from them alone up to the next layers with weights.
+
+    A layer left in float gains little while its activation function, in int8, rounds its answer again.
+    """
+    model = onnx.load(str(source), load_external_data=False)
+    known = graph.weights(model)
+    held: set[str] = set()
+    found = set(layers)
+    for node in model.graph.node:
+        read = graph.reads(node) - {"", *known}
+        follows = bool(read) and read <= held and not _is_layer(node, known)
+        if node.name in layers or follows:
+            found.add(node.name)
+            held |= set(node.output)
+    return frozenset(found)
+
+
 def _end(model: onnx.ModelProto) -> tuple[set[str], list[onnx.NodeProto]]:
     """Return the names of the nodes behind the last layers with weights, and those layers."""
     known = graph.weights(model)

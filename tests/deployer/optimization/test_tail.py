@@ -7,6 +7,7 @@ from typing import Any
 
 import nets
 import numpy as np
+import onnx
 import pytest
 from onnx.helper import make_node as node
 from onnxruntime import quantization
@@ -138,3 +139,27 @@ def test_last_layer_whose_channels_lie_apart_stays_float(
     quantize.prepare(model, tmp_path / "p.onnx")
     found = tail.find(tmp_path / "p.onnx", {"x": nets.normal(32, 16, seed=1)})
     assert sorted(found.kinds.values()) == kinds
+
+
+def test_layer_left_in_float_takes_along_what_is_computed_from_it_alone(tmp_path: Path) -> None:
+    """Its activation function, but no sum with a branch that is in int8, and no next layer."""
+    nodes = [
+        node("Conv", ["x", "w"], ["a"], name="first"),
+        node("Sigmoid", ["a"], ["s"], name="gate"),
+        node("Mul", ["a", "s"], ["b"], name="silu"),
+        node("Conv", ["b", "v"], ["c"], name="second", pads=[1, 1, 1, 1]),
+        node("Add", ["b", "c"], ["y"], name="residual"),
+    ]
+    known = {"w": nets.normal(8, 3, 3, 3), "v": nets.normal(8, 8, 3, 3)}
+    model = nets.write(tmp_path / "n.onnx", nodes, known, {"x": nets.PICTURE})
+    chosen = frozenset({"first"})
+    assert tail.with_followers(model, chosen) == {"first", "gate", "silu"}
+    both = frozenset({"first", "second"})
+    assert tail.with_followers(model, both) == {"first", "gate", "silu", "second", "residual"}
+    quantize.prepare(model, tmp_path / "p.onnx")
+    rung = next(r for r in quantize.rungs(reduce_range=False) if r.name == "int8-static-minmax")
+    rung.build(tmp_path / "p.onnx", pictures(8, 1), tmp_path / "o.onnx", chosen)
+    made = onnx.load(str(tmp_path / "o.onnx")).graph
+    quantized = {name for n in made.node if n.op_type == "QuantizeLinear" for name in n.input}
+    assert not {"x", "a", "s"} & quantized
+    assert "b" in quantized
