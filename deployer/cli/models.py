@@ -104,8 +104,8 @@ def optimize_verb(
 
     MODEL is .onnx, .pt2, TorchScript, a Hugging Face folder, or module:function that returns a torch module;
     all but ONNX are exported first, and checked. A rung that loses more than --max-drop of the metric, is faster
-    than FP32 by less than --least-gain, or costs more, is refused with its reason; FP32 stays where no rung passes. Each rung runs in a
-    process of its own; after Ctrl-C the same command takes up the finished ones. With
+    than FP32 by less than --least-gain, or costs more, is refused with its reason; FP32 stays where no rung passes.
+    Each rung runs in a process of its own; after Ctrl-C the same command takes up the finished ones. With
     --from-training-job the model is fetched from S3 and checked; MODEL is then a file in its artefact.
     """
     check_folder(output)

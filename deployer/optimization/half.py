@@ -56,8 +56,8 @@ def write(source: Path, target: Path) -> str | None:
         if named not in kinds or named in left:
             break
         left.append(named)
-    where = f" {kinds.get(named, named)} {named!r}" if named else ""
-    raise graph.Unfit(f"ONNX Runtime's converter makes no valid half precision of{where}")
+    where = f"{kinds.get(named, 'node')} {named!r}" if named else "this graph"
+    raise graph.Unfit(f"ONNX Runtime's converter makes no valid half precision of {where}")
 
 
 def _check_branches(model: onnx.ModelProto, blocked: set[str]) -> None:
