@@ -35,7 +35,7 @@ SEARCH_ROWS = 32
 ROUNDED = 0.01
 """Answers this near to each other differ by rounding alone: what was read in a wrong order is off by about one."""
 
-QUIET = 1e-3
+QUIET = 1e-5
 """Of the largest channel's size: what a channel is at least taken for when its error is measured."""
 
 _STEPS = 255
@@ -245,7 +245,8 @@ def farthest(given: Arrays, reference: Arrays) -> float:
 def _by_channel(given: Array, reference: Array, channel: int) -> float:
     """Return the root mean square, over the channels, of each one's relative error.
 
-    A channel a thousand times smaller than the largest is measured as if it were not: it may hold noise alone.
+    A channel smaller than ``QUIET`` times the largest is measured as if it were not: it may hold noise alone. Scores
+    that are near 0 almost everywhere are thousands of times smaller than boxes, and matter.
     """
     finite = np.isfinite(reference) & np.isfinite(given)  # a masked class is infinite in both
     wanted, have = (
