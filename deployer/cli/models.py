@@ -83,6 +83,8 @@ class _Handler(click.Path):
 @click.option("--region", default="us-east-1", show_default=True, help="Of --instance-type.")
 @click.option("--latencies", type=INPUT, help="latencies.json of an earlier climb, for the clock.")
 @click.option("--require-speedup", type=NUMBER, help="Exit 1 unless the best is this much faster.")
+@click.option("--least-gain", type=click.FloatRange(1), default=1.05, show_default=True,
+              help="A rung that is faster by less is not kept.")  # fmt: skip
 @click.option("--threads", type=_COUNT, default=1, show_default=True, help="For timing.")
 @click.option("--rung-minutes", type=click.FloatRange(0, min_open=True), default=30.0,
               show_default=True, help="A rung that takes longer is stopped.")  # fmt: skip
@@ -106,9 +108,9 @@ def optimize_verb(
 
     MODEL is .onnx, .pt2, TorchScript, a Hugging Face folder, or module:function that returns a torch module;
     all but ONNX are exported first, and checked. A rung that loses more than --max-drop of the metric, ruins any
-    output, is not faster than FP32, or costs more, is refused with its reason; FP32 stays where no rung passes. Each
-    rung runs in a process of its own; after Ctrl-C the same command takes up the finished ones. With
-    --from-training-job the model is fetched from S3 and checked; MODEL is then a file in its artefact.
+    output, is faster than FP32 by less than --least-gain, or costs more, is refused with its reason; FP32 stays where
+    no rung passes. Each rung runs in a process of its own; after Ctrl-C the same command takes up the finished ones.
+    With --from-training-job the model is fetched from S3 and checked; MODEL is then a file in its artefact.
     """
     check_folder(output)
     with source(console, model, training_job, MODEL, TrainedModel.model) as (file, came):

@@ -78,6 +78,23 @@ def asked(
     return kept, told
 
 
+def by_row(session: Session, arrays: Arrays, batch: int) -> dict[str, Array]:
+    """Return the outputs of numbers with one row for each row of ``arrays``: what a search compares."""
+    feeds = {spec.name: arrays[spec.name] for spec in session.inputs}
+    count, fixed = len(next(iter(feeds.values()))), session.fixed_batch
+    chunks = list(batches(feeds, fixed or batch, fixed=fixed is not None))
+    fed = [len(next(iter(chunk.values()))) for chunk in chunks]
+    with denormals_flushed():
+        found = [session.run_every(chunk) for chunk in chunks]
+    kept = {}
+    for place, spec in enumerate(session.outputs):
+        parts = [_plain(row[place]) for row in found]
+        numbers = all(part is not None and part.dtype.kind in "fiub" for part in parts)
+        if numbers and _by_row(parts, fed):
+            kept[spec.name] = np.concatenate([part for part in parts if part is not None])[:count]
+    return kept
+
+
 def save(answers: Answers, path: Path) -> None:
     """Write answers to an .npz file, without pickling."""
     path.unlink(missing_ok=True)  # what an earlier piece left may be kept by a link

@@ -23,6 +23,9 @@ from deployer.stats import Floats
 CONFIDENCE = 0.95
 """One-sided: at this confidence the true drop is no larger than the interval's worse end."""
 
+LEAST_GAIN = 1.05
+"""A rung that is faster by less than this is not worth another file, another runtime's kernels and a review."""
+
 RESAMPLES = 2000
 MIN_ROWS = 20
 """Fewer rows carry no interval worth the name, except for right-or-wrong metrics, whose interval is exact enough."""
@@ -72,12 +75,19 @@ def accuracy_gate(
     return Verdict(False, drop, low, high, f"{shown}, more than the allowed {max_drop:g}")
 
 
-def latency_gate(speedup: Speedup, required: float = 1.0) -> Verdict:
-    """Judge the median ratio of FP32's time to the candidate's; passes when even its low end is above ``required``."""
+def latency_gate(speedup: Speedup, least_gain: float = LEAST_GAIN) -> Verdict:
+    """Judge the median ratio of FP32's time to the candidate's, which must reach ``least_gain`` (at least 1).
+
+    Its low end must be above 1 besides: a gain that timing cannot tell from none is none.
+    """
     shown = f"{speedup.median:.2f}x FP32's speed ({speedup.low:.2f} to {speedup.high:.2f})"
-    passed = speedup.low > required
-    reason = shown if passed else f"{shown}: not measurably faster"
-    return Verdict(passed, speedup.median, speedup.low, speedup.high, reason)
+    faster = speedup.low > 1
+    enough = speedup.median >= least_gain
+    if not faster:
+        shown += ": not measurably faster"
+    elif not enough:
+        shown += f": less than the least gain of {least_gain:g}x"
+    return Verdict(faster and enough, speedup.median, speedup.low, speedup.high, shown)
 
 
 def cost_gate(candidate_usd: Decimal, fp32_usd: Decimal) -> Verdict:

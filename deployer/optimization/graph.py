@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import onnx
@@ -87,7 +88,7 @@ def gemm_to_matmul(model: onnx.ModelProto) -> None:
     known = weights(model)
     rewritten: list[onnx.NodeProto] = []
     for node in model.graph.node:
-        settings = {item.name: helper.get_attribute_value(item) for item in node.attribute}
+        settings = _settings(node)
         plain = settings.get("alpha", 1.0) == 1.0 and settings.get("beta", 1.0) == 1.0
         weight = known.get(node.input[1]) if len(node.input) > 1 else None
         if node.op_type != "Gemm" or not plain or settings.get("transA") or not _is_matrix(weight):
@@ -96,6 +97,103 @@ def gemm_to_matmul(model: onnx.ModelProto) -> None:
         rewritten += _matmul_add(model, node, bool(settings.get("transB")))
     _set_nodes(model, rewritten)
     drop_unused(model)
+
+
+def flatten_biases(model: onnx.ModelProto) -> None:
+    """Give each constant that is added to a product of n columns the shape (n,) where it is (1, n) or one number.
+
+    The quantizers take nothing else for a bias. A bias that differs by row becomes an addition of its own.
+    """
+    known = weights(model)
+    ranks = _ranks(model)
+    widths = _widths(model)
+    new: dict[str, list[onnx.NodeProto]] = {}
+    for node in model.graph.node:
+        if node.op_type == "Gemm" and node.output[0] in widths:
+            new |= _plain_gemm(model, node, widths[node.output[0]])
+        if node.op_type != "Add":
+            continue
+        for place in (0, 1):
+            value, constant = node.input[1 - place], known.get(node.input[place])
+            width = widths.get(value)
+            if width is None or constant is None or len(constant.dims) > ranks.get(value, 0):
+                continue
+            flat = _flat(constant, width)
+            if flat is not None:
+                node.input[place] = add_constant(model, f"{node.name}.row", flat)
+    replace_nodes(model, new)
+    drop_unused(model)
+
+
+def _plain_gemm(
+    model: onnx.ModelProto, node: onnx.NodeProto, width: int
+) -> dict[str, list[onnx.NodeProto]]:
+    """Make the bias of a Gemm a row, its alpha and beta 1; return what replaces one whose bias can be no row."""
+    _fold_factors(model, node)
+    bias = weights(model).get(node.input[2]) if len(node.input) > 2 else None
+    if bias is None or list(bias.dims) == [width]:
+        return {}
+    flat = _flat(bias, width)
+    if flat is not None:
+        node.input[2] = add_constant(model, f"{node.name}.row", flat)
+        return {}
+    product = f"{node.name}.product"
+    add = helper.make_node("Add", [product, bias.name], node.output, name=f"{node.name}.bias")
+    gemm = onnx.NodeProto.FromString(node.SerializeToString())
+    del gemm.input[2:]
+    gemm.output[0] = product
+    return {node.name: [gemm, add]}
+
+
+def _fold_factors(model: onnx.ModelProto, node: onnx.NodeProto) -> None:
+    """Multiply alpha and beta of a Gemm into its constants: ONNX Runtime's quantizer loses them."""
+    known = weights(model)
+    for place, name in ((1, "alpha"), (2, "beta")):
+        factor = _settings(node).get(name, 1.0)
+        value = known.get(node.input[place]) if len(node.input) > place else None
+        if factor == 1.0 or (value is None and len(node.input) > place):
+            continue
+        if value is not None:
+            held = numpy_helper.to_array(value)
+            made = np.asarray(held * factor, dtype=held.dtype)
+            node.input[place] = add_constant(model, f"{node.name}.{name}", made)
+        kept = [item for item in node.attribute if item.name != name]
+        copies = [onnx.AttributeProto.FromString(item.SerializeToString()) for item in kept]
+        del node.attribute[:]
+        node.attribute.extend(copies)
+
+
+def _flat(constant: onnx.TensorProto, width: int) -> Array | None:
+    """Return the row of ``width`` that a constant adds to every row; None where it has that form, or another."""
+    if list(constant.dims) == [width] or constant.data_type != onnx.TensorProto.FLOAT:
+        return None
+    value = numpy_helper.to_array(constant)
+    if value.size == 1:
+        return np.full(width, value.reshape(()), value.dtype)
+    return value.reshape(width) if value.size == width == value.shape[-1] else None
+
+
+def _widths(model: onnx.ModelProto) -> dict[str, int]:
+    """Return the columns of each product with a constant matrix, by its answer."""
+    known = weights(model)
+    found = {}
+    for node in model.graph.node:
+        weight = known.get(node.input[1]) if len(node.input) > 1 else None
+        if node.op_type in ("MatMul", "Gemm") and weight is not None and len(weight.dims) == 2:
+            turned = node.op_type == "Gemm" and _settings(node).get("transB")
+            found[node.output[0]] = weight.dims[0 if turned else 1]
+    return found
+
+
+def _ranks(model: onnx.ModelProto) -> dict[str, int]:
+    """Return the rank of each value whose shape is noted, and of what Gemm makes."""
+    part = model.graph
+    noted = {
+        item.name: len(item.type.tensor_type.shape.dim)
+        for item in (*part.value_info, *part.input, *part.output)
+        if item.type.tensor_type.HasField("shape")
+    }
+    return noted | {node.output[0]: 2 for node in part.node if node.op_type == "Gemm"}
 
 
 def insert_after(model: onnx.ModelProto, additions: Mapping[str, list[onnx.NodeProto]]) -> None:
@@ -186,6 +284,10 @@ def _matmul_add(
         helper.make_node("MatMul", [node.input[0], name], [product], name=node.name),
         helper.make_node("Add", [product, node.input[2]], node.output, name=f"{node.name}.bias"),
     ]
+
+
+def _settings(node: onnx.NodeProto) -> dict[str, Any]:
+    return {item.name: helper.get_attribute_value(item) for item in node.attribute}
 
 
 def _set_nodes(model: onnx.ModelProto, nodes: Iterable[onnx.NodeProto]) -> None:

@@ -111,7 +111,7 @@ def score(
     chosen = known(held.reduce_range, held.alternatives, folder)[rung]
     path = folder / f"{name}.onnx"
     try:
-        chosen.build(folder / PREPARED, held.calibration, path, frozenset(exclude))
+        note = chosen.build(folder / PREPARED, held.calibration, path, frozenset(exclude))
     except Exception as error:  # a quantizer's failure concerns its rung alone
         path.unlink(missing_ok=True)
         why = str(error) if isinstance(error, Unfit) else f"could not be built: {_line(error)}"
@@ -124,7 +124,7 @@ def score(
     except DeployerError as error:
         return {"failed": error.message}
     answers.save(outputs, folder / OUTPUTS)
-    return {"outputs": [spec.name for spec in session.outputs]}
+    return {"outputs": [spec.name for spec in session.outputs], "note": note or ""}
 
 
 def time(

@@ -57,6 +57,7 @@ class Judge:
     ignored: Sequence[str]
     outputs: Sequence[str]
     recorded: Mapping[str, Speedup] | None
+    least_gain: float
     usd_per_thousand: UsdPerThousand | None
 
     def score(self, rung: Rung, name: str, exclude: frozenset[str] = frozenset()) -> RungResult:
@@ -89,6 +90,7 @@ class Judge:
             variant=variant if score is None else variant.scored(score),
             accuracy=verdict,
             outputs=outputs,
+            note=answer.get("note", ""),
         )
 
     def _made(self, rung: Rung, name: str, exclude: frozenset[str]) -> dict[str, Any]:
@@ -140,7 +142,7 @@ class Judge:
         result = replace(result, speedup=speedup, usd_per_thousand=candidate_usd)
         if result.accuracy and not result.accuracy.passed:
             return result
-        latency = latency_gate(speedup)
+        latency = latency_gate(speedup, self.least_gain)
         status: Status = "kept" if latency.passed else "refused"
         result = replace(result, reason=latency.reason, status=status)
         if cost is None or candidate_usd is None:

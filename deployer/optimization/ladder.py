@@ -9,11 +9,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from deployer.errors import InputError, Interrupted
 from deployer.optimization import baseline, data, fallback, metrics, output, quantize, records
 from deployer.optimization.alternatives import rungs as alternative_rungs
 from deployer.optimization.choice import AS_GIVEN, Tried, as_given, tried
+from deployer.optimization.gate import LEAST_GAIN
 from deployer.optimization.isolation import Isolation, Limits
 from deployer.optimization.judge import Judge, UsdPerThousand
 from deployer.optimization.report import LadderReport, RungResult
@@ -43,6 +45,7 @@ def climb(
     usd_per_thousand: UsdPerThousand | None = None,
     latencies: Path | None = None,
     require_speedup: float | None = None,
+    least_gain: float = LEAST_GAIN,
     rung_minutes: float = 30.0,
     rung_memory_gb: float | None = None,
     ignore_outputs: Sequence[str] = (),
@@ -54,14 +57,16 @@ def climb(
     where the metric needs one; ``max_drop`` is in its unit. All outputs are judged but ``ignore_outputs``. Timed are
     the first evaluation rows at ``batch_sizes``, or ``timing_inputs`` by name. ``alternatives`` are other ONNX files
     for the same inputs. ``usd_per_thousand`` maps seconds per inference (at the best batch size) to USD. ``latencies``
-    is an earlier ``latencies.json``. ``rung_minutes`` and ``rung_memory_gb`` (None: 80% of what is free) bound each
-    rung. FP32, the normalised model, stays where no rung passes every gate.
+    is an earlier ``latencies.json``. ``least_gain`` is the speed-up that a rung needs, and beside fixed scales dynamic
+    ones. ``rung_minutes`` and ``rung_memory_gb`` (None: 80% of what is free) bound each rung. FP32, the normalised
+    model, stays where no rung passes every gate.
 
     Raises InputError for wrong data, model or rung; ConditionFailed, with the report written, when the best is not
     ``require_speedup`` times as fast as FP32; Interrupted when it was stopped with rungs kept.
     """
-    say = progress or _silent
-    _check_numbers(max_drop, threads, batch_sizes)
+    say = progress or (lambda _: None)
+    _check_numbers(max_drop, threads, batch_sizes, least_gain)
+    limits: Any = {"max_drop": max_drop, "seed": seed, "threads": threads, "least_gain": least_gain}
     chosen, finished = tried(rungs), Finished(out)
     with output.workspace(out) as folder, _stoppable(finished):
         judge = baseline.begun(
@@ -73,14 +78,12 @@ def climb(
             calibration=calibration,
             evaluation=evaluation,
             metric=metrics.resolve(metric),
-            max_drop=max_drop,
-            seed=seed,
-            threads=threads,
             batch_sizes=batch_sizes,
             timing_inputs=timing_inputs,
             ignore_outputs=ignore_outputs,
             usd_per_thousand=usd_per_thousand,
             recorded=records.load(latencies) if latencies else None,
+            **limits,
         )
         report = _climbed(judge, chosen, alternatives or {}, out, say)
     if require_speedup is not None:
@@ -156,7 +159,7 @@ def _climb(
     for number, rung in enumerate(chosen, 1):
         say(f"rung {number} of {len(chosen)}: {rung.name}")
         result = judge.score(rung, rung.name)
-        say(f"  {result.reason}")
+        say(f"  {result.reason}" + (f"; {result.note}" if result.note else ""))
         scored.append(result)
     if judge.finished.taken_up:
         say(f"taken up from the climb that was stopped: {judge.finished.taken_up} rungs")
@@ -197,7 +200,7 @@ def _is_quantized(result: RungResult) -> bool:
 def _conclude(judge: Judge, results: list[RungResult], chosen: Tried) -> LadderReport:
     kept = [r for r in results if r.status == "kept"]
     right = [r for r in results if r.accuracy and r.accuracy.passed and _is_quantized(r)]
-    best, quantized = _pick(kept), _pick(right)
+    best, quantized = (_pick(some, judge.least_gain) for some in (kept, right))
     return LadderReport(
         metric=judge.metric.name,
         max_drop=judge.max_drop,
@@ -218,6 +221,7 @@ def _conclude(judge: Judge, results: list[RungResult], chosen: Tried) -> LadderR
             "normalised": dict(judge.normalised),
             "outputs_not_judged": list(judge.ignored),
             "truth": "FP32's own answers" if judge.own_truth else "labels",
+            "least_gain": judge.least_gain,
             "not_tried": dict(chosen.left_out),
             "rows_in_both_sets": data.shared_rows(judge.calibration, judge.evaluation),
         },
@@ -237,18 +241,21 @@ def _baseline(judge: Judge, results: list[RungResult]) -> RungResult:
     return replace(own, speedup=same, usd_per_thousand=usd)
 
 
-def _pick(results: list[RungResult]) -> RungResult | None:
+def _pick(results: list[RungResult], least_gain: float) -> RungResult | None:
     """Return the best of those that are as fast as the fastest, within what timing can tell.
 
-    Fixed scales win over dynamic ones, whose answers depend on their batchmates; then the smaller file.
+    One of dynamic scales, whose answers depend on its batchmates, takes part where it is ``least_gain`` times as fast
+    as the fastest of fixed ones. Then fixed scales win over dynamic ones; then the smaller file.
     """
     timed = [(r.speedup, r.variant, r) for r in results if r.speedup and r.variant]
-    if not timed:
+    fixed = max((s.median for s, _, r in timed if not r.dynamic_scales), default=0.0)
+    able = [x for x in timed if not x[2].dynamic_scales or x[0].median >= least_gain * fixed]
+    if not able:
         return None
-    fastest = max(speedup.median for speedup, _, _ in timed)
+    fastest = max(speedup.median for speedup, _, _ in able)
     near = [
         (r.dynamic_scales, variant.size_bytes, r.name, r)
-        for speedup, variant, r in timed
+        for speedup, variant, r in able
         if speedup.median >= NEAR * fastest
     ]
     return min(near, key=lambda item: item[:3])[3]
@@ -273,14 +280,14 @@ def _too_few(judge: Judge) -> str:
     )
 
 
-def _check_numbers(max_drop: float, threads: int, batch_sizes: Sequence[int]) -> None:
+def _check_numbers(
+    max_drop: float, threads: int, batch_sizes: Sequence[int], least_gain: float
+) -> None:
+    if not 1 <= least_gain < float("inf"):
+        raise InputError(f"least_gain must be a number from 1 up, not {least_gain!r}")
     if not 0 <= max_drop < float("inf"):
         raise InputError(f"max_drop must be a number from 0 up, not {max_drop!r}")
     if threads < 1:
         raise InputError(f"threads must be at least 1, not {threads!r}")
     if not batch_sizes or min(batch_sizes) < 1:
         raise InputError(f"batch_sizes must be whole numbers from 1 up, not {tuple(batch_sizes)!r}")
-
-
-def _silent(message: str) -> None:
-    """Say nothing: the caller did not ask for progress."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import logging
+import math
 import shutil
 import warnings
 from collections.abc import Callable, Iterator
@@ -16,14 +17,16 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import onnx
 import onnxruntime
 from onnxruntime import quantization
 from onnxruntime.quantization.calibrate import CalibrationMethod
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
-from deployer.optimization import graph, integer
+from deployer.optimization import graph, half, integer, tail
 from deployer.optimization.onnxfile import external_files, save
+from deployer.optimization.searches import Store
 from deployer.optimization.session import Array, Arrays, Session, batches
 from deployer.optimization.tables import shrink_tables
 from inference_code.contract import ONNXRUNTIME
@@ -35,15 +38,25 @@ NO_BF16 = "ONNX Runtime has no bfloat16 kernels for CPUs; the rung openvino comp
 HISTOGRAM_ROWS = 64
 """Entropy and percentile hold every activation in memory; this many rows fill their histograms well enough."""
 
+_NO_HISTOGRAM = {
+    "is not finite": "a value inside is infinite, which no histogram holds",
+    "inhomogeneous": "the size of a value inside depends on the rows, which no histogram holds",
+}
+"""What NumPy says when ONNX Runtime makes the histogram of such a value, and what it means."""
+
 _WARNINGS, _ERRORS = 2, 3  # of ONNX Runtime's logger; its default is the first
 
-Build = Callable[[Path, Arrays, Path, frozenset[str]], None]
+FED_ROWS = 256
+"""Of a model with one batch size; rows are fed more than once so that each fills its batches as often as the next."""
+
+Build = Callable[[Path, Arrays, Path, frozenset[str]], str | None]
 
 
 @dataclass(frozen=True)
 class Rung:
     """One way down: ``build(source, calibration, target, exclude)`` writes the file ``target``.
 
+    It returns what is to be told of the rung beside its verdict, such as what stays float and why, or None.
     ``mixes`` says that ``exclude`` (names of layers that stay FP32) is honoured. With ``dynamic_scales`` an answer
     depends on the rows that share its batch. ``engine`` runs it.
     """
@@ -57,14 +70,30 @@ class Rung:
 
 
 class _Rows:
-    """Hands calibration rows to ONNX Runtime in small batches."""
+    """Hands calibration rows to ONNX Runtime in batches of its size, or of ``size`` where it takes any."""
 
-    def __init__(self, arrays: Arrays, fixed: int | None) -> None:
-        self._batches = batches(arrays, fixed or CALIBRATION_BATCH, fixed=fixed is not None)
+    def __init__(self, arrays: Arrays, fixed: int | None, size: int = CALIBRATION_BATCH) -> None:
+        self._batches = batches(arrays, fixed or size, fixed=fixed is not None)
 
     def get_next(self) -> dict[str, Array] | None:
         """Return the next batch, None at the end."""
         return next(self._batches, None)
+
+
+def _equal_rows(arrays: Arrays, fixed: int | None) -> _Rows:
+    """Hand out the rows in batches of one size, as ONNX Runtime's histograms need them, each as often as the next.
+
+    Of a model with one batch size the rows go round until they fill whole batches; where that takes too many, the
+    last rows are left out.
+    """
+    count = min(HISTOGRAM_ROWS, len(next(iter(arrays.values()))))
+    if fixed is None:
+        size = max(n for n in range(1, CALIBRATION_BATCH + 1) if count % n == 0)
+        return _Rows({name: value[:count] for name, value in arrays.items()}, None, size)
+    while count > 1 and math.lcm(count, fixed) > FED_ROWS:
+        count -= 1
+    fed = np.arange(math.lcm(count, fixed)) % count
+    return _Rows({name: value[fed] for name, value in arrays.items()}, fixed)
 
 
 def prepare(source: Path, target: Path) -> None:
@@ -78,9 +107,10 @@ def prepare(source: Path, target: Path) -> None:
         with quiet():
             quant_pre_process(str(source), str(target), skip_symbolic_shape=True)
         model = onnx.load(str(target))
+    graph.name_nodes(model)
+    graph.flatten_biases(model)
     # Shapes noted by the exporter outlive the transposing of weights and then contradict it.
     del model.graph.value_info[:]
-    graph.name_nodes(model)
     save(model, target)
 
 
@@ -91,6 +121,7 @@ def rungs(*, reduce_range: bool, searches: Path | None = None) -> tuple[Rung, ..
     rungs serves one climb.
     """
     recipes = integer.Recipes(searches)
+    store = Store(searches)
     equalized = partial(integer.build, reduce_range=reduce_range, recipes=recipes)
     return (
         Rung(OPTIMIZED, "fp32", _optimized),
@@ -116,11 +147,16 @@ def rungs(*, reduce_range: bool, searches: Path | None = None) -> tuple[Rung, ..
             mixes=True,
         ),
         *(
-            Rung(f"int8-static-{method}", "int8", _static(method, reduce_range), mixes=True)
+            Rung(f"int8-static-{method}", "int8", _static(method, reduce_range, store), mixes=True)
             for method in ("minmax", "entropy", "percentile")
         ),
         *(
-            Rung(f"int8-static-{types}", "int8", _static("minmax", reduce_range, types), mixes=True)
+            Rung(
+                f"int8-static-{types}",
+                "int8",
+                _static("minmax", reduce_range, store, types),
+                mixes=True,
+            )
             # Weights without sign are for processors on which those with a sign must lose a bit.
             for types in ("s8s8", *(("u8u8",) if reduce_range else ()))
         ),
@@ -171,15 +207,10 @@ def _int4_tables(equalized: Build) -> Build:
     return build
 
 
-def _fp16(source: Path, calibration: Arrays, target: Path, exclude: frozenset[str]) -> None:
+def _fp16(source: Path, calibration: Arrays, target: Path, exclude: frozenset[str]) -> str | None:
     """Half precision inside, float at the ends: faster where the processor computes in it."""
     with quiet():
-        from onnxruntime.transformers.float16 import convert_float_to_float16
-
-        made = convert_float_to_float16(
-            onnx.load(str(source)), keep_io_types=True, disable_shape_infer=True
-        )
-    save(made, target)
+        return half.write(source, target)
 
 
 def _dynamic(per_channel: bool, reduce_range: bool) -> Build:
@@ -200,11 +231,12 @@ def _dynamic(per_channel: bool, reduce_range: bool) -> Build:
     return build
 
 
-def _static(method: str, reduce_range: bool, types: str = "u8s8") -> Build:
+def _static(method: str, reduce_range: bool, store: Store, types: str = "u8s8") -> Build:
     """Static int8 (QDQ) with scales from calibration by ``method``; ``types`` are of activations and weights.
 
-    Where there are convolutions every operator turns to int8. Elsewhere only matrix products and tables do: the huge
-    negative numbers of an attention mask would eat the whole range of an Add.
+    Where there are convolutions every operator turns to int8, but for a tail that joins different ranges. Elsewhere
+    only matrix products and tables do: the huge negative numbers of an attention mask would eat the whole range of
+    an Add.
     """
     activation, weight = (
         quantization.QuantType.QUInt8 if sign == "u" else quantization.QuantType.QInt8
@@ -212,27 +244,44 @@ def _static(method: str, reduce_range: bool, types: str = "u8s8") -> Build:
     )
     kind = getattr(CalibrationMethod, {"minmax": "MinMax"}.get(method, method.capitalize()))
 
-    def build(source: Path, calibration: Arrays, target: Path, exclude: frozenset[str]) -> None:
-        arrays: Arrays = calibration
-        if method != "minmax":
-            arrays = {name: value[:HISTOGRAM_ROWS] for name, value in calibration.items()}
-        with quiet():
+    def build(
+        source: Path, calibration: Arrays, target: Path, exclude: frozenset[str]
+    ) -> str | None:
+        operators = _static_operators(source)
+        ending = tail.find(source, calibration, store)
+        left = ending.within(operators)
+        fixed = Session(source).fixed_batch
+        rows = (_Rows if method == "minmax" else _equal_rows)(calibration, fixed)
+        with quiet(), _histograms_told():
             quantization.quantize_static(
                 str(source),
                 str(target),
-                _Rows(arrays, Session(source).fixed_batch),
+                rows,
                 quant_format=quantization.QuantFormat.QDQ,
                 per_channel=True,
                 reduce_range=reduce_range and types != "u8u8",
                 activation_type=activation,
                 weight_type=weight,
-                nodes_to_exclude=sorted(exclude),
-                op_types_to_quantize=_static_operators(source),
+                nodes_to_exclude=sorted(tail.with_followers(source, exclude) | left),
+                op_types_to_quantize=operators,
                 calibrate_method=kind,
                 extra_options={"CalibPercentile": 99.99, "MatMulConstBOnly": True},
             )
+        return ending.note(left)
 
     return build
+
+
+@contextmanager
+def _histograms_told() -> Iterator[None]:
+    """Say what ONNX Runtime's histograms cannot hold as what it is."""
+    try:
+        yield
+    except ValueError as error:
+        for words, why in _NO_HISTOGRAM.items():
+            if words in str(error):
+                raise graph.Unfit(why) from error
+        raise
 
 
 def _static_operators(source: Path) -> list[str] | None:

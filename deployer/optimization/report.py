@@ -25,8 +25,9 @@ class RungResult:
 
     ``failed`` could not be built or run; ``refused`` did not pass a gate; ``kept`` passed all. ``speedup`` is None
     where the rung was not timed; one that failed the accuracy gate was timed in a few rounds, just to be told.
-    ``fp32_layers`` were left in FP32 by the fallback. With ``dynamic_scales`` an answer depends on the rows that
-    share its batch. ``outputs`` holds the metric's verdict and each output's fidelity to FP32.
+    ``fp32_layers`` were left in FP32 by the fallback; ``note`` says what else stays float, and why. With
+    ``dynamic_scales`` an answer depends on the rows that share its batch. ``outputs`` holds the metric's verdict and
+    each output's fidelity to FP32.
     """
 
     name: str
@@ -40,6 +41,7 @@ class RungResult:
     fp32_layers: tuple[str, ...] = ()
     dynamic_scales: bool = False
     outputs: tuple[OutputVerdict, ...] = ()
+    note: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """Return the record with plain numbers; what was not measured is null."""
@@ -58,6 +60,7 @@ class RungResult:
             "fp32_layers": list(self.fp32_layers),
             "answer_depends_on_batch": self.dynamic_scales,
             "outputs": [one.to_json() for one in self.outputs],
+            "note": self.note,
         }
 
 
@@ -134,7 +137,7 @@ def _row(rung: RungResult, fp32: Variant) -> dict[str, str]:
         "speed": "" if speedup is None else _speed(speedup),
         "usd_per_thousand": "" if cost is None else f"{cost:f}",
         "status": rung.status,
-        "reason": rung.reason,
+        "reason": f"{rung.reason}; {rung.note}" if rung.note else rung.reason,
     }
 
 

@@ -10,8 +10,9 @@ import onnx
 from onnx import helper, numpy_helper
 
 from deployer.optimization import graph
+from deployer.optimization.answers import by_row
 from deployer.optimization.equalize import Range, ranges
-from deployer.optimization.integer import distance
+from deployer.optimization.integer import farthest
 from deployer.optimization.onnxfile import copied, save
 from deployer.optimization.session import Array, Arrays, Session
 
@@ -20,7 +21,7 @@ _STEPS = 255
 
 
 def rank(source: Path, calibration: Arrays) -> list[tuple[str, float]]:
-    """Return (layer, relative output error) of every layer with weights, the most costly first.
+    """Return (layer, relative error of the worst output) of every layer with weights, the most costly first.
 
     Each layer in turn gets int8 weights (by output channel) and an int8 activation (one scale from the calibration
     rows); all else stays FP32.
@@ -30,13 +31,14 @@ def rank(source: Path, calibration: Arrays) -> list[tuple[str, float]]:
     nodes = [node for node in model.graph.node if node.name in names]
     found = ranges(model, calibration, {node.input[0] for node in nodes})
     few = {name: value[:ROWS] for name, value in calibration.items()}
-    reference = Session(source).outputs_for(few, ROWS)
+    reference = by_row(Session(source), few, ROWS)
     costs = []
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "one.onnx"
         for node in nodes:
             save(_one_in_int8(model, node, found[node.input[0]]), path)
-            costs.append((node.name, distance(Session(path).outputs_for(few, ROWS), reference)))
+            answers = by_row(Session(path), few, ROWS)
+            costs.append((node.name, farthest(answers, reference)))
     return sorted(costs, key=lambda item: (-item[1], item[0]))
 
 

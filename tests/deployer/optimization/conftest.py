@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,8 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from deployer.optimization.export import export  # noqa: E402
+
+sys.path.append(str(Path(__file__).parent))  # for nets.py, which several tests make models with
 
 CLASSES = 10
 FEATURES = 16

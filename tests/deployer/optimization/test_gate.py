@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from deployer.optimization import metrics
 from deployer.optimization.gate import accuracy_gate, cost_gate, latency_gate
-from deployer.optimization.timing import median_interval, speedup
+from deployer.optimization.timing import Speedup, median_interval, speedup
 
 pytestmark = pytest.mark.optimize
 
@@ -97,6 +97,24 @@ def test_latency_gate_keeps_only_what_is_measurably_faster(ratio: float, passed:
     fp32 = np.full((21, 2), 0.010) * (1 + 0.01 * np.sin(np.arange(21)))[:, None]
     measured = speedup(["batch 1", "batch 8"], fp32 * ratio, fp32[::-1])
     assert latency_gate(measured).passed is passed
+
+
+SPEEDS = {
+    "enough": (1.06, 1.02, 1.05, True, "1.06x FP32's speed (1.02 to 1.20)"),
+    "just enough": (1.05, 1.02, 1.05, True, "1.05x FP32's speed (1.02 to 1.20)"),
+    "too little": (1.01, 1.004, 1.05, False, "to 1.20): less than the least gain of 1.05x"),
+    "perhaps none": (1.08, 0.99, 1.05, False, "to 1.20): not measurably faster"),
+    "any gain asked": (1.01, 1.004, 1.0, True, "1.01x FP32's speed (1.00 to 1.20)"),
+    "much asked": (1.4, 1.3, 1.5, False, "less than the least gain of 1.5x"),
+}
+
+
+@pytest.mark.parametrize("case", SPEEDS)
+def test_latency_gate_asks_for_a_least_gain_and_says_so(case: str) -> None:
+    median, low, least, passed, told = SPEEDS[case]
+    verdict = latency_gate(Speedup(median, low, 1.2, {}, {}, 31), least)
+    assert verdict.passed is passed
+    assert verdict.reason.endswith(told)
 
 
 def test_drift_that_hits_both_leaves_the_ratio_alone() -> None:

@@ -3,6 +3,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import nets
 import numpy as np
 import onnx
 import pytest
@@ -206,3 +207,98 @@ def test_slack_spares_even_activations_and_leaves_the_outlier_its_multiplication
         assert integer.distance(Session(path).run(rows), Session(source).run(rows)) < 0.05
     assert evened[integer.LEAN] == {"x1.even"}
     assert evened[1.0] >= evened[integer.LEAN]
+
+
+def product(path: Path, weight: np.ndarray, bias: np.ndarray | None = None) -> Path:
+    """A product, with a bias where there is one."""
+    nodes = [helper.make_node("MatMul", ["x", "w"], ["y" if bias is None else "p"], name="m")]
+    known = {"w": weight.astype(np.float32)}
+    if bias is not None:
+        nodes.append(helper.make_node("Add", ["p", "b"], ["y"], name="a"))
+        known["b"] = bias
+    return nets.write(path, nodes, known, {"x": ("n", len(weight))})
+
+
+@pytest.mark.parametrize("static", [True, False])
+def test_channel_that_calibration_never_saw_does_not_drown_the_others(
+    static: bool, tmp_path: Path
+) -> None:
+    source = product(tmp_path / "m.onnx", nets.normal(64, 32))
+    seen = nets.normal(64, 64, seed=1, scale=1.0)
+    seen[:, :8] = 0
+    integer.build(
+        source, {"x": seen}, tmp_path / "o.onnx", frozenset(), static=static, reduce_range=False
+    )
+    later = {"x": nets.normal(64, 64, seed=2, scale=1.0)}  # all channels work
+    wanted, given = (Session(path).run(later) for path in (source, tmp_path / "o.onnx"))
+    assert integer.distance(given, wanted) < 0.05
+
+
+def test_layer_that_saw_zeros_alone_stays_float(tmp_path: Path) -> None:
+    source = product(tmp_path / "m.onnx", nets.normal(16, 8))
+    nothing = {"x": np.zeros((8, 16), np.float32)}
+    given: dict[str, Any] = {"static": True, "reduce_range": False}
+    integer.build(source, nothing, tmp_path / "o.onnx", frozenset(), **given)
+    rows = {"x": nets.normal(8, 16, seed=1)}
+    wanted, answer = (Session(path).run(rows) for path in (source, tmp_path / "o.onnx"))
+    np.testing.assert_allclose(answer, wanted, rtol=1e-5, atol=1e-6)
+
+
+def test_column_of_zeros_answers_with_zeros(tmp_path: Path) -> None:
+    weight = nets.normal(16, 8)
+    weight[:, 3] = 0
+    source = product(tmp_path / "m.onnx", weight)
+    rows = {"x": nets.normal(32, 16, seed=1)}
+    for static in (True, False):
+        integer.build(
+            source, rows, tmp_path / "o.onnx", frozenset(), static=static, reduce_range=False
+        )
+        scale = graph.weights(onnx.load(str(tmp_path / "o.onnx")))["m.scale"]
+        assert (numpy_helper.to_array(scale) > 1e-6).all()
+        answer = Session(tmp_path / "o.onnx").run(rows)
+        assert (answer[:, 3] == 0).all()
+        assert integer.distance(answer, Session(source).run(rows)) < 0.03
+
+
+@pytest.mark.parametrize("shape", [(8,), (1, 8), (1,), (), (1, 1)])
+def test_bias_of_any_shape_goes_into_the_integer_product(
+    shape: tuple[int, ...], tmp_path: Path
+) -> None:
+    source = product(tmp_path / "m.onnx", nets.normal(16, 8), nets.normal(*shape, scale=3.0))
+    rows = {"x": nets.normal(32, 16, seed=1)}
+    quantize.prepare(source, tmp_path / "p.onnx")
+    given: dict[str, Any] = {"static": True, "reduce_range": False}
+    integer.build(tmp_path / "p.onnx", rows, tmp_path / "o.onnx", frozenset(), **given)
+    kinds = [node.op_type for node in onnx.load(str(tmp_path / "o.onnx")).graph.node]
+    assert "Add" not in kinds
+    answer, wanted = Session(tmp_path / "o.onnx").run(rows), Session(source).run(rows)
+    assert np.abs(answer - wanted).max() < 0.05 * np.abs(wanted).max()
+
+
+def test_bias_by_row_stays_an_addition(tmp_path: Path) -> None:
+    nodes = [helper.make_node("Gemm", ["x", "w", "c"], ["y"], name="g", beta=2.0)]
+    known = {"w": nets.normal(16, 8), "c": nets.normal(4, 8, scale=3.0)}
+    source = nets.write(tmp_path / "m.onnx", nodes, known, {"x": (4, 16)})
+    rows = {"x": nets.normal(4, 16, seed=1)}
+    quantize.prepare(source, tmp_path / "p.onnx")
+    wanted = Session(source).run(rows)
+    np.testing.assert_allclose(Session(tmp_path / "p.onnx").run(rows), wanted, atol=1e-5)
+    for rung in quantize.rungs(reduce_range=False):
+        if rung.name in ("int8-static-minmax", "int8-equalized-static"):
+            rung.build(tmp_path / "p.onnx", rows, tmp_path / "o.onnx", frozenset())
+            answer = Session(tmp_path / "o.onnx").run(rows)
+            assert np.abs(answer - wanted).max() < 0.05 * np.abs(wanted).max()
+
+
+def test_searches_see_the_output_and_the_channel_that_is_farthest() -> None:
+    good = {"a": np.full((4, 6), 100.0), "b": np.arange(8.0).reshape(4, 2), "c": np.array([1, 2])}
+    assert integer.farthest(good, good) == 0
+    second = {**good, "b": good["b"] * 1.5}
+    assert integer.farthest(second, good) == pytest.approx(0.5)
+    assert integer.farthest({**good, "c": good["c"] + 1}, good) == 0  # whole numbers: the gate's
+    assert integer.farthest({"a": good["a"]}, good) == float("inf")
+    mixed = np.repeat([[300.0, 300.0, 300.0, 0.5, 0.4, 0.3]], 4, axis=0)
+    lost = mixed.copy()
+    lost[:, 3:] = 0
+    assert integer.distance(lost, mixed) < 2e-3
+    assert integer.farthest({"y": lost}, {"y": mixed}) == pytest.approx(0.5**0.5)

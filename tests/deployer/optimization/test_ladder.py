@@ -117,17 +117,37 @@ def test_recorded_latencies_decide_the_choice(
     assert report.speedup == 3.0
 
 
-def test_of_two_equally_fast_rungs_fixed_scales_win(
+FIXED, DYNAMIC = RIGHT
+CHOICES = [  # of fixed scales, of dynamic scales, the least gain, the choice
+    (2.0, 2.04, None, FIXED),
+    (2.0, 2.08, None, FIXED),  # 1.04 times as fast: not worth answers that depend on batchmates
+    (2.0, 2.12, None, DYNAMIC),
+    (2.0, 2.12, 1.1, FIXED),
+    (2.0, 2.04, 1.0, FIXED),  # equally fast, within what timing tells
+    (1.03, 1.04, None, "fp32"),
+    (1.03, 1.06, None, DYNAMIC),
+    (1.03, 1.04, 1.0, FIXED),
+]
+
+
+def test_least_gain_decides_what_is_kept_and_whether_dynamic_scales_are_worth_it(
     classifier: Path, calibration: Any, evaluation: Any, tmp_path: Path
 ) -> None:
     climb(classifier, calibration, evaluation, tmp_path / "a", RIGHT)
     document = json.loads((tmp_path / "a/latencies.json").read_text())
-    for name, median in zip(RIGHT, (2.0, 2.04), strict=True):
-        document["rungs"][name] |= {"median": median, "low": 1.9, "high": 2.1}
     recorded = tmp_path / "recorded.json"
-    recorded.write_text(json.dumps(document))
-    report = climb(classifier, calibration, evaluation, tmp_path / "b", RIGHT, latencies=recorded)
-    assert report.best.name == "int8-equalized-static"
+    for fixed, dynamic, least, choice in CHOICES:
+        for name, median in zip(RIGHT, (fixed, dynamic), strict=True):
+            document["rungs"][name] |= {"median": median, "low": 1.01, "high": 2.2}
+        recorded.write_text(json.dumps(document))
+        more = {} if least is None else {"least_gain": least}
+        report = climb(
+            classifier, calibration, evaluation, tmp_path / "b", RIGHT, latencies=recorded, **more
+        )
+        assert report.best.name == choice, (fixed, dynamic, least)
+        small = fixed < (least or 1.05)
+        told = report.rungs[1].reason
+        assert told.endswith("less than the least gain of 1.05x") is small
 
 
 def test_cost_gate_refuses_what_costs_more_than_fp32(
@@ -235,6 +255,7 @@ WRONG = {
     "unknown rung": ({"rungs": ["int3"]}, "no rung 'int3'"),
     "negative drop": ({"max_drop": -1.0}, "max_drop must be"),
     "nan drop": ({"max_drop": float("nan")}, "max_drop must be"),
+    "gain below one": ({"least_gain": 0.9}, "least_gain must be a number from 1 up"),
     "no threads": ({"threads": 0}, "threads must be"),
     "no batch sizes": ({"batch_sizes": ()}, "batch_sizes must be"),
     "no latencies": ({"latencies": Path("/no/such/file")}, "cannot read '/no/such/file'"),
