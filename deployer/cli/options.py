@@ -120,6 +120,14 @@ def _named_file(text: str) -> tuple[str, Path]:
     return name, Path(path)
 
 
+def _shape(text: str) -> tuple[str, tuple[int, ...]]:
+    name, _, sizes = text.rpartition("=")
+    try:
+        return name, tuple(int(word) for word in sizes.split(",")) if sizes and name else ()
+    except ValueError as error:
+        raise InputError(f"{text!r} is no shape", hint="write it like image=1,3,224,224") from error
+
+
 RATE = _Parsed("rate", _positive)
 NUMBER = _Parsed("number", _positive)
 DURATION = _Parsed("duration", _positive_duration)
@@ -129,6 +137,7 @@ MONEY = _Parsed("usd", parse_money)
 MOMENT = _Parsed("moment", clock.parse)
 MODEL = _Parsed("model", _model)
 NAMED_FILE = _Parsed("name=file", _named_file)
+SHAPE = _Parsed("name=sizes", _shape)
 PORT = click.IntRange(1, 65535)
 
 
@@ -156,6 +165,18 @@ def seed_option(command: _F) -> _F:
         default=0,
         show_default=True,
         help="Of all that is random.",
+    )(command)
+
+
+def shape_option(command: _F) -> _F:
+    """Add --shape, given once for each input."""
+    return click.option(
+        "--shape",
+        "shapes",
+        type=SHAPE,
+        multiple=True,
+        metavar="NAME=1,3,224,224",
+        help="Of an input that is made, where the model leaves its sizes open; repeat for more.",
     )(command)
 
 

@@ -14,9 +14,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 
 from deployer.errors import DeployerError
-from deployer.optimization import context, normalise, quantize, sensitivity
+from deployer.optimization import (
+    context,
+    normalise,
+    ortfile,
+    probe,
+    quantize,
+    sensitivity,
+    synthetic,
+)
 from deployer.optimization.choice import GIVEN, known
 from deployer.optimization.graph import Unfit
 from deployer.optimization.openvino import OpenVinoSession
@@ -70,6 +79,42 @@ def open_model(folder: Path, mark: Mark, model: str) -> dict[str, Any]:
     """Return the inputs of a model file and the one batch size that it takes, if there is but one."""
     session = Session(Path(model))
     return {"inputs": [asdict(spec) for spec in session.inputs], "fixed": session.fixed_batch}
+
+
+def synthesize(
+    folder: Path, mark: Mark, model: str, shapes: Mapping[str, list[int]], seed: int
+) -> dict[str, Any]:
+    """Write rows that are made for a model, two sets of them; return their files, and what was taken for granted."""
+    path = Path(model)
+    session = Session(path)
+    graph = onnx.load(str(path), load_external_data=False)
+    form, count = synthetic.rows(session, graph, shapes, seed)
+    sets = {"evaluation": (count, seed), "calibration": (synthetic.CALIBRATION_ROWS, seed + count)}
+    for name, (rows, start) in sets.items():
+        synthetic.store(folder / f"synthetic-{name}.npz", form.drawn(rows, start))
+    files = {name: f"synthetic-{name}.npz" for name in sets}
+    return {**files, "told": list(form.told(session.inputs))}
+
+
+def requests(
+    folder: Path, mark: Mark, model: str, shapes: Mapping[str, list[int]], seed: int
+) -> dict[str, Any]:
+    """Write requests that are made for a model, one row each; return their file, and what was taken for granted."""
+    path = Path(model)
+    session = Session(path)
+    graph = onnx.load(str(path), load_external_data=False)
+    form = synthetic.found(session, graph, shapes, seed, first=None)
+    made = [form.drawn(1, seed + number) for number in range(synthetic.REQUESTS)]
+    probe.stored(folder / "made.npz", made)
+    return {"file": "made.npz", "told": list(form.told(session.inputs))}
+
+
+def to_ort(folder: Path, mark: Mark, source: str, target: str) -> dict[str, Any]:
+    """Write a model in ONNX Runtime's format; return what of it the check of its answers depends on."""
+    path = Path(source)
+    ortfile.check(path, Session(path).outputs)
+    ortfile.convert(path, folder, target)
+    return {**ortfile.facts(path), "target": target, "operators": ortfile.operators(folder)}
 
 
 def begin(
@@ -165,6 +210,9 @@ def rank(folder: Path, mark: Mark) -> list[tuple[str, float]]:
 
 CALLS: Mapping[str, Callable[..., Any]] = {
     "open": open_model,
+    "synthesize": synthesize,
+    "requests": requests,
+    "to_ort": to_ort,
     "begin": begin,
     "score": score,
     "time": time,

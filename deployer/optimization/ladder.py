@@ -11,14 +11,17 @@ from dataclasses import replace
 from pathlib import Path
 
 from deployer.errors import InputError, Interrupted
-from deployer.optimization import baseline, data, fallback, metrics, output, quantize, records
+from deployer.optimization import baseline, data, fallback, output, quantize, records
+from deployer.optimization import rows as sets
 from deployer.optimization.alternatives import rungs as alternative_rungs
 from deployer.optimization.choice import AS_GIVEN, Tried, as_given, tried
 from deployer.optimization.isolation import Isolation, Limits
 from deployer.optimization.judge import Judge, UsdPerThousand
 from deployer.optimization.report import LadderReport, RungResult
 from deployer.optimization.resume import Finished
+from deployer.optimization.rows import Rows
 from deployer.optimization.session import Arrays
+from deployer.optimization.synthetic import Shapes
 from deployer.optimization.timing import Speedup
 from deployer.optimization.variant import Variant
 
@@ -29,10 +32,11 @@ NEAR = 0.97
 def climb(
     model: Path,
     *,
-    calibration: Arrays,
-    evaluation: Arrays,
-    metric: str = "accuracy",
-    max_drop: float = 0.01,
+    calibration: Arrays | None = None,
+    evaluation: Arrays | None = None,
+    metric: str | None = None,
+    max_drop: float | None = None,
+    shapes: Shapes | None = None,
     out: Path,
     seed: int = 0,
     threads: int = 1,
@@ -50,7 +54,8 @@ def climb(
     """Try every rung on the ONNX file ``model``; write ``best.onnx``, ``ladder.json`` and the rungs to ``out``.
 
     ``calibration`` and ``evaluation`` map input names to arrays (rows first), the latter also ``label`` or ``target``
-    where the metric needs one. ``max_drop`` is in the metric's unit. Timed are the first evaluation rows at
+    where the metric needs one; ``rows.chosen`` says what stands in for None, and ``shapes`` sizes the rows made
+    then. ``max_drop`` is in the metric's unit. Timed are the first evaluation rows at
     ``batch_sizes``, or the named ``timing_inputs``. ``alternatives`` are other ONNX files for the same inputs, tried as
     they are and in int8. ``usd_per_thousand`` maps seconds per inference (at the best batch size) to USD. ``latencies``
     is an earlier ``latencies.json``, for the clock. ``rung_minutes`` and ``rung_memory_gb`` (None: 80% of what is free)
@@ -64,16 +69,19 @@ def climb(
     chosen = tried(rungs)
     finished = Finished(out)
     with output.workspace(out) as folder, _stoppable(finished):
+        isolation = Isolation(folder, out, Limits.of(rung_minutes, rung_memory_gb))
+        asked = sets.Asked(metric, max_drop, shapes, seed)
+        rows = sets.chosen(isolation, model, calibration, evaluation, asked)
         judge = baseline.begun(
             model,
-            Isolation(folder, out, Limits.of(rung_minutes, rung_memory_gb)),
+            isolation,
             finished,
             chosen,
             alternatives or {},
-            calibration=calibration,
-            evaluation=evaluation,
-            metric=metrics.resolve(metric),
-            max_drop=max_drop,
+            calibration=rows.calibration,
+            evaluation=rows.evaluation,
+            metric=rows.metric,
+            max_drop=rows.max_drop,
             seed=seed,
             threads=threads,
             batch_sizes=batch_sizes,
@@ -81,7 +89,7 @@ def climb(
             usd_per_thousand=usd_per_thousand,
             recorded=records.load(latencies) if latencies else None,
         )
-        report = _climbed(judge, chosen, alternatives or {}, out, say)
+        report = _climbed(judge, rows, chosen, alternatives or {}, out, say)
     say(report.conclusion)
     if require_speedup is not None:
         report.require_speedup(require_speedup)
@@ -109,6 +117,7 @@ def _stoppable(finished: Finished) -> Iterator[None]:
 
 def _climbed(
     judge: Judge,
+    rows: Rows,
     chosen: Tried,
     alternatives: Mapping[str, Path],
     out: Path,
@@ -120,10 +129,10 @@ def _climbed(
         *chosen.rungs,
         *alternative_rungs(alternatives, reduce_range=chosen.reduce_range),
     )
-    for line in _told_first(judge, chosen):
+    for line in (*rows.told, *_told_first(judge, chosen)):
         say(line)
-    results = _climb(judge, rungs, say)
-    found = _conclude(judge, results, chosen)
+    results = _climb(judge, rows, rungs, say)
+    found = _conclude(judge, rows, results, chosen)
     return output.publish(found, records.dumps(results), judge.folder, out)
 
 
@@ -146,12 +155,12 @@ def _told_first(judge: Judge, chosen: Tried) -> Iterator[str]:
 
 
 def _climb(
-    judge: Judge, chosen: Sequence[quantize.Rung], say: Callable[[str], None]
+    judge: Judge, rows: Rows, chosen: Sequence[quantize.Rung], say: Callable[[str], None]
 ) -> list[RungResult]:
     scored = []
     for number, rung in enumerate(chosen, 1):
         say(f"rung {number} of {len(chosen)}: {rung.name}")
-        result = judge.score(rung, rung.name)
+        result = rows.refused(rung) or judge.score(rung, rung.name)
         say(f"  {result.reason}")
         scored.append(result)
     if judge.finished.taken_up:
@@ -190,10 +199,13 @@ def _is_quantized(result: RungResult) -> bool:
     return result.precision.startswith("int")
 
 
-def _conclude(judge: Judge, results: list[RungResult], chosen: Tried) -> LadderReport:
+def _conclude(judge: Judge, rows: Rows, results: list[RungResult], chosen: Tried) -> LadderReport:
     kept = [r for r in results if r.status == "kept"]
     right = [r for r in results if r.accuracy and r.accuracy.passed and _is_quantized(r)]
     best, quantized = _pick(kept), _pick(right)
+    told = _conclusion(best, quantized, judge.fp32)
+    if not judge.can_tell():
+        told = f"FP32 stays: {_too_few(judge)}"
     return LadderReport(
         metric=judge.metric.name,
         max_drop=judge.max_drop,
@@ -203,9 +215,9 @@ def _conclude(judge: Judge, results: list[RungResult], chosen: Tried) -> LadderR
         fp32=judge.fp32,
         best=(best.variant if best else None) or judge.fp32,
         best_quantized=quantized.variant if quantized else None,
-        conclusion=_conclusion(best, quantized, judge.fp32)
-        if judge.can_tell()
-        else f"FP32 stays: {_too_few(judge)}",
+        conclusion=told + rows.caveat,
+        judged_by=rows.judged_by,
+        data=rows.kind,
         rungs=(_baseline(judge, results), *results),
         details={
             "evaluation_rows": len(judge.reference),
@@ -273,8 +285,8 @@ def _too_few(judge: Judge) -> str:
     )
 
 
-def _check_numbers(max_drop: float, threads: int, batch_sizes: Sequence[int]) -> None:
-    if not 0 <= max_drop < float("inf"):
+def _check_numbers(max_drop: float | None, threads: int, batch_sizes: Sequence[int]) -> None:
+    if max_drop is not None and not 0 <= max_drop < float("inf"):
         raise InputError(f"max_drop must be a number from 0 up, not {max_drop!r}")
     if threads < 1:
         raise InputError(f"threads must be at least 1, not {threads!r}")
