@@ -61,7 +61,7 @@ def optimize(
     ``model`` is a torch module, a Path (.onnx, .pt2, TorchScript, a Hugging Face folder; all but ONNX are exported
     first, and checked) or ``module:function`` that returns a module. ``calibration``, ``evaluation`` and ``training``
     are .npz files or mappings from input names to arrays; ``evaluation`` also holds ``label`` where the metric needs
-    it. Without it half of the calibration rows judge, by likeness to FP32; without either, rows made of an ONNX model's
+    it. Without it half of the calibration rows judge, by fidelity to FP32; without either, rows made of an ONNX model's
     inputs (``shapes`` sets their sizes): both are stricter, and said in all that is written. With ``training``,
     ``prune`` (the share of channels to take out) and ``student`` (a module, taught by ``model``) add smaller models;
     ``alternatives`` are ONNX files for the same job. ``instance_type`` adds the cost gate, by its price in ``region``.
@@ -71,18 +71,11 @@ def optimize(
     """
     from deployer.optimization import ladder, output
 
-    calibration, evaluation = _sets(calibration, evaluation, training, metric)
+    calibration, evaluation, example = _sets(calibration, evaluation, training, metric)
     price = _usd_per_thousand(instance_type, region, threads) if instance_type else None
     with output.workspace(out) as folder:
         fp32, smaller = _as_onnx(
-            model,
-            calibration or evaluation,
-            training,
-            folder,
-            prune=prune,
-            student=student,
-            seed=seed,
-            say=say,
+            model, example, training, folder, prune=prune, student=student, seed=seed, say=say
         )
         report = ladder.climb(
             fp32,
@@ -98,8 +91,7 @@ def optimize(
             progress=say,
             **options,
         )
-    judged = {} if report.data == "given" else {"judged_by": report.judged_by}
-    _write_beside(report, {**(lineage or {}), **judged}, out, say)
+    _write_beside(report, lineage or {}, out, say)
     if require_speedup is not None:
         report.require_speedup(require_speedup)
     return report
@@ -110,8 +102,11 @@ def _sets(
     evaluation: Path | Arrays | None,
     training: Path | Arrays | None,
     metric: str | None,
-) -> tuple[Arrays | None, Arrays | None]:
-    """Return the sets that were given, read. What is wrong is told here, before the minutes of an export."""
+) -> tuple[Arrays | None, Arrays | None, Arrays | None]:
+    """Return the sets that were given, read, and the one to export by.
+
+    What is wrong is told here, before the minutes of an export.
+    """
     from deployer.optimization import data, metrics
 
     if metric is not None:
@@ -122,7 +117,7 @@ def _sets(
             hint="give --eval FILE.npz with `label`",
         )
     read = [None if each is None else data.arrays(each) for each in (calibration, evaluation)]
-    return read[0], read[1]
+    return read[0], read[1], read[0] or read[1]
 
 
 def _as_onnx(
@@ -190,7 +185,8 @@ def _write_beside(report: LadderReport, lineage: Mapping[str, str], out: Path, s
     from deployer.api.training import write_lineage
     from deployer.report.write import write_ladder
 
-    write_lineage(lineage, out)
+    judged = {} if report.data == "given" else {"judged_by": report.judged_by}
+    write_lineage({**lineage, **judged}, out)
     if any(importlib.util.find_spec(name) is None for name in ("jinja2", "matplotlib")):
         say(f"no page of the ladder: it needs `{install_hint('report')}`")
         return

@@ -54,7 +54,7 @@ class _Handler(click.Path):
     "deployer optimize MiniLM/ --calibration c.npz --eval e.npz --metric cosine --max-drop 0.005 -o opt",
     "deployer optimize model.pt2 --calibration c.npz --eval e.npz --require-speedup 1.5 -o opt",
     "deployer optimize model.onnx --calibration c.npz --eval e.npz --instance-type c7i.large -o opt",
-    "deployer optimize model.onnx -o opt    # no rows, no labels: judged by likeness to FP32, and stricter",
+    "deployer optimize model.onnx -o opt    # no rows, no labels: judged by fidelity to FP32, and stricter",
     "deployer optimize nets:teacher --student nets:small --train t.npz --calibration c.npz --eval e.npz -o opt",
     "deployer optimize --from-training-job digits-2026-11-20 --calibration c.npz --eval e.npz -o opt",
 )
@@ -63,14 +63,14 @@ class _Handler(click.Path):
 @click.option("--calibration", type=INPUT,
               help=".npz: an array for each input; without it rows are made.")  # fmt: skip
 @click.option("--eval", "--evaluation", "evaluation", type=INPUT,
-              help=".npz: inputs, and `label`; without it likeness to FP32 judges.")  # fmt: skip
-@click.option(
-    "--metric",
-    help="accuracy (default with --eval), topK, f1, cosine, spearman, or module:function.",
-)
+              help=".npz: inputs, and `label`; without it fidelity to FP32 judges.")  # fmt: skip
+@click.option("--metric", help="accuracy (default with --eval), topK, f1, spearman, fidelity (default without), "
+              "cosine, or module:function.")  # fmt: skip
 @click.option("--max-drop", type=click.FloatRange(0),
-              help="Largest loss of the metric that a rung may cost; default: 0.01 with --eval, "
-              "0.005 on calibration rows, 0.002 on made ones.")  # fmt: skip
+              help="Largest loss of the metric that a rung may cost; default: 0.01, of fidelity 0.2; "
+              "without --eval half of it or less.")  # fmt: skip
+@click.option("--ignore-output", "ignore_outputs", multiple=True, metavar="NAME",
+              help="Judge all outputs but this; repeat for more.")  # fmt: skip
 @shape_option
 @click.option("--batch-sizes", type=SIZES, default="1,8", show_default=True,
               help="That will serve, and are timed.")  # fmt: skip
@@ -111,7 +111,7 @@ def optimize_verb(
     MODEL is .onnx, .pt2, TorchScript, a Hugging Face folder, or module:function that returns a torch module;
     all but ONNX are exported first, and checked. A rung that loses more than --max-drop of the metric, is not
     faster than FP32, or costs more, is refused with its reason; FP32 stays where no rung passes. Without --eval half of
-    the calibration rows judge, by likeness to FP32; without either, rows made of an ONNX model's inputs do, and no rung
+    the calibration rows judge, by fidelity to FP32; without either, rows made of an ONNX model's inputs do, and no rung
     with fixed scales is kept. Each rung runs in a
     process of its own; after Ctrl-C the same command takes up the finished ones. With
     --from-training-job the model is fetched from S3 and checked; MODEL is then a file in its artefact.

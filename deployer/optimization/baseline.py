@@ -10,15 +10,19 @@ import numpy as np
 
 from deployer.errors import InputError
 from deployer.optimization import alternatives as others
-from deployer.optimization import context, data, jobs, metrics, resume
+from deployer.optimization import answers, blind, context, data, jobs, metrics, resume
+from deployer.optimization.answers import Answer, Answers
 from deployer.optimization.choice import Tried
 from deployer.optimization.isolation import Isolation, Lost
 from deployer.optimization.judge import Judge, timing_cases
 from deployer.optimization.onnxfile import external_files
-from deployer.optimization.resume import Finished, load_outputs
-from deployer.optimization.session import Array, Arrays
+from deployer.optimization.resume import Finished
+from deployer.optimization.session import Arrays
 from deployer.optimization.variant import describe
 from inference_code.contract import TensorSpec
+
+_AXIS = "the first axis must be the rows, as that of the inputs is"
+_WHOLE = "--metric fidelity and those for boxes and sequences take what is not one row for each row"
 
 
 def begun(
@@ -33,17 +37,18 @@ def begun(
     metric: metrics.Metric,
     batch_sizes: Sequence[int],
     timing_inputs: Mapping[str, Arrays] | None,
+    ignore_outputs: Sequence[str] = (),
     **limits: Any,
 ) -> Judge:
     """Check the data against the model, write the baseline and what rungs start from, and return who judges them.
 
-    ``limits`` are the judge's own. Raises InputError for wrong data, and for a model that cannot be opened or does
-    not answer.
+    ``limits`` are the judge's own. Raises InputError for wrong data, for a model that cannot be opened or does not
+    answer, for an output that nothing can judge and that ``ignore_outputs`` does not name, and for a blind metric.
     """
     inputs, fixed = _opened(isolation, model)
     feeds = data.check(evaluation, inputs, "evaluation")
-    answers = data.labels(evaluation, "evaluation")
-    if metric.needs_labels and answers is None:
+    labels = data.truth(evaluation, "evaluation")
+    if metric.needs_labels and labels is None:
         raise InputError(f"evaluation: {metric.name} needs an array 'label' or 'target'")
     samples = data.check(calibration, inputs, "calibration")
     cases: Mapping[str, Arrays] = timing_cases(feeds, batch_sizes, fixed)
@@ -55,9 +60,13 @@ def begun(
     context.save(held, isolation.folder)
     batch = max(batch_sizes)
     normalised = _begun(isolation, model, batch)
-    named = _named_outputs(isolation.folder / jobs.OUTPUTS)
-    reference, *_ = named.values()
-    outputs = normalised.pop("outputs")
+    outputs, alone = normalised.pop("outputs"), normalised.pop("alone")
+    found = answers.load(isolation.folder / jobs.OUTPUTS)
+    named = _judged(found, outputs, ignore_outputs)
+    reference = named if metric.whole else _first(named, alone, model.name)
+    score = metric.score(reference, reference, labels)
+    drop, seed = limits["max_drop"], limits["seed"]
+    blind.check(metric, reference, labels, max_drop=drop, seed=seed)
     fp32 = describe(isolation.folder / jobs.FP32, "fp32", "fp32")
     settings = {"batch": batch, "machine": dict(chosen.machine), "normalised": normalised}
     finished.begin(
@@ -70,13 +79,14 @@ def begun(
         folder=isolation.folder,
         calibration=samples,
         evaluation=feeds,
-        labels=answers,
+        labels=labels,
         metric=metric,
         batch=batch,
         cases=cases,
-        fp32=fp32.scored(metric.score(reference, reference, answers)),
-        reference=reference,
+        fp32=fp32.scored(score),
         named=named,
+        alone=list(alone),
+        ignored=list(ignore_outputs),
         outputs=outputs,
         **limits,
     )
@@ -91,14 +101,54 @@ def _named_cases(
     }
 
 
-def _named_outputs(path: Path) -> dict[str, Array]:
-    """Return what the baseline answered, but for further outputs with NaN. Raises InputError for NaN in the first."""
-    named = load_outputs(path)
-    reference, *_ = named.values()
-    if (broken := np.isnan(reference)).any():
-        row = int(np.argwhere(broken)[0][0])
-        raise InputError(f"the model itself answers with NaN, first to evaluation row {row}")
-    return {name: value for name, value in named.items() if not np.isnan(value).any()}
+def _judged(found: Answers, outputs: Sequence[str], ignored: Sequence[str]) -> dict[str, Answer]:
+    """Return the answers to judge, in the model's order.
+
+    Raises InputError for an unknown name, for no output left, and for one that nothing can judge.
+    """
+    for name in ignored:
+        if name not in outputs:
+            raise InputError(
+                f"no output {name!r} to ignore", hint=f"the model's outputs: {', '.join(outputs)}"
+            )
+    left = [name for name in outputs if name not in ignored]
+    if not left:
+        raise InputError("every output is ignored; the gate needs one to judge by")
+    for name in left:
+        why = "holds neither numbers nor text" if name not in found else _broken(found[name])
+        if why is not None:
+            raise InputError(
+                f"nothing can judge output {name!r}: {why}",
+                hint=f"--ignore-output {name} leaves it out",
+            )
+    _check_first(left[0], found[left[0]])
+    return {name: found[name] for name in left}
+
+
+def _broken(answer: Answer) -> str | None:
+    """Return why there is nothing to compare; None where there is."""
+    parts = [part for part in answer if np.size(part)]
+    if not parts:
+        return "it is empty for every row"
+    if all(part.dtype.kind == "f" and np.isnan(part).all() for part in parts):
+        return "the model answers with NaN alone"
+    return None
+
+
+def _check_first(name: str, answer: Answer) -> None:
+    for row, part in enumerate(answer):
+        if part.dtype.kind == "f" and np.isnan(part).any():
+            raise InputError(f"the model itself answers with NaN, first to evaluation row {row}")
+
+
+def _first(named: Answers, alone: Mapping[str, str], model: str) -> Answer:
+    """Return the output that the metric judges. Raises InputError where it holds no numbers, row by row."""
+    name, answer = next(iter(named.items()))
+    if isinstance(answer, np.ndarray) and answer.dtype.kind in answers.STRINGS:
+        raise InputError(f"{model}: its first output holds no numbers", hint=_WHOLE)
+    if name in alone:
+        raise InputError(f"{model}: its first output {alone[name]}", hint=f"{_AXIS}; {_WHOLE}")
+    return answer
 
 
 def _files(*models: Path) -> list[Path]:

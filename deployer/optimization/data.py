@@ -15,6 +15,9 @@ from inference_code.contract import TensorSpec
 LABELS = ("label", "target")
 """Names under which an evaluation set holds the right answers, one per row."""
 
+PART = "label_"
+"""Begins the names of right answers that take several arrays: ``label_boxes``, ``label_classes``."""
+
 
 def load_npz(path: Path) -> dict[str, Array]:
     """Read an .npz file without unpickling. Raises InputError naming the file and what is wrong with it."""
@@ -41,13 +44,13 @@ def arrays(source: Path | Arrays) -> Arrays:
 
 
 def check(arrays: Arrays, inputs: Sequence[TensorSpec], where: str) -> dict[str, Array]:
-    """Return the arrays that the model takes, in its order; ``label`` and ``target`` may lie beside them.
+    """Return the arrays that the model takes, in its order; ``label``, ``target`` or ``label_...`` may lie beside them.
 
     Raises InputError naming the array: a wrong or missing name, dtype or shape, no rows, unequal rows, NaN.
     """
     wanted = [spec.name for spec in inputs]
     for name in arrays:
-        if name not in wanted and name not in LABELS:
+        if name not in wanted and not _is_label(name):
             raise InputError(
                 f"{where}: the model has no input {name!r}",
                 hint=f"its inputs: {', '.join(wanted)}",
@@ -71,6 +74,19 @@ def labels(arrays: Mapping[str, Array], where: str) -> Array | None:
     return arrays[found[0]] if found else None
 
 
+def truth(arrays: Mapping[str, Array], where: str) -> Array | dict[str, Array] | None:
+    """Return the right answers as ``labels`` does, or those of ``label_...`` by what follows in their names."""
+    one = labels(arrays, where)
+    parts = {name.removeprefix(PART): x for name, x in arrays.items() if name.startswith(PART)}
+    if one is not None and parts:
+        raise InputError(f"{where}: holds both 'label' and '{PART}{next(iter(parts))}'; keep one")
+    return parts or one
+
+
+def _is_label(name: str) -> bool:
+    return name in LABELS or name.startswith(PART)
+
+
 def shared_rows(some: Arrays, others: Arrays) -> int:
     """Return how many rows of ``others`` are in ``some`` as well, all inputs equal."""
     known = set(_rows(some))
@@ -78,7 +94,7 @@ def shared_rows(some: Arrays, others: Arrays) -> int:
 
 
 def _rows(arrays: Arrays) -> Iterator[tuple[bytes, ...]]:
-    columns = [arrays[name] for name in sorted(arrays) if name not in LABELS]
+    columns = [arrays[name] for name in sorted(arrays) if not _is_label(name)]
     for cells in zip(*columns, strict=True):
         yield tuple(hashlib.sha256(cell.tobytes()).digest() for cell in cells)
 
@@ -110,9 +126,9 @@ def _check_rows(arrays: Arrays, where: str) -> None:
     if len(set(lengths.values())) > 1:
         shown = ", ".join(f"{name} {count}" for name, count in lengths.items())
         raise InputError(f"{where}: the arrays differ in rows: {shown}")
-    for name in LABELS:
+    for name in arrays:
         if (
-            name in arrays
+            _is_label(name)
             and arrays[name].dtype.kind == "f"
             and not np.isfinite(arrays[name]).all()
         ):

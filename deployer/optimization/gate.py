@@ -7,14 +7,16 @@ worse end of the interval, so that a variant is never kept by luck; "too few row
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from statistics import NormalDist
+from typing import Any
 
 import numpy as np
 
-from deployer.optimization.metrics import Metric
-from deployer.optimization.session import Array
+from deployer.optimization.answers import Parts
+from deployer.optimization.metrics import Metric, count
 from deployer.optimization.timing import Speedup
 from deployer.stats import Floats
 
@@ -41,33 +43,31 @@ class Verdict:
 
 def accuracy_gate(
     metric: Metric,
-    outputs: Array,
-    reference: Array,
-    labels: Array | None,
+    outputs: Any,
+    reference: Any,
+    labels: Any,
     *,
     max_drop: float,
     seed: int,
 ) -> Verdict:
     """Judge the drop of the metric from FP32 (``reference``) on the same rows, paired.
 
-    Passes when the worse end of the interval is at most ``max_drop``. Raises InputError when the metric cannot
-    be computed.
+    ``outputs`` and ``reference`` are what the metric judges: the first output, or all by name. Passes when the worse
+    end of the interval is at most ``max_drop``. Raises InputError when the metric cannot be computed.
     """
-    # Where FP32 itself answers with infinity (a masked class) the candidate may as well.
-    if not (np.isfinite(outputs) | ~np.isfinite(reference)).all() or np.isnan(outputs).any():
+    if _broken(outputs, reference):
         return Verdict(False, math.inf, math.inf, math.inf, "its outputs hold NaN or infinity")
     drop, low, high = _paired_drop(metric, outputs, reference, labels, seed)
     shown = f"{metric.name} drops by {drop:.4g} ({low:.4g} to {high:.4g})"
     if high <= max_drop:
         return Verdict(True, drop, low, high, f"{shown}, at most {max_drop:g} is allowed")
     if drop <= max_drop:
-        count = len(outputs)
         return Verdict(
             False,
             drop,
             low,
             high,
-            f"{shown}: {count} rows are too few to tell it from {max_drop:g}",
+            f"{shown}: {count(reference)} rows are too few to tell it from {max_drop:g}",
         )
     return Verdict(False, drop, low, high, f"{shown}, more than the allowed {max_drop:g}")
 
@@ -89,8 +89,22 @@ def cost_gate(candidate_usd: Decimal, fp32_usd: Decimal) -> Verdict:
     return Verdict(passed, ratio, ratio, ratio, reason)
 
 
+def _broken(outputs: Any, reference: Any) -> bool:
+    """Say whether an output holds NaN or infinity; where FP32 has infinity (a masked class) it may as well."""
+    if isinstance(reference, Mapping):
+        return any(
+            _broken(outputs[name], answer) for name, answer in reference.items() if name in outputs
+        )
+    if isinstance(outputs, Parts) or isinstance(reference, Parts):
+        return any(one.dtype.kind == "f" and not np.isfinite(one).all() for one in outputs)
+    if outputs.dtype.kind != "f" or outputs.shape != reference.shape:
+        return False
+    extreme = not (np.isfinite(outputs) | ~np.isfinite(reference)).all()
+    return extreme or bool((np.isnan(outputs) & ~np.isnan(reference)).any())
+
+
 def _paired_drop(
-    metric: Metric, outputs: Array, reference: Array, labels: Array | None, seed: int
+    metric: Metric, outputs: Any, reference: Any, labels: Any, seed: int
 ) -> tuple[float, float, float]:
     if metric.rows is None:
         return _bootstrap_score(metric, outputs, reference, labels, seed)
@@ -123,18 +137,19 @@ def _bootstrap_mean(drops: Floats, seed: int) -> tuple[float, float, float]:
 
 
 def _bootstrap_score(
-    metric: Metric, outputs: Array, reference: Array, labels: Array | None, seed: int
+    metric: Metric, outputs: Any, reference: Any, labels: Any, seed: int
 ) -> tuple[float, float, float]:
-    drop = metric.score(reference, reference, labels) - metric.score(outputs, reference, labels)
-    if len(outputs) < MIN_ROWS:
+    rows = count(reference)
+    before, after = (metric.chosen(x, reference, labels) for x in (reference, outputs))
+    whole = np.arange(rows)
+    drop = before(whole) - after(whole)
+    if rows < MIN_ROWS:
         return drop, -math.inf, math.inf
     rng = np.random.default_rng(seed)
     drops = []
     for _ in range(RESAMPLES // 4):  # a metric over whole sets costs more than a mean
-        pick = rng.integers(0, len(outputs), len(outputs))
-        chosen = None if labels is None else labels[pick]
-        before = metric.score(reference[pick], reference[pick], chosen)
-        drops.append(before - metric.score(outputs[pick], reference[pick], chosen))
+        pick = rng.integers(0, rows, rows)
+        drops.append(before(pick) - after(pick))
     return drop, *_ends(drops)
 
 

@@ -13,11 +13,11 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import onnx
 
 from deployer.errors import DeployerError
 from deployer.optimization import (
+    answers,
     context,
     normalise,
     ortfile,
@@ -38,6 +38,8 @@ from inference_code.contract import OPENVINO
 FP32 = "fp32.onnx"
 PREPARED = "prepared.onnx"
 OUTPUTS = "outputs.npz"
+
+MADE = "made.npz"
 
 MAKING, OPENING, ANSWERING = 0, 1, 2
 """Marks of ``score``: what it was about when it ended."""
@@ -84,29 +86,23 @@ def open_model(folder: Path, mark: Mark, model: str) -> dict[str, Any]:
 def synthesize(
     folder: Path, mark: Mark, model: str, shapes: Mapping[str, list[int]], seed: int
 ) -> dict[str, Any]:
-    """Write rows that are made for a model, two sets of them; return their files, and what was taken for granted."""
-    path = Path(model)
-    session = Session(path)
-    graph = onnx.load(str(path), load_external_data=False)
+    """Write rows that are made for a model, to calibrate and to judge; return their file and what was assumed."""
+    session, graph = _read(model)
     form, count = synthetic.rows(session, graph, shapes, seed)
-    sets = {"evaluation": (count, seed), "calibration": (synthetic.CALIBRATION_ROWS, seed + count)}
-    for name, (rows, start) in sets.items():
-        synthetic.store(folder / f"synthetic-{name}.npz", form.drawn(rows, start))
-    files = {name: f"synthetic-{name}.npz" for name in sets}
-    return {**files, "told": list(form.told(session.inputs))}
+    made = [form.drawn(synthetic.CALIBRATION_ROWS, seed + 1), form.drawn(count, seed)]
+    probe.stored(folder / MADE, made)
+    return {"file": MADE, "told": list(form.told(session.inputs))}
 
 
 def requests(
     folder: Path, mark: Mark, model: str, shapes: Mapping[str, list[int]], seed: int
 ) -> dict[str, Any]:
-    """Write requests that are made for a model, one row each; return their file, and what was taken for granted."""
-    path = Path(model)
-    session = Session(path)
-    graph = onnx.load(str(path), load_external_data=False)
+    """Write requests that are made for a model, one row each; return their file and what was assumed."""
+    session, graph = _read(model)
     form = synthetic.found(session, graph, shapes, seed, first=None)
     made = [form.drawn(1, seed + number) for number in range(synthetic.REQUESTS)]
-    probe.stored(folder / "made.npz", made)
-    return {"file": "made.npz", "told": list(form.told(session.inputs))}
+    probe.stored(folder / MADE, made)
+    return {"file": MADE, "told": list(form.told(session.inputs))}
 
 
 def to_ort(folder: Path, mark: Mark, source: str, target: str) -> dict[str, Any]:
@@ -134,15 +130,26 @@ def begin(
         adopt(Path(model), folder / GIVEN)
     baseline = folder / FP32 if found.changes else Path(model)
     session = Session(baseline)
-    _write(session.every_output_for(held.evaluation, batch), folder)
+    outputs, alone = answers.asked(session, held.evaluation, batch)
+    answers.save(outputs, folder / OUTPUTS)
     quantize.prepare(folder / FP32, folder / PREPARED)
-    return {**found.to_json(), "outputs": [spec.name for spec in session.outputs]}
+    names = [spec.name for spec in session.outputs]
+    return {**found.to_json(), "outputs": names, "alone": alone}
 
 
 def score(
-    folder: Path, mark: Mark, rung: str, name: str, exclude: list[str], batch: int
+    folder: Path,
+    mark: Mark,
+    rung: str,
+    name: str,
+    exclude: list[str],
+    batch: int,
+    alone: list[str],
 ) -> dict[str, Any]:
-    """Build a rung and let it answer the evaluation rows into ``outputs.npz``; or say why it ``failed``."""
+    """Build a rung and let it answer the evaluation rows into ``outputs.npz``; or say why it ``failed``.
+
+    The outputs in ``alone`` are asked row by row.
+    """
     held = context.load(folder)
     chosen = known(held.reduce_range, held.alternatives, folder)[rung]
     path = folder / f"{name}.onnx"
@@ -156,10 +163,10 @@ def score(
     try:
         session = opened(path, chosen.engine)
         mark.set(ANSWERING)
-        outputs = session.every_output_for(held.evaluation, batch)
+        outputs, _ = answers.asked(session, held.evaluation, batch, alone)
     except DeployerError as error:
         return {"failed": error.message}
-    _write(outputs, folder)
+    answers.save(outputs, folder / OUTPUTS)
     return {"outputs": [spec.name for spec in session.outputs]}
 
 
@@ -220,6 +227,11 @@ CALLS: Mapping[str, Callable[..., Any]] = {
 }
 
 
+def _read(model: str) -> tuple[Session, onnx.ModelProto]:
+    """Return a session of a model file, and its graph without weights that lie beside it."""
+    return Session(Path(model)), onnx.load(model, load_external_data=False)
+
+
 def opened(path: Path, engine: str, threads: int | None = None) -> Session:
     """Return a session of the engine that runs the file."""
     return (OpenVinoSession if engine == OPENVINO else Session)(path, threads)
@@ -237,13 +249,6 @@ class _Marked(Session):
         """Run as the session does."""
         self._mark.set(self._place)
         return self._inner.run(feeds)
-
-
-def _write(outputs: Arrays, folder: Path) -> None:
-    (folder / OUTPUTS).unlink(missing_ok=True)  # what an earlier piece left may be kept by a link
-    parts = {f"output{place}": value for place, value in enumerate(outputs.values())}
-    names = np.array(list(outputs), dtype=np.str_)
-    np.savez(folder / OUTPUTS, names=names, **parts)  # type: ignore[arg-type]
 
 
 def _error(kind: str, message: str, hint: str | None) -> dict[str, Any]:

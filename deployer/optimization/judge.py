@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
@@ -10,22 +9,21 @@ from pathlib import Path
 from typing import Any
 
 from deployer.errors import InputError
-from deployer.optimization import jobs
+from deployer.optimization import answers, jobs, second
+from deployer.optimization.answers import Answer, Answers
 from deployer.optimization.gate import Verdict, accuracy_gate, cost_gate, latency_gate
 from deployer.optimization.isolation import Isolation, Lost
-from deployer.optimization.metrics import LIKENESS, Metric
+from deployer.optimization.metrics import Labels, Metric
 from deployer.optimization.quantize import Rung
 from deployer.optimization.records import speedup
 from deployer.optimization.report import RungResult, Status
-from deployer.optimization.resume import Finished, load_outputs
+from deployer.optimization.resume import Finished
+from deployer.optimization.second import OutputVerdict
 from deployer.optimization.session import Array, Arrays, rows
 from deployer.optimization.timing import Speedup
 from deployer.optimization.variant import Variant, describe
 
 _DOING = ("while it was made", "while it was opened", "while it answered the evaluation rows")
-
-LEAST_DROP = 0.01
-"""Of a further output's likeness to FP32's, where ``max_drop``, which is in the metric's unit, allows less."""
 
 UsdPerThousand = Callable[[float], Decimal]
 
@@ -35,7 +33,7 @@ class Judge:
     """The FP32 model with its answers, the data, the gates' limits and the clock or its record.
 
     ``folder`` is where rungs are written, by processes of ``isolation``; ``finished`` holds those of a climb before.
-    ``reference`` is the baseline's first output, ``named`` all that can be compared by row, of its ``outputs``.
+    ``named`` are the baseline's answers by output, without ``ignored`` ones; ``alone`` names those asked row by row.
     ``cases`` name the inputs that are timed; ``recorded`` holds speed-ups of an earlier climb, used for the clock.
     """
 
@@ -45,7 +43,7 @@ class Judge:
     folder: Path
     calibration: Arrays
     evaluation: Arrays
-    labels: Array | None
+    labels: Labels
     metric: Metric
     max_drop: float
     seed: int
@@ -53,8 +51,9 @@ class Judge:
     batch: int
     cases: Mapping[str, Arrays]
     fp32: Variant
-    reference: Array
-    named: Arrays
+    named: Answers
+    alone: Sequence[str]
+    ignored: Sequence[str]
     outputs: Sequence[str]
     recorded: Mapping[str, Speedup] | None
     usd_per_thousand: UsdPerThousand | None
@@ -80,16 +79,15 @@ class Judge:
             other, own = (", ".join(names) for names in (answer["outputs"], self.outputs))
             why = f"it answers with {other}, the model with {own}"
             return replace(blank, reason=why, variant=variant)
-        named = load_outputs(self.folder / jobs.OUTPUTS)
-        outputs, *_ = named.values()
-        verdict = self._worst(named)
-        score = self.metric.score(outputs, self.reference, self.labels)
+        named = answers.load(self.folder / jobs.OUTPUTS)
+        verdict, outputs, score = self._judged(named)
         return replace(
             blank,
             status="refused",  # until it is timed
             reason=verdict.reason,
-            variant=variant.scored(score),
+            variant=variant if score is None else variant.scored(score),
             accuracy=verdict,
+            outputs=outputs,
         )
 
     def _made(self, rung: Rung, name: str, exclude: frozenset[str]) -> dict[str, Any]:
@@ -100,7 +98,12 @@ class Judge:
             return before
         try:
             answer: dict[str, Any] = self.isolation.run(
-                "score", rung=rung.name, name=name, exclude=sorted(exclude), batch=self.batch
+                "score",
+                rung=rung.name,
+                name=name,
+                exclude=sorted(exclude),
+                batch=self.batch,
+                alone=list(self.alone),
             )
         except Lost as lost:
             path.unlink(missing_ok=True)
@@ -146,28 +149,48 @@ class Judge:
             return replace(result, status="refused", reason=judged.reason)
         return result
 
-    def _worst(self, named: Arrays) -> Verdict:
-        """Judge the first output by the metric and each further one by its likeness to FP32's; return the worst."""
-        first, *further = self.named
-        verdict = self._accuracy(named[first])
-        if not verdict.passed:
-            return verdict
-        failed = []
-        for name in further:
-            one = self._further(named.get(name), self.named[name])
-            if not one.passed:
-                failed.append(replace(one, reason=f"output {name!r}: {one.reason}"))
-        return max(failed, key=lambda one: one.value, default=verdict)
+    @property
+    def evaluated(self) -> int:
+        """How many rows the judgement stands on."""
+        return len(next(iter(self.named.values())))
 
-    def _further(self, outputs: Array | None, reference: Array) -> Verdict:
-        if outputs is None or outputs.shape != reference.shape:
-            given = "not one row for each row" if outputs is None else str(outputs.shape)
-            why = f"its shape is {given}, FP32's {reference.shape}"
-            return Verdict(False, math.inf, math.inf, math.inf, why)
-        drop = max(self.max_drop, LEAST_DROP)
-        return accuracy_gate(LIKENESS, outputs, reference, None, max_drop=drop, seed=self.seed)
+    @property
+    def reference(self) -> Answer | Answers:
+        """What the metric compares with: FP32's first output, or all of them."""
+        reference: Answer | Answers = self._seen(self.named)
+        return reference
 
-    def _accuracy(self, outputs: Array) -> Verdict:
+    def _seen(self, named: Answers) -> Any:
+        return named if self.metric.whole else named[next(iter(self.named))]
+
+    def _judged(self, named: Answers) -> tuple[Verdict, tuple[OutputVerdict, ...], float | None]:
+        """Judge by the metric, and each output by its fidelity; return the worst, all of them, and the score."""
+        each = tuple(self._fidelity(name, named.get(name)) for name in self.named)
+        failed = [one for one in each if not one.passed]
+        gone = [one for one in failed if one.measure in ("collapse", "shape")]
+        verdict, score = None, None
+        if not any(one.name == next(iter(self.named)) and one.measure == "shape" for one in gone):
+            verdict = self._accuracy(self._seen(named))
+            score = self.metric.score(self._seen(named), self.reference, self.labels)
+            seen = "all outputs" if self.metric.whole else next(iter(self.named))
+            own = OutputVerdict(
+                seen, self.metric.name, verdict.value, self.max_drop, verdict.passed, verdict.reason
+            )
+            each = (own, *each)
+        if verdict is not None and not failed:
+            return verdict, each, score
+        if verdict is not None and not verdict.passed and not gone:
+            return verdict, each, score
+        worst = max(gone or failed, key=lambda one: one.value)
+        ends = (worst.value,) * 3
+        return Verdict(False, *ends, worst.reason), each, score
+
+    def _fidelity(self, name: str, outputs: Answer | None) -> OutputVerdict:
+        first = name == next(iter(self.named))
+        seen = self.metric.sees if self.metric.whole or first else "nothing"
+        return second.judge(name, outputs, self.named[name], seen)
+
+    def _accuracy(self, outputs: Any) -> Verdict:
         return accuracy_gate(
             self.metric,
             outputs,

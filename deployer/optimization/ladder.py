@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from deployer.errors import InputError, Interrupted
 from deployer.optimization import baseline, data, fallback, output, quantize, records
@@ -49,28 +50,28 @@ def climb(
     require_speedup: float | None = None,
     rung_minutes: float = 30.0,
     rung_memory_gb: float | None = None,
+    ignore_outputs: Sequence[str] = (),
     progress: Callable[[str], None] | None = None,
 ) -> LadderReport:
     """Try every rung on the ONNX file ``model``; write ``best.onnx``, ``ladder.json`` and the rungs to ``out``.
 
     ``calibration`` and ``evaluation`` map input names to arrays (rows first), the latter also ``label`` or ``target``
-    where the metric needs one; ``rows.chosen`` says what stands in for None, and ``shapes`` sizes the rows made
-    then. ``max_drop`` is in the metric's unit. Timed are the first evaluation rows at
-    ``batch_sizes``, or the named ``timing_inputs``. ``alternatives`` are other ONNX files for the same inputs, tried as
-    they are and in int8. ``usd_per_thousand`` maps seconds per inference (at the best batch size) to USD. ``latencies``
-    is an earlier ``latencies.json``, for the clock. ``rung_minutes`` and ``rung_memory_gb`` (None: 80% of what is free)
-    bound each rung. FP32, the normalised model, stays where no rung passes every gate.
+    where the metric needs one; ``rows`` tells what stands in for None, and for ``metric`` and ``max_drop`` (in its
+    unit); ``shapes`` sizes rows that are made. Timed are the first evaluation rows at ``batch_sizes``, or the named
+    ``timing_inputs``. ``alternatives`` are other ONNX files for the same inputs, tried as they are and in int8.
+    ``usd_per_thousand`` maps seconds per inference (at the best batch size) to USD. ``latencies`` is an earlier
+    ``latencies.json``, for the clock. ``rung_minutes`` and ``rung_memory_gb`` (None: 80% of what is free) bound each
+    rung. Every output is judged but ``ignore_outputs``. FP32, normalised, stays where no rung passes every gate.
 
     Raises InputError for wrong data, an unreadable model or an unknown rung; ConditionFailed, with the report written,
     when the best is not ``require_speedup`` times as fast as FP32; Interrupted when it was stopped with rungs kept.
     """
-    say = progress or _silent
+    say, asked = progress or _silent, sets.Asked(metric, max_drop, shapes, seed)
     _check_numbers(max_drop, threads, batch_sizes)
-    chosen = tried(rungs)
-    finished = Finished(out)
+    chosen, finished = tried(rungs), Finished(out)
+    limits: dict[str, Any] = {"seed": seed, "threads": threads, "ignore_outputs": ignore_outputs}
     with output.workspace(out) as folder, _stoppable(finished):
         isolation = Isolation(folder, out, Limits.of(rung_minutes, rung_memory_gb))
-        asked = sets.Asked(metric, max_drop, shapes, seed)
         rows = sets.chosen(isolation, model, calibration, evaluation, asked)
         judge = baseline.begun(
             model,
@@ -78,19 +79,14 @@ def climb(
             finished,
             chosen,
             alternatives or {},
-            calibration=rows.calibration,
-            evaluation=rows.evaluation,
-            metric=rows.metric,
-            max_drop=rows.max_drop,
-            seed=seed,
-            threads=threads,
+            **rows.judging,
+            **limits,
             batch_sizes=batch_sizes,
             timing_inputs=timing_inputs,
             usd_per_thousand=usd_per_thousand,
             recorded=records.load(latencies) if latencies else None,
         )
         report = _climbed(judge, rows, chosen, alternatives or {}, out, say)
-    say(report.conclusion)
     if require_speedup is not None:
         report.require_speedup(require_speedup)
     return report
@@ -133,6 +129,7 @@ def _climbed(
         say(line)
     results = _climb(judge, rows, rungs, say)
     found = _conclude(judge, rows, results, chosen)
+    say(found.conclusion)
     return output.publish(found, records.dumps(results), judge.folder, out)
 
 
@@ -148,8 +145,8 @@ def _told_first(judge: Judge, chosen: Tried) -> Iterator[str]:
         yield f"{name}: not tried, {reason}"
     if shared := data.shared_rows(judge.calibration, judge.evaluation):
         yield f"warning: {shared} evaluation rows are calibration rows too, which flatters the scores"
-    if unjudged := _unjudged(judge):
-        yield f"warning: not judged, for want of one number or more for each row: {', '.join(unjudged)}"
+    if judge.ignored:
+        yield f"warning: not judged, as told to: {', '.join(judge.ignored)}"
     if not judge.can_tell():
         yield f"warning: {_too_few(judge)}"
 
@@ -220,11 +217,11 @@ def _conclude(judge: Judge, rows: Rows, results: list[RungResult], chosen: Tried
         data=rows.kind,
         rungs=(_baseline(judge, results), *results),
         details={
-            "evaluation_rows": len(judge.reference),
+            "evaluation_rows": judge.evaluated,
             "cases": list(judge.cases),
             "clock": "thread CPU time" if judge.threads == 1 else "wall",
             "normalised": dict(judge.normalised),
-            "outputs_not_judged": _unjudged(judge),
+            "outputs_not_judged": list(judge.ignored),
             "not_tried": dict(chosen.left_out),
             "rows_in_both_sets": data.shared_rows(judge.calibration, judge.evaluation),
         },
@@ -273,14 +270,9 @@ def _conclusion(best: RungResult | None, nearest: RungResult | None, fp32: Varia
     return f"FP32 stays: no rung passes all gates; the nearest, {nearest.name}: {nearest.reason}"
 
 
-def _unjudged(judge: Judge) -> list[str]:
-    """Return the outputs that nothing compares: FP32's own hold no numbers by row, or NaN."""
-    return [name for name in judge.outputs if name not in judge.named]
-
-
 def _too_few(judge: Judge) -> str:
     return (
-        f"{len(judge.reference)} evaluation rows are too few to tell a drop of {judge.max_drop:g}: "
+        f"{judge.evaluated} evaluation rows are too few to tell a drop of {judge.max_drop:g}: "
         "FP32's own answers would not pass"
     )
 

@@ -1,24 +1,37 @@
 """What "accurate" means: each metric as one number, and per row where it is a mean of rows.
 
-accuracy, topK (top3, top5, ...), f1 (macro), spearman need labels; cosine compares with the FP32 answer
-of the same row. ``module:function`` names one of yours: ``function(outputs, labels) -> float``, more is better.
+Of the first output, against labels: accuracy, topK (top3, top5, ...), f1 (macro), auc, spearman, sts, ndcg. Of all
+outputs: map, map50, recall50 (boxes), wer, cer (sequences), which take FP32's own answers for the truth where there
+are no labels. Without labels, against FP32's answers to the same rows: fidelity (all outputs, each measure of
+``deployer.optimization.fidelity``) and cosine (first output). ``module:function`` names one of yours:
+``function(outputs, labels) -> float``, more is better; ``outputs`` is the array of a model with one output, and a
+dict of arrays by name where there are several (a list of arrays, one for each row, where rows differ in shape).
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Literal
 
 import numpy as np
 
 from deployer.errors import InputError
+from deployer.optimization import second
+from deployer.optimization.answers import Parts
+from deployer.optimization.fidelity import ranks
 from deployer.optimization.imported import imported
 from deployer.optimization.session import Array
 from deployer.stats import Floats
 
-Score = Callable[[Array, Array, Array | None], float]
+Labels = Array | Mapping[str, Array] | None
+"""One array of right answers by row, or several by the name after ``label_``."""
+
+Score = Callable[[Any, Any, Any], float]
 Rows = Callable[[Array, Array, Array | None], Floats]
+Over = Callable[[Any, Any, Any], Callable[[Array], float]]
+Sees = Literal["all", "likeness"]
 
 
 @dataclass(frozen=True)
@@ -26,7 +39,9 @@ class Metric:
     """A score of (outputs, FP32 outputs, labels); more is better.
 
     ``rows`` gives one value per row whose mean is the score; None where the score is no mean of rows. ``binary`` says
-    that a row is right or wrong, 1 or 0, and nothing between.
+    that a row is right or wrong, 1 or 0, and nothing between. A ``whole`` metric is given all outputs by name, others
+    the first. ``over`` prepares a function of chosen rows, where the score of many choices is cheaper together.
+    ``sees`` tells whether it is the judge of what it is given, a collapse apart, or one number for all its channels.
     """
 
     name: str
@@ -34,6 +49,31 @@ class Metric:
     score: Score
     rows: Rows | None = None
     binary: bool = False
+    whole: bool = False
+    over: Over | None = None
+    sees: Sees = "all"
+
+    def chosen(self, outputs: Any, reference: Any, labels: Any) -> Callable[[Array], float]:
+        """Return the score as a function of an index array of rows."""
+        if self.over is not None:
+            return self.over(outputs, reference, labels)
+        return lambda pick: self.score(
+            taken(outputs, pick), taken(reference, pick), taken(labels, pick)
+        )
+
+
+def taken(values: Any, pick: Array) -> Any:
+    """Return chosen rows of an answer, of answers by name, or of labels."""
+    if values is None:
+        return None
+    if isinstance(values, Mapping):
+        return {name: value[pick] for name, value in values.items()}
+    return values[pick]
+
+
+def count(values: Any) -> int:
+    """Return the rows of an answer or of answers by name."""
+    return len(next(iter(values.values()))) if isinstance(values, Mapping) else len(values)
 
 
 def resolve(name: str) -> Metric:
@@ -41,10 +81,11 @@ def resolve(name: str) -> Metric:
     if match := re.fullmatch(r"top-?([1-9]\d*)", name):
         return _mean_metric(name, _top_k(int(match[1])), binary=True)
     if ":" in name:
-        return Metric(name, False, _user_metric(name))
+        return Metric(name, False, _user_metric(name), whole=True)
     known = {
         "accuracy": _mean_metric("accuracy", _top_k(1), binary=True),
-        "cosine": _mean_metric("cosine", _cosine_rows, binary=False),
+        "fidelity": Metric("fidelity", False, _fidelity, whole=True, over=second.over),
+        "cosine": replace(_mean_metric("cosine", _cosine_rows, binary=False), sees="likeness"),
         "f1": Metric("f1", True, _f1),
         "spearman": Metric("spearman", True, _spearman),
     }
@@ -72,6 +113,11 @@ def _top_k(k: int) -> Rows:
 
 
 def _cosine_rows(outputs: Array, reference: Array, labels: Array | None) -> Floats:
+    if reference[0].size == 1:
+        raise InputError(
+            f"cosine of one number per row is its sign; the model gives {reference.shape}",
+            hint="--metric fidelity, or spearman with labels",
+        )
     a = outputs.reshape(len(outputs), -1).astype(np.float64)
     b = reference.reshape(len(reference), -1).astype(np.float64)
     norms = np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)
@@ -80,19 +126,8 @@ def _cosine_rows(outputs: Array, reference: Array, labels: Array | None) -> Floa
     return np.asarray(np.where(both_zero, 1.0, found))
 
 
-def _likeness_rows(outputs: Array, reference: Array, labels: Array | None) -> Floats:
-    """Cosine; of one number per row (whose cosine is a sign) its nearness; rows of integers are equal or not."""
-    a, b = (x.reshape(len(x), -1) for x in (outputs, reference))
-    if reference.dtype.kind != "f":
-        return np.asarray((a == b).all(axis=1), dtype=np.float64)
-    if b.shape[1] != 1:
-        return _cosine_rows(outputs, reference, labels)
-    scale = max(float(np.abs(b).max(initial=0.0)), float(np.finfo(np.float32).tiny))
-    return np.asarray(1 - np.abs(a - b)[:, 0].astype(np.float64) / scale)
-
-
-LIKENESS = _mean_metric("likeness", _likeness_rows, binary=False)
-"""To FP32's answer, of an output that no named metric is for."""
+def _fidelity(outputs: Any, reference: Any, labels: Any) -> float:
+    return second.over(outputs, reference, labels)(np.arange(count(reference)))
 
 
 def _f1(outputs: Array, reference: Array, labels: Array | None) -> float:
@@ -110,17 +145,10 @@ def _spearman(outputs: Array, reference: Array, labels: Array | None) -> float:
     given = outputs.reshape(len(outputs), -1)
     if labels is None or given.shape[1] != 1:
         raise InputError(f"spearman needs labels and one number per row, not {outputs.shape}")
-    a, b = _ranks(given[:, 0]), _ranks(labels)
+    a, b = ranks(given[:, 0]), ranks(labels)
     if a.std() == 0 or b.std() == 0:
         return 0.0  # a constant answer ranks nothing
     return float(np.corrcoef(a, b)[0, 1])
-
-
-def _ranks(values: Array) -> Floats:
-    """Ranks from 0; equal values share their mean rank."""
-    _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
-    first = np.cumsum(counts) - counts
-    return np.asarray((first + (counts - 1) / 2)[inverse], dtype=np.float64)
 
 
 def _scores(outputs: Array) -> Array:
@@ -141,9 +169,9 @@ def _class_labels(labels: Array | None) -> Array:
 def _user_metric(name: str) -> Score:
     function = imported(name, "metric")
 
-    def score(outputs: Array, reference: Array, labels: Array | None) -> float:
+    def score(outputs: Any, reference: Any, labels: Any) -> float:
         try:
-            value = float(function(outputs, labels))
+            value = float(function(_given(outputs), labels))
         except Exception as error:  # whatever the user's function raises is the user's to see
             raise InputError(f"metric {name!r} raised {type(error).__name__}: {error}") from error
         if not np.isfinite(value):
@@ -151,3 +179,11 @@ def _user_metric(name: str) -> Score:
         return value
 
     return score
+
+
+def _given(outputs: Any) -> Any:
+    """Return what a user's function is given: plain arrays, by name only where there are several outputs."""
+    if not isinstance(outputs, Mapping):
+        return outputs
+    plain = {n: list(x) if isinstance(x, Parts) else x for n, x in outputs.items()}
+    return next(iter(plain.values())) if len(plain) == 1 else plain

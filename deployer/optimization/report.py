@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from deployer.errors import ConditionFailed
 from deployer.optimization.gate import Verdict
+from deployer.optimization.second import OutputVerdict
 from deployer.optimization.timing import Speedup
 from deployer.optimization.variant import Variant
 
@@ -25,7 +26,7 @@ class RungResult:
     ``failed`` could not be built or run; ``refused`` did not pass a gate; ``kept`` passed all. ``speedup`` is None
     where the rung was not timed; one that failed the accuracy gate was timed in a few rounds, just to be told.
     ``fp32_layers`` were left in FP32 by the fallback. With ``dynamic_scales`` an answer depends on the rows that
-    share its batch.
+    share its batch. ``outputs`` holds the metric's verdict and each output's fidelity to FP32.
     """
 
     name: str
@@ -38,6 +39,7 @@ class RungResult:
     usd_per_thousand: Decimal | None = None
     fp32_layers: tuple[str, ...] = ()
     dynamic_scales: bool = False
+    outputs: tuple[OutputVerdict, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Return the record with plain numbers; what was not measured is null."""
@@ -55,6 +57,7 @@ class RungResult:
             else f"{self.usd_per_thousand:f}",
             "fp32_layers": list(self.fp32_layers),
             "answer_depends_on_batch": self.dynamic_scales,
+            "outputs": [one.to_json() for one in self.outputs],
         }
 
 

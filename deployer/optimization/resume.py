@@ -16,10 +16,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from deployer.optimization.onnxfile import external_files
-from deployer.optimization.session import Array, Arrays
+from deployer.optimization.session import Arrays
 
 FOLDER = "unfinished"
 _PACKAGES = ("deployer-ml", "onnx", "onnxruntime", "numpy", "openvino", "nncf")
@@ -103,12 +101,6 @@ class Finished:
 
     def _file(self, name: str) -> Path:
         return self._folder / name
-
-
-def load_outputs(path: Path) -> dict[str, Array]:
-    """Return the answers that a piece left, by output."""
-    with np.load(path, allow_pickle=False) as held:
-        return {str(name): held[f"output{place}"] for place, name in enumerate(held["names"])}
 
 
 def _link(source: Path, target: Path) -> None:

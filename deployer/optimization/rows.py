@@ -1,6 +1,6 @@
 """The rows of a climb: those that were given, and what stands in for those that were not, under stricter rules.
 
-Without labels nobody can say how many answers an error changes, so that a rung is judged by its likeness to FP32 and
+Without labels nobody can say how many answers an error changes, so that a rung is judged by its fidelity to FP32 and
 may lose less of it. Made rows show no range of real activations, so that none of them may fix a scale.
 """
 
@@ -14,12 +14,11 @@ from typing import Any
 import numpy as np
 
 from deployer.errors import InputError
-from deployer.optimization import data, metrics
+from deployer.optimization import data, metrics, probe
 from deployer.optimization.isolation import Isolation, Lost
 from deployer.optimization.metrics import Metric
 from deployer.optimization.quantize import Rung
 from deployer.optimization.report import RungResult
-from deployer.optimization.resume import load_outputs
 from deployer.optimization.session import Arrays
 from deployer.optimization.synthetic import Shapes
 from inference_code.contract import TensorSpec
@@ -27,12 +26,14 @@ from inference_code.contract import TensorSpec
 GIVEN, CALIBRATION, SYNTHETIC = "given", "calibration", "synthetic"
 """What a climb judges by: an evaluation set, calibration rows that were held out, or made rows."""
 
-MAX_DROP: Mapping[str, float] = {GIVEN: 0.01, CALIBRATION: 0.005, SYNTHETIC: 0.002}
-"""Of the metric, unless told otherwise. A likeness of 1 - d is an error of about the square root of 2d of an answer's
-size: 10% for 0.005 and 6% for 0.002, where labels would forgive what changes no decision."""
-
-LIKENESS = "cosine"
+FIDELITY = "fidelity"
 """The metric without labels."""
+
+MAX_DROP: Mapping[str, float] = {GIVEN: 0.01, CALIBRATION: 0.005, SYNTHETIC: 0.002}
+MAX_ERROR: Mapping[str, float] = {GIVEN: 0.2, CALIBRATION: 0.2, SYNTHETIC: 0.1}
+"""What a metric may drop by unless told otherwise, and fidelity. Beside labels an output that they do not see may be
+off by 0.4 of its spread (``second.LIMITS``). Alone, where nobody sees which errors change an answer, it is half of
+that, and a quarter on made rows: noise of 4% and of 1% of the variance."""
 
 MOST_TAKEN = 256
 """Evaluation rows that calibrate where no others were given, and half of all at most."""
@@ -59,6 +60,12 @@ class Rows:
         return RungResult(rung.name, rung.precision, "refused", why)
 
     @property
+    def judging(self) -> dict[str, Any]:
+        """What ``baseline.begun`` takes of them."""
+        sets = {"calibration": self.calibration, "evaluation": self.evaluation}
+        return {**sets, "metric": self.metric, "max_drop": self.max_drop}
+
+    @property
     def caveat(self) -> str:
         """What the conclusion must say; empty where an evaluation set was given."""
         return "" if self.kind == GIVEN else f"; judged by {self.judged_by}"
@@ -66,7 +73,7 @@ class Rows:
 
 @dataclass(frozen=True)
 class Asked:
-    """What the user asked for. None: accuracy where there is an evaluation set, else likeness; the drop of MAX_DROP."""
+    """What the user asked for. None: accuracy where there is an evaluation set, else fidelity; the drop of MAX_DROP."""
 
     metric: str | None = None
     max_drop: float | None = None
@@ -89,11 +96,11 @@ def chosen(
     kind = (
         GIVEN if evaluation is not None else CALIBRATION if calibration is not None else SYNTHETIC
     )
-    found = metrics.resolve(asked.metric or ("accuracy" if kind == GIVEN else LIKENESS))
+    found = metrics.resolve(asked.metric or ("accuracy" if kind == GIVEN else FIDELITY))
     if found.needs_labels and kind != GIVEN:
         raise InputError(
             f"the metric {found.name} needs labels, and there is no evaluation set",
-            hint="give one: --eval FILE.npz with `label`; or leave --metric out: likeness to FP32 needs none",
+            hint="give one: --eval FILE.npz with `label`; or leave --metric out: fidelity to FP32 needs none",
         )
     if asked.shapes and kind != SYNTHETIC:
         raise InputError(
@@ -113,9 +120,10 @@ def chosen(
         evaluation, calibration = _halves(evaluation, asked.seed, MOST_TAKEN)
         calibration = {n: v for n, v in calibration.items() if n not in data.LABELS}
         told.append(f"{_count(calibration)} of the evaluation rows calibrate, the others judge")
-    by = "fidelity to FP32" if found.name == LIKENESS and kind != GIVEN else found.name
+    by = "fidelity to FP32" if found.name == FIDELITY else found.name
     judged_by = f"{by} on {_count(evaluation)} {_KINDS[kind]} rows"
-    drop = MAX_DROP[kind] if asked.max_drop is None else asked.max_drop
+    usual = (MAX_ERROR if found.name == FIDELITY else MAX_DROP)[kind]
+    drop = usual if asked.max_drop is None else asked.max_drop
     if kind != GIVEN:
         told.append(f"no labels: judged by {judged_by}, which may drop by {drop:g}")
     return Rows(calibration, evaluation, found, drop, kind, judged_by, tuple(told))
@@ -140,9 +148,7 @@ def _made(isolation: Isolation, model: Path, shapes: Shapes, seed: int) -> _Made
     except Lost as lost:
         why = lost.told("while it was asked made rows")
         raise InputError(f"{model.name}: {why}", hint="give rows: --calibration FILE.npz") from lost
-    calibration, evaluation = (
-        load_outputs(isolation.folder / answer[name]) for name in ("calibration", "evaluation")
-    )
+    calibration, evaluation = probe.loaded(isolation.folder / answer["file"])
     return _Made(calibration, evaluation, answer["told"])
 
 

@@ -123,28 +123,6 @@ class Session:
         with denormals_flushed():
             return np.concatenate([self._answer(chunk) for chunk in chunks])[:rows]
 
-    def every_output_for(self, arrays: Arrays, batch: int) -> dict[str, Array]:
-        """Return all outputs for all rows of ``arrays`` by name, the first as ``outputs_for`` demands it.
-
-        A further one that holds no numbers, or not one row for each row, is left out.
-        """
-        feeds = {spec.name: arrays[spec.name] for spec in self.inputs}
-        count = len(next(iter(feeds.values())))
-        size, fixed = self.fixed_batch or batch, self.fixed_batch is not None
-        chunks = list(batches(feeds, size, fixed=fixed))
-        fed = [len(next(iter(chunk.values()))) for chunk in chunks]
-        with denormals_flushed():
-            found = [self.run_every(chunk) for chunk in chunks]
-        kept = {}
-        for place, spec in enumerate(self.outputs):
-            parts = [answers[place] for answers in found]
-            if place == 0:
-                for part, number in zip(parts, fed, strict=True):
-                    self._check(part, number)
-            if place == 0 or _by_row(parts, fed):
-                kept[spec.name] = np.concatenate(parts)[:count]
-        return kept
-
     def run_every(self, feeds: Arrays) -> list[Array]:
         """Return all outputs in their order. Raises InputError naming what the model could not take."""
         return self.run_all(feeds, [spec.name for spec in self.outputs])
@@ -162,16 +140,6 @@ class Session:
                 f"{self.path.name}: its first output has shape {answer.shape} for {fed} rows",
                 hint="the first axis must be the rows, as that of the inputs is",
             )
-
-
-def _by_row(parts: Sequence[Any], fed: Sequence[int]) -> bool:
-    """Whether an output, in chunks, is numbers with one row for each row fed, of one shape."""
-    numbers = all(isinstance(x, np.ndarray) and x.dtype.kind in "fiub" and x.ndim for x in parts)
-    return (
-        numbers
-        and [len(part) for part in parts] == list(fed)
-        and len({part.shape[1:] for part in parts}) == 1
-    )
 
 
 def batches(arrays: Arrays, size: int, *, fixed: bool = False) -> Iterator[dict[str, Array]]:

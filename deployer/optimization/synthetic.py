@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 import onnx
@@ -105,12 +104,6 @@ def rows(session: Session, model: onnx.ModelProto, shapes: Shapes, seed: int) ->
     form = found(session, model, shapes, seed, first=session.fixed_batch or 2)
     form = replace(form, specs=tuple(replace(s, shape=(None, *s.shape[1:])) for s in form.specs))
     return form, max(_FEWEST_ROWS, min(ROWS, _MOST_CELLS // max(_cells(form.specs), 1)))
-
-
-def store(path: Path, arrays: Arrays) -> None:
-    """Write arrays by name as ``resume.load_outputs`` reads them: names of inputs are no names of files."""
-    parts = {f"output{place}": value for place, value in enumerate(arrays.values())}
-    np.savez(path, names=np.array(list(arrays), dtype=np.str_), **parts)  # type: ignore[arg-type]
 
 
 def _forms(specs: Sequence[TensorSpec], graph: plausible.Hints) -> Iterator[Form]:
