@@ -32,7 +32,7 @@ _SIZES = (64, 8, 32, 16, 128, 256, 512, 1, 1024)
 _PICTURE_SIZES = (224, 64, 32, 128, 256, 512, 8, 1)
 _CHANNELS = (1, 3, 4)
 _SCALES = (0.3, 1.0, 3.0)
-_BELOWS = (4, 2)
+_BELOWS = (4, 2, 1)
 _TRIED = 4
 
 
@@ -96,11 +96,7 @@ def found(
 
 def rows(session: Session, model: onnx.ModelProto, shapes: Shapes, seed: int) -> tuple[Form, int]:
     """Return the form of rows for a climb and how many to judge by. Raises InputError as ``found`` does."""
-    for spec in session.inputs:
-        if not spec.shape:
-            raise InputError(
-                f"input {spec.name!r} is one value, not one for each row: it cannot be judged by rows"
-            )
+    _check_rows(session.inputs)
     form = found(session, model, shapes, seed, first=session.fixed_batch or 2)
     form = replace(form, specs=tuple(replace(s, shape=(None, *s.shape[1:])) for s in form.specs))
     return form, max(_FEWEST_ROWS, min(ROWS, _MOST_CELLS // max(_cells(form.specs), 1)))
@@ -171,6 +167,23 @@ def _check_types(specs: Sequence[TensorSpec]) -> None:
             )
         if spec.dtype.startswith(("tensor", "seq", "map", "optional")):
             raise InputError(f"input {spec.name!r} is a {spec.dtype}, of which no rows can be made")
+
+
+def _check_rows(specs: Sequence[TensorSpec]) -> None:
+    """Raise InputError where the inputs do not share a first axis, which is the rows."""
+    for spec in specs:
+        if not spec.shape:
+            raise InputError(
+                f"input {spec.name!r} declares no axis: without one for the rows nothing can be judged",
+                hint="`deployer edge` and `deployer package` take it as it is",
+            )
+    firsts = {spec.name: spec.shape[0] for spec in specs}
+    if len(set(firsts.values())) > 1:
+        shown = ", ".join(f"{name} {size or 'any'}" for name, size in firsts.items())
+        raise InputError(
+            f"the first axes of the inputs differ ({shown}): the rows are on none, so nothing can be judged",
+            hint="`deployer edge` and `deployer package` take it as it is",
+        )
 
 
 def _below(spec: TensorSpec, below: int) -> int:
