@@ -67,8 +67,8 @@ class _Handler(click.Path):
 @click.option("--metric", help="accuracy (default with --eval), topK, f1, spearman, fidelity (default without), "
               "cosine, or module:function.")  # fmt: skip
 @click.option("--max-drop", type=click.FloatRange(0),
-              help="Largest loss of the metric that a rung may cost; default: 0.01, of fidelity 0.2; "
-              "without --eval half of it or less.")  # fmt: skip
+              help="Largest loss of the metric that a rung may cost; default: 0.01, without --eval "
+              "0.005, on made rows 0.002; of fidelity 0.2, on made rows 0.1.")  # fmt: skip
 @click.option("--ignore-output", "ignore_outputs", multiple=True, metavar="NAME",
               help="Judge all outputs but this; repeat for more.")  # fmt: skip
 @shape_option

@@ -121,11 +121,14 @@ def _named_file(text: str) -> tuple[str, Path]:
 
 
 def _shape(text: str) -> tuple[str, tuple[int, ...]]:
-    name, _, sizes = text.rpartition("=")
+    name, _, words = text.rpartition("=")
     try:
-        return name, tuple(int(word) for word in sizes.split(",")) if sizes and name else ()
-    except ValueError as error:
-        raise InputError(f"{text!r} is no shape", hint="write it like image=1,3,224,224") from error
+        sizes = tuple(int(word) for word in words.split(",")) if words else ()
+    except ValueError:
+        sizes = (0,)
+    if not name or min(sizes, default=1) < 1:
+        raise InputError(f"{text!r} is no shape", hint="write it like image=1,3,224,224")
+    return name, sizes
 
 
 RATE = _Parsed("rate", _positive)
