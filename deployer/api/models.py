@@ -60,12 +60,12 @@ def optimize(
 
     ``model`` is a torch module, a Path (.onnx, .pt2, TorchScript, a Hugging Face folder; all but ONNX are exported
     first, and checked) or ``module:function`` that returns a module. ``calibration``, ``evaluation`` and ``training``
-    are .npz files or mappings from input names to arrays; ``evaluation`` also holds ``label`` where the metric needs
-    it. Without it half of the calibration rows judge, by fidelity to FP32; without either, rows made of an ONNX model's
-    inputs (``shapes`` sets their sizes): both are stricter, and said in all that is written. With ``training``,
-    ``prune`` (the share of channels to take out) and ``student`` (a module, taught by ``model``) add smaller models;
-    ``alternatives`` are ONNX files for the same job. ``instance_type`` adds the cost gate, by its price in ``region``.
-    ``options`` go to ``ladder.climb``. Writes ``best.onnx``, ``ladder.json``, ``lineage.json`` and a page.
+    are .npz files or mappings from input names to arrays; ``evaluation`` also holds ``label`` (boxes: ``label_boxes``,
+    ``label_classes``) where the metric needs it. Without it half of the calibration rows judge, by fidelity to FP32;
+    without either, rows made of an ONNX model's inputs (``shapes`` sets their sizes): both are stricter, and said in
+    all that is written. Every output is judged but ``ignore_outputs``. With ``training``, ``prune`` (the share of
+    channels to take out) and ``student`` (a module) add smaller models; ``alternatives`` are ONNX files for the same
+    job. ``instance_type`` adds the cost gate, by its price in ``region``. ``options`` go to ``ladder.climb``.
 
     Raises ConditionFailed when the best is not ``require_speedup`` times as fast as FP32, Interrupted on Ctrl-C.
     """

@@ -52,6 +52,7 @@ class _Handler(click.Path):
     "optimize",
     "deployer optimize model.onnx --calibration train.npz --eval held_out.npz -o opt",
     "deployer optimize MiniLM/ --calibration c.npz --eval e.npz --metric cosine --max-drop 0.005 -o opt",
+    "deployer optimize yolo.onnx --calibration c.npz --eval e.npz --metric recall50 --max-drop 0.02 -o opt",
     "deployer optimize model.pt2 --calibration c.npz --eval e.npz --require-speedup 1.5 -o opt",
     "deployer optimize model.onnx --calibration c.npz --eval e.npz --instance-type c7i.large -o opt",
     "deployer optimize model.onnx -o opt    # no rows, no labels: judged by fidelity to FP32, and stricter",
@@ -63,9 +64,10 @@ class _Handler(click.Path):
 @click.option("--calibration", type=INPUT,
               help=".npz: an array for each input; without it rows are made.")  # fmt: skip
 @click.option("--eval", "--evaluation", "evaluation", type=INPUT,
-              help=".npz: inputs, and `label`; without it fidelity to FP32 judges.")  # fmt: skip
-@click.option("--metric", help="accuracy (default with --eval), topK, f1, spearman, fidelity (default without), "
-              "cosine, or module:function.")  # fmt: skip
+              help=".npz: inputs, and `label` or `label_...`; without it fidelity to FP32 judges.")  # fmt: skip
+@click.option("--metric",
+              help="accuracy (default with --eval), topK, f1, auc, spearman, sts, ndcg, map, map50, recall50, wer, cer; "
+              "without labels fidelity (default), cosine; or module:function.")  # fmt: skip
 @click.option("--max-drop", type=click.FloatRange(0),
               help="Largest loss of the metric that a rung may cost; default: 0.01, without --eval "
               "0.005, on made rows 0.002; of fidelity 0.2, on made rows 0.1.")  # fmt: skip
@@ -109,11 +111,11 @@ def optimize_verb(
     """Quantize a model and keep what passes the accuracy gate.
 
     MODEL is .onnx, .pt2, TorchScript, a Hugging Face folder, or module:function that returns a torch module;
-    all but ONNX are exported first, and checked. A rung that loses more than --max-drop of the metric, is not
-    faster than FP32, or costs more, is refused with its reason; FP32 stays where no rung passes. Without --eval half of
-    the calibration rows judge, by fidelity to FP32; without either, rows made of an ONNX model's inputs do, and no rung
-    with fixed scales is kept. Each rung runs in a
-    process of its own; after Ctrl-C the same command takes up the finished ones. With
+    all but ONNX are exported first, and checked. A rung that loses more than --max-drop of the metric, ruins any
+    output, is not faster than FP32, or costs more, is refused with its reason; FP32 stays where no rung passes. Without
+    --eval half of the calibration rows judge, by fidelity to FP32; without either, rows made of an ONNX model's inputs
+    do, and no rung with fixed scales is kept. Each rung runs in a process of its own; after Ctrl-C the same command
+    takes up the finished ones. With
     --from-training-job the model is fetched from S3 and checked; MODEL is then a file in its artefact.
     """
     check_folder(output)

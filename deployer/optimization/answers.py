@@ -6,7 +6,7 @@ with time first, a state, one number for the whole batch) is asked row by row, s
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -101,16 +101,6 @@ def load(path: Path) -> dict[str, Answer]:
             str(name): _loaded(held[f"output{place}"], held.get(f"shapes{place}"))
             for place, name in enumerate(held["names"])
         }
-
-
-def mapped(answers: Answers, change: Callable[[Answer], Answer]) -> dict[str, Answer]:
-    """Return the answers, each changed."""
-    return {name: change(answer) for name, answer in answers.items()}
-
-
-def picked(answers: Answers, index: Any) -> dict[str, Answer]:
-    """Return the answers to the rows of an index array."""
-    return mapped(answers, lambda answer: answer[index])
 
 
 def _loaded(flat: Array, shapes: Array | None) -> Answer:

@@ -42,14 +42,12 @@ def begun(
 ) -> Judge:
     """Check the data against the model, write the baseline and what rungs start from, and return who judges them.
 
-    ``limits`` are the judge's own. Raises InputError for wrong data, for a model that cannot be opened or does not
-    answer, for an output that nothing can judge and that ``ignore_outputs`` does not name, and for a blind metric.
+    ``limits`` are the judge's own. Raises InputError for wrong data, a model that cannot be opened or does not answer,
+    an output that nothing can judge and ``ignore_outputs`` does not name, and a blind metric.
     """
     inputs, fixed = _opened(isolation, model)
     feeds = data.check(evaluation, inputs, "evaluation")
-    labels = data.truth(evaluation, "evaluation")
-    if metric.needs_labels and labels is None:
-        raise InputError(f"evaluation: {metric.name} needs an array 'label' or 'target'")
+    labels = _labels(evaluation, metric)
     samples = data.check(calibration, inputs, "calibration")
     cases: Mapping[str, Arrays] = timing_cases(feeds, batch_sizes, fixed)
     if timing_inputs:
@@ -61,12 +59,9 @@ def begun(
     batch = max(batch_sizes)
     normalised = _begun(isolation, model, batch)
     outputs, alone = normalised.pop("outputs"), normalised.pop("alone")
-    found = answers.load(isolation.folder / jobs.OUTPUTS)
-    named = _judged(found, outputs, ignore_outputs)
+    named = _judged(answers.load(isolation.folder / jobs.OUTPUTS), outputs, ignore_outputs)
     reference = named if metric.whole else _first(named, alone, model.name)
-    score = metric.score(reference, reference, labels)
-    drop, seed = limits["max_drop"], limits["seed"]
-    blind.check(metric, reference, labels, max_drop=drop, seed=seed)
+    blind.check(metric, reference, labels, max_drop=limits["max_drop"], seed=limits["seed"])
     fp32 = describe(isolation.folder / jobs.FP32, "fp32", "fp32")
     settings = {"batch": batch, "machine": dict(chosen.machine), "normalised": normalised}
     finished.begin(
@@ -83,13 +78,20 @@ def begun(
         metric=metric,
         batch=batch,
         cases=cases,
-        fp32=fp32.scored(score),
+        fp32=fp32.scored(metric.score(reference, reference, labels)),
         named=named,
         alone=list(alone),
         ignored=list(ignore_outputs),
         outputs=outputs,
         **limits,
     )
+
+
+def _labels(evaluation: Arrays, metric: metrics.Metric) -> metrics.Labels:
+    found = data.truth(evaluation, "evaluation")
+    if metric.needs_labels and found is None:
+        raise InputError(f"evaluation: {metric.name} needs an array 'label' or 'target'")
+    return found
 
 
 def _named_cases(

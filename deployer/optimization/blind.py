@@ -32,7 +32,7 @@ def check(metric: Metric, reference: Any, labels: Any, *, max_drop: float, seed:
         surely = drop.low if count(reference) >= MIN_ROWS or metric.binary else drop.value
         if surely <= max_drop:
             raise InputError(
-                f"{metric.name} cannot tell the model from {name}: {own:.4g} and {score:.4g}, "
+                f"{metric.name} cannot tell the model from {name}: {own:.6g} and {score:.6g}, "
                 f"a drop of {drop.value:.4g} ({drop.low:.4g} to {drop.high:.4g}) where {max_drop:g} is allowed",
                 hint=_fix(metric, labels, drop.value > max_drop),
             )
@@ -44,7 +44,7 @@ def _fix(metric: Metric, labels: Any, enough: bool) -> str:
     if metric.name == "fidelity":
         return "evaluation rows that the model answers differently, or a smaller --max-drop"
     if labels is not None:
-        return "check that the labels are right and of more than one class; else --metric fidelity needs none"
+        return "labels that are right and of more than one class, a smaller --max-drop, or --metric fidelity"
     return "--metric fidelity, or a smaller --max-drop"
 
 

@@ -12,7 +12,7 @@ Each measure gives a drop from 0 (as FP32) to 1. Nothing here knows labels, and 
 - ``unequal``: share of elements that differ, of whole numbers, truth values and strings.
 - ``shape``: share of rows whose shape differs.
 - ``collapse``: 1 where a channel that varies in FP32 does not in the candidate: at most ``FEW`` distinct values in
-  place of ``MANY`` and more, or none of FP32's variation followed. It is blind to scale and offset, so that a model of
+  place of ``TIMES`` as many, or none of FP32's variation followed. It is blind to scale and offset, so that a model of
   other units, trained to the same labels, is not taken for a collapsed one.
 
 A distance of distributions (Kolmogorov-Smirnov) is not among them: rounding to 256 levels moves nine tenths of sparse
@@ -42,11 +42,17 @@ NOTHING = 1e-5
 GAP = 10.0
 """A step between neighbours, by spread, that parts slices of one scale from those of another (boxes from scores)."""
 
-MANY, FEW = 64, 4
+FEW, TIMES = 4, 16
 """Four levels leave an error of 0.34 or more of a normal channel (Max 1960, Quantizing for Minimum Distortion)."""
+
+PICTURE = 64
+"""Bytes of so many values are a picture's."""
 
 FOLLOWED = 0.3
 """Correlation with FP32 below which a channel follows none of its variation."""
+
+NEAR = 0.1
+"""An error below that is no collapse, however few the values."""
 
 LOST_ROW = 0.5
 _WIDEST = 16384
@@ -122,11 +128,6 @@ def findings(given: Answer, reference: Answer) -> list[Finding]:
     return [*found, *_order(given, reference)]
 
 
-def worst(found: list[Finding]) -> Finding:
-    """Return the finding with the largest drop; a collapse before all."""
-    return max(found, key=lambda one: (one.drop, one.measure == "collapse"))
-
-
 def sums(given: Array, reference: Array) -> Iterator[Sums]:
     """Yield the sums of each axis whose slices can be told apart, or of the whole where there is none."""
     shape = reference.shape
@@ -139,7 +140,8 @@ def _sums(given: Array, reference: Array, axis: int | None) -> Sums:
     rows = len(reference)
     g, r = (_sliced(x, axis) for x in (given, reference))  # (rows, slices, elements)
     slices, elements = r.shape[1:]
-    mean_r, mean_g = r.mean(axis=0, dtype=np.float64), g.mean(axis=0, dtype=np.float64)
+    # One row alone has no other to differ from: its size is its spread.
+    mean_r, mean_g = (x.mean(axis=0, dtype=np.float64) * (rows > 1) for x in (r, g))
     parts = np.zeros((4, rows, slices))
     step = max(1, _BLOCK // max(1, slices * elements))
     for start in range(0, rows, step):
@@ -204,9 +206,10 @@ def _collapses(every: list[Sums], given: Array, reference: Array) -> Iterator[Fi
         both = np.sqrt(one.signal.sum(axis=0) * one.given.sum(axis=0))
         followed = one.product.sum(axis=0) / np.where(both > 0, both, np.inf)
         g, r = (_sliced(x, one.axis) for x in (given, reference))
-        for place in np.flatnonzero(one.alive):
+        close = one.drops(np.ones((1, len(one.error))))[0] < NEAR
+        for place in np.flatnonzero(one.alive & ~close):
             before, now = _distinct(r[:, place], g[:, place])
-            if before >= MANY and now <= FEW:
+            if now <= FEW and before >= TIMES * now:
                 told = f"FP32 has {before} distinct values, this rung {now}"
             elif followed[place] < FOLLOWED:
                 told = f"its correlation with FP32 is {followed[place]:.2f}"
@@ -269,7 +272,7 @@ def numeric(given: Array, reference: Array) -> bool:
     """Say whether values are amounts; bytes of many values are those of a picture, other whole numbers are names."""
     if reference.dtype.kind == "f":
         return given.dtype.kind == "f"
-    return bool(reference.dtype == np.uint8 == given.dtype and len(np.unique(reference)) >= MANY)
+    return bool(reference.dtype == np.uint8 == given.dtype and len(np.unique(reference)) >= PICTURE)
 
 
 def _unequal(given: Array, reference: Array) -> Finding:
@@ -283,6 +286,7 @@ def masked(given: Array, reference: Array) -> tuple[Array, Array, Finding | None
     """Take out what FP32 masks (infinity, NaN, 1e30 and more), where the candidate may hold anything as extreme."""
     if reference.dtype.kind != "f":
         return given.astype(np.float32), reference.astype(np.float32), None
+    given, reference = (x.astype(np.promote_types(x.dtype, np.float32)) for x in (given, reference))
     with np.errstate(invalid="ignore"):
         mask = ~(np.abs(reference) < _HUGE)
         wrong = ~(np.abs(given) < _HUGE) & ~mask

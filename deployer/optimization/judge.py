@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
@@ -155,6 +156,12 @@ class Judge:
         return len(next(iter(self.named.values())))
 
     @property
+    def own_truth(self) -> bool:
+        """Say whether FP32's own answers are taken for the right ones."""
+        known = self.metric.own_truth
+        return known == "always" or (known == "without labels" and self.labels is None)
+
+    @property
     def reference(self) -> Answer | Answers:
         """What the metric compares with: FP32's first output, or all of them."""
         reference: Answer | Answers = self._seen(self.named)
@@ -164,31 +171,49 @@ class Judge:
         return named if self.metric.whole else named[next(iter(self.named))]
 
     def _judged(self, named: Answers) -> tuple[Verdict, tuple[OutputVerdict, ...], float | None]:
-        """Judge by the metric, and each output by its fidelity; return the worst, all of them, and the score."""
-        each = tuple(self._fidelity(name, named.get(name)) for name in self.named)
-        failed = [one for one in each if not one.passed]
-        gone = [one for one in failed if one.measure in ("collapse", "shape")]
-        verdict, score = None, None
-        if not any(one.name == next(iter(self.named)) and one.measure == "shape" for one in gone):
-            verdict = self._accuracy(self._seen(named))
-            score = self.metric.score(self._seen(named), self.reference, self.labels)
-            seen = "all outputs" if self.metric.whole else next(iter(self.named))
-            own = OutputVerdict(
-                seen, self.metric.name, verdict.value, self.max_drop, verdict.passed, verdict.reason
-            )
-            each = (own, *each)
-        if verdict is not None and not failed:
-            return verdict, each, score
-        if verdict is not None and not verdict.passed and not gone:
-            return verdict, each, score
-        worst = max(gone or failed, key=lambda one: one.value)
-        ends = (worst.value,) * 3
-        return Verdict(False, *ends, worst.reason), each, score
+        """Judge by the metric, and each output by its fidelity.
 
-    def _fidelity(self, name: str, outputs: Answer | None) -> OutputVerdict:
-        first = name == next(iter(self.named))
-        seen = self.metric.sees if self.metric.whole or first else "nothing"
-        return second.judge(name, outputs, self.named[name], seen)
+        Returns the metric's verdict, refused for the worst of all reasons; all verdicts; the score.
+        """
+        judged = self.metric.judged(self.named)
+        each = tuple(
+            second.judge(
+                name, named.get(name), answer, self.metric.sees if name in judged else "nothing"
+            )
+            for name, answer in self.named.items()
+        )
+        failed = [one for one in each if not one.passed]
+        if (lost := self._lost(named, judged)) is not None:
+            none = Verdict(False, math.inf, math.inf, math.inf, lost.reason)
+            return none, (lost, *(one for one in each if one.name != lost.name)), None
+        verdict = self._accuracy(self._seen(named))
+        score = None
+        if math.isfinite(verdict.value):  # NaN in the outputs has no score
+            score = self.metric.score(self._seen(named), self.reference, self.labels)
+        own = OutputVerdict(
+            ", ".join(judged),
+            self.metric.name,
+            verdict.value,
+            self.max_drop,
+            verdict.passed,
+            verdict.reason,
+        )
+        gone = [one for one in failed if one.measure == "collapse"]
+        if gone or (failed and verdict.passed):
+            worst = max(gone or failed, key=lambda one: one.value)
+            verdict = replace(verdict, passed=False, reason=worst.reason)
+        return verdict, (own, *each), score
+
+    def _lost(self, named: Answers, judged: Sequence[str]) -> OutputVerdict | None:
+        """Return the verdict on an output that is not there or of another shape, so that the metric has no value."""
+        for name in judged:
+            given, reference = named.get(name), self.named[name]
+            if given is None:
+                return second.judge(name, None, reference, "nothing")
+            shapes = [getattr(answer, "shape", None) for answer in (given, reference)]
+            if not self.metric.whole and shapes[0] != shapes[1]:
+                return second.judge(name, given, reference, "nothing")
+        return None
 
     def _accuracy(self, outputs: Any) -> Verdict:
         return accuracy_gate(

@@ -57,14 +57,14 @@ def climb(
 
     ``calibration`` and ``evaluation`` map input names to arrays (rows first), the latter also ``label`` or ``target``
     where the metric needs one; ``rows`` tells what stands in for None, and for ``metric`` and ``max_drop`` (in its
-    unit); ``shapes`` sizes rows that are made. Timed are the first evaluation rows at ``batch_sizes``, or the named
-    ``timing_inputs``. ``alternatives`` are other ONNX files for the same inputs, tried as they are and in int8.
-    ``usd_per_thousand`` maps seconds per inference (at the best batch size) to USD. ``latencies`` is an earlier
-    ``latencies.json``, for the clock. ``rung_minutes`` and ``rung_memory_gb`` (None: 80% of what is free) bound each
-    rung. Every output is judged but ``ignore_outputs``. FP32, normalised, stays where no rung passes every gate.
+    unit); ``shapes`` sizes rows that are made. All outputs are judged but ``ignore_outputs``. Timed are the first
+    evaluation rows at ``batch_sizes``, or ``timing_inputs`` by name. ``alternatives`` are other ONNX files for the same
+    inputs. ``usd_per_thousand`` maps seconds per inference (at the best batch size) to USD. ``latencies`` is an earlier
+    ``latencies.json``. ``rung_minutes`` and ``rung_memory_gb`` (None: 80% of what is free) bound each rung. FP32, the
+    normalised model, stays where no rung passes every gate.
 
-    Raises InputError for wrong data, an unreadable model or an unknown rung; ConditionFailed, with the report written,
-    when the best is not ``require_speedup`` times as fast as FP32; Interrupted when it was stopped with rungs kept.
+    Raises InputError for wrong data, model or rung; ConditionFailed, with the report written, when the best is not
+    ``require_speedup`` times as fast as FP32; Interrupted when it was stopped with rungs kept.
     """
     say, asked = progress or _silent, sets.Asked(metric, max_drop, shapes, seed)
     _check_numbers(max_drop, threads, batch_sizes)
@@ -129,8 +129,9 @@ def _climbed(
         say(line)
     results = _climb(judge, rows, rungs, say)
     found = _conclude(judge, rows, results, chosen)
-    say(found.conclusion)
-    return output.publish(found, records.dumps(results), judge.folder, out)
+    report = output.publish(found, records.dumps(results), judge.folder, out)
+    say(report.conclusion)
+    return report
 
 
 def _told_first(judge: Judge, chosen: Tried) -> Iterator[str]:
@@ -145,6 +146,8 @@ def _told_first(judge: Judge, chosen: Tried) -> Iterator[str]:
         yield f"{name}: not tried, {reason}"
     if shared := data.shared_rows(judge.calibration, judge.evaluation):
         yield f"warning: {shared} evaluation rows are calibration rows too, which flatters the scores"
+    if judge.own_truth:
+        yield f"{judge.metric.name}: FP32's own answers are taken for the right ones"
     if judge.ignored:
         yield f"warning: not judged, as told to: {', '.join(judge.ignored)}"
     if not judge.can_tell():
@@ -222,6 +225,7 @@ def _conclude(judge: Judge, rows: Rows, results: list[RungResult], chosen: Tried
             "clock": "thread CPU time" if judge.threads == 1 else "wall",
             "normalised": dict(judge.normalised),
             "outputs_not_judged": list(judge.ignored),
+            "truth": "FP32's own answers" if judge.own_truth else "labels",
             "not_tried": dict(chosen.left_out),
             "rows_in_both_sets": data.shared_rows(judge.calibration, judge.evaluation),
         },

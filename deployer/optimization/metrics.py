@@ -11,18 +11,18 @@ dict of arrays by name where there are several (a list of arrays, one for each r
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
 
 from deployer.errors import InputError
-from deployer.optimization import second
-from deployer.optimization.answers import Parts
-from deployer.optimization.fidelity import ranks
+from deployer.optimization import detection, second, taskmetrics
+from deployer.optimization.answers import Answers, Parts
 from deployer.optimization.imported import imported
 from deployer.optimization.session import Array
+from deployer.optimization.taskmetrics import classes
 from deployer.stats import Floats
 
 Labels = Array | Mapping[str, Array] | None
@@ -34,6 +34,10 @@ Over = Callable[[Any, Any, Any], Callable[[Array], float]]
 Sees = Literal["all", "likeness"]
 
 
+def _first(outputs: Answers) -> Sequence[str]:
+    return [next(iter(outputs))]
+
+
 @dataclass(frozen=True)
 class Metric:
     """A score of (outputs, FP32 outputs, labels); more is better.
@@ -41,7 +45,8 @@ class Metric:
     ``rows`` gives one value per row whose mean is the score; None where the score is no mean of rows. ``binary`` says
     that a row is right or wrong, 1 or 0, and nothing between. A ``whole`` metric is given all outputs by name, others
     the first. ``over`` prepares a function of chosen rows, where the score of many choices is cheaper together.
-    ``sees`` tells whether it is the judge of what it is given, a collapse apart, or one number for all its channels.
+    ``judged`` names the outputs that it judges; ``sees`` tells whether it is their judge, a collapse apart, or one
+    number for all their channels. ``own_truth`` tells when FP32's answers are the right ones.
     """
 
     name: str
@@ -52,6 +57,8 @@ class Metric:
     whole: bool = False
     over: Over | None = None
     sees: Sees = "all"
+    judged: Callable[[Answers], Sequence[str]] = _first
+    own_truth: Literal["never", "without labels", "always"] = "never"
 
     def chosen(self, outputs: Any, reference: Any, labels: Any) -> Callable[[Array], float]:
         """Return the score as a function of an index array of rows."""
@@ -81,19 +88,31 @@ def resolve(name: str) -> Metric:
     if match := re.fullmatch(r"top-?([1-9]\d*)", name):
         return _mean_metric(name, _top_k(int(match[1])), binary=True)
     if ":" in name:
-        return Metric(name, False, _user_metric(name), whole=True)
-    known = {
-        "accuracy": _mean_metric("accuracy", _top_k(1), binary=True),
-        "fidelity": Metric("fidelity", False, _fidelity, whole=True, over=second.over),
-        "cosine": replace(_mean_metric("cosine", _cosine_rows, binary=False), sees="likeness"),
-        "f1": Metric("f1", True, _f1),
-        "spearman": Metric("spearman", True, _spearman),
-    }
-    if name not in known:
+        return Metric(name, False, _user_metric(name), whole=True, judged=list)
+    if name not in _KNOWN:
         raise InputError(
-            f"unknown metric {name!r}", hint=f"one of {', '.join(known)}, topK, or module:function"
+            f"unknown metric {name!r}", hint=f"one of {', '.join(_KNOWN)}, topK, or module:function"
         )
-    return known[name]
+    return _KNOWN[name]
+
+
+def _prepared(name: str, over: Over, *, needs_labels: bool = True, **more: Any) -> Metric:
+    """Return the metric whose score is that of all rows chosen once."""
+
+    def score(outputs: Any, reference: Any, labels: Any) -> float:
+        return over(outputs, reference, labels)(np.arange(count(reference)))
+
+    return Metric(name, needs_labels, score, over=over, **more)
+
+
+def _of_boxes(name: str, over: Over) -> Metric:
+    more = {"whole": True, "judged": detection.used, "own_truth": "without labels"}
+    return _prepared(name, over, needs_labels=False, **more)
+
+
+def _of_sequences(name: str) -> Metric:
+    over = taskmetrics.errors(words=name == "wer")
+    return _prepared(name, over, needs_labels=False, whole=True, own_truth="without labels")
 
 
 def _mean_metric(name: str, rows: Rows, *, binary: bool) -> Metric:
@@ -106,7 +125,7 @@ def _top_k(k: int) -> Rows:
         if flat.shape[1] < k:
             raise InputError(f"top{k} needs {k} classes, the model gives {flat.shape[1]}")
         best = np.argsort(-flat, axis=1, kind="stable")[:, :k]
-        hits: Floats = (best == _class_labels(labels)[:, None]).any(axis=1).astype(np.float64)
+        hits: Floats = (best == classes(labels)[:, None]).any(axis=1).astype(np.float64)
         return hits
 
     return rows
@@ -126,12 +145,8 @@ def _cosine_rows(outputs: Array, reference: Array, labels: Array | None) -> Floa
     return np.asarray(np.where(both_zero, 1.0, found))
 
 
-def _fidelity(outputs: Any, reference: Any, labels: Any) -> float:
-    return second.over(outputs, reference, labels)(np.arange(count(reference)))
-
-
 def _f1(outputs: Array, reference: Array, labels: Array | None) -> float:
-    wanted, given = _class_labels(labels), _scores(outputs).argmax(axis=1)
+    wanted, given = classes(labels), _scores(outputs).argmax(axis=1)
     scores = []
     for label in np.union1d(wanted, given):
         hits = np.count_nonzero((wanted == label) & (given == label))
@@ -143,12 +158,9 @@ def _f1(outputs: Array, reference: Array, labels: Array | None) -> float:
 
 def _spearman(outputs: Array, reference: Array, labels: Array | None) -> float:
     given = outputs.reshape(len(outputs), -1)
-    if labels is None or given.shape[1] != 1:
+    if not isinstance(labels, np.ndarray) or given.shape[1] != 1:
         raise InputError(f"spearman needs labels and one number per row, not {outputs.shape}")
-    a, b = ranks(given[:, 0]), ranks(labels)
-    if a.std() == 0 or b.std() == 0:
-        return 0.0  # a constant answer ranks nothing
-    return float(np.corrcoef(a, b)[0, 1])
+    return taskmetrics.correlation(given[:, 0], labels)
 
 
 def _scores(outputs: Array) -> Array:
@@ -157,13 +169,6 @@ def _scores(outputs: Array) -> Array:
             f"the metric needs (rows, classes) outputs, the model gives {outputs.shape}"
         )
     return outputs
-
-
-def _class_labels(labels: Array | None) -> Array:
-    if labels is None or labels.ndim != 1 or labels.dtype.kind not in "iu":
-        shape = None if labels is None else f"{labels.dtype.name} {labels.shape}"
-        raise InputError(f"labels must be one whole number per row, not {shape}")
-    return labels
 
 
 def _user_metric(name: str) -> Score:
@@ -187,3 +192,27 @@ def _given(outputs: Any) -> Any:
         return outputs
     plain = {n: list(x) if isinstance(x, Parts) else x for n, x in outputs.items()}
     return next(iter(plain.values())) if len(plain) == 1 else plain
+
+
+_KNOWN = {
+    one.name: one
+    for one in (
+        _mean_metric("accuracy", _top_k(1), binary=True),
+        Metric("f1", True, _f1),
+        _prepared("auc", taskmetrics.auc),
+        _of_boxes("map", detection.precision(detection.COCO)),
+        _of_boxes("map50", detection.precision(detection.COCO[:1])),
+        _of_boxes("recall50", detection.recall),
+        _of_sequences("wer"),
+        _of_sequences("cer"),
+        Metric("spearman", True, _spearman),
+        _prepared("sts", taskmetrics.sts),
+        _prepared("ndcg", taskmetrics.ndcg),
+        _prepared(
+            "fidelity", second.over, needs_labels=False, whole=True, judged=list, own_truth="always"
+        ),
+        replace(
+            _mean_metric("cosine", _cosine_rows, binary=False), sees="likeness", own_truth="always"
+        ),
+    )
+}

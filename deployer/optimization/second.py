@@ -89,8 +89,10 @@ def judge(name: str, given: Answer | None, reference: Answer, seen: str) -> Outp
 
 
 def _by_limit(one: OutputVerdict) -> tuple[bool, bool, float]:
-    failed = not one.passed
-    return failed, failed and one.measure == "collapse", one.value / max(one.limit, 1e-9)
+    """Order a collapse last, then what failed by its drop, then what passed by its share of the limit."""
+    if one.passed:
+        return False, False, one.value / max(one.limit, 1e-9)
+    return True, one.measure == "collapse", one.value
 
 
 def _limit(one: Finding, reference: Answer, seen: str) -> float | None:

@@ -57,6 +57,7 @@ def mlp() -> tuple[list[Any], dict[str, np.ndarray], tuple[Any, ...]]:
 
 
 NETS = {"cnn": cnn, "mlp": mlp}
+DROPS = {"cnn": 0.03, "mlp": 0.05}  # 94 of 100 rows are of one class to the cnn
 
 
 def saved(
@@ -111,7 +112,7 @@ def verdict(net: str, model: Path, folder: Path, *, half: bool = False) -> Any:
         model,
         calibration={"x": given[:32]},
         evaluation={"x": given[40:], "label": right[40:]},
-        max_drop=0.05,
+        max_drop=DROPS[net],
         rungs=RUNGS,
         latencies=record(folder / "latencies.json"),
         out=folder / "out",
