@@ -66,8 +66,8 @@ class _Handler(click.Path):
 @click.option("--eval", "--evaluation", "evaluation", type=INPUT,
               help=".npz: inputs, and `label` or `label_...`; without it fidelity to FP32 judges.")  # fmt: skip
 @click.option("--metric",
-              help="accuracy (default with --eval), topK, f1, auc, spearman, sts, ndcg, map, map50, recall50, wer, cer; "
-              "without labels fidelity (default), cosine; or module:function.")  # fmt: skip
+              help="accuracy (default with --eval), topK, f1, auc, spearman, sts, ndcg, map, map50, recall50, wer, "
+              "cer; without labels fidelity (default), cosine; or module:function.")  # fmt: skip
 @click.option("--max-drop", type=click.FloatRange(0),
               help="Largest loss of the metric that a rung may cost; default: 0.01, without --eval "
               "0.005, on made rows 0.002; of fidelity 0.2, on made rows 0.1.")  # fmt: skip
