@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from deployer.optimization.probe import MAPPED
+from deployer.optimization.device import MAPPED
 from deployer.optimization.session import Arrays
 
 CHECK, RUN, README = "check.npz", "run.py", "README.md"

@@ -23,7 +23,7 @@ import numpy as np
 import onnxruntime
 
 from deployer.errors import ConditionFailed, InputError
-from deployer.optimization import data, devicefiles, hardware, normalise, ortfile, output, probe
+from deployer.optimization import data, device, devicefiles, hardware, normalise, ortfile, output
 from deployer.optimization.edgebundle import REPORT, EdgeBundle, Measured
 from deployer.optimization.gate import Verdict
 from deployer.optimization.isolation import Isolation, Limits, Lost
@@ -92,7 +92,7 @@ def _asked(
     model: Path, out: Path, folder: Path, asked: Sequence[Arrays], found: Mapping[str, Any]
 ) -> tuple[EdgeBundle, list[dict[str, Any]]]:
     """Return what the converted model in ``folder`` took for the requests, and the answers of its source."""
-    probe.stored(folder / "requests.npz", asked)
+    device.stored(folder / "requests.npz", asked)
     measured, answers = _measured(folder / ortfile.MODEL, folder)
     before, wanted = _measured(model.resolve(), folder)
     tolerance = _tolerance(found)
@@ -158,7 +158,7 @@ def _requests(
     if samples is None:
         sizes = {name: list(shape) for name, shape in (shapes or {}).items()}
         answer = _call(isolation, "requests", model, model=str(model), shapes=sizes, seed=seed)
-        made: list[Arrays] = [*probe.loaded(isolation.folder / answer["file"])]
+        made: list[Arrays] = [*device.loaded(isolation.folder / answer["file"])]
         return made, "; ".join([f"{len(made)} made requests", *answer["told"]])
     if shapes:
         raise InputError("--shape is for rows that are made, and samples were given")
@@ -198,7 +198,7 @@ def _call(isolation: Isolation, call: str, file: Path, **arguments: Any) -> Any:
 def _measured(model: Path, folder: Path) -> tuple[Measured, list[dict[str, Any]]]:
     """Return what a fresh process took for the model, and its answers. Raises InputError when it ends without them."""
     answers = folder / "answers.npz"
-    command = [sys.executable, "-P", "-m", "deployer.optimization.probe"]
+    command = [sys.executable, "-P", "-m", "deployer.optimization.device"]
     path = os.pathsep.join(part or str(Path.cwd()) for part in sys.path)
     try:
         done = subprocess.run(
@@ -220,7 +220,7 @@ def _measured(model: Path, folder: Path) -> tuple[Measured, list[dict[str, Any]]
     times = np.sort(held["milliseconds"])
     low, high = median_interval(times)
     found = Measured(float(np.median(times)), low, high, held["memory_bytes"])
-    return found, probe.loaded(answers)
+    return found, device.loaded(answers)
 
 
 def _tolerance(found: Mapping[str, Any]) -> tuple[float, float]:

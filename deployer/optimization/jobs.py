@@ -19,9 +19,9 @@ from deployer.errors import DeployerError
 from deployer.optimization import (
     answers,
     context,
+    device,
     normalise,
     ortfile,
-    probe,
     quantize,
     sensitivity,
     synthetic,
@@ -90,7 +90,7 @@ def synthesize(
     session, graph = _read(model)
     form, count = synthetic.rows(session, graph, shapes, seed)
     made = [form.drawn(synthetic.CALIBRATION_ROWS, seed + 1), form.drawn(count, seed)]
-    probe.stored(folder / MADE, made)
+    device.stored(folder / MADE, made)
     return {"file": MADE, "told": list(form.told(session.inputs))}
 
 
@@ -101,7 +101,7 @@ def requests(
     session, graph = _read(model)
     form = synthetic.found(session, graph, shapes, seed, first=None)
     made = [form.drawn(1, seed + number) for number in range(synthetic.REQUESTS)]
-    probe.stored(folder / MADE, made)
+    device.stored(folder / MADE, made)
     return {"file": MADE, "told": list(form.told(session.inputs))}
 
 

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from deployer.errors import InputError
-from deployer.optimization import data, metrics, probe
+from deployer.optimization import data, device, metrics
 from deployer.optimization.isolation import Isolation, Lost
 from deployer.optimization.metrics import Metric
 from deployer.optimization.quantize import Rung
@@ -148,7 +148,7 @@ def _made(isolation: Isolation, model: Path, shapes: Shapes, seed: int) -> _Made
     except Lost as lost:
         why = lost.told("while it was asked made rows")
         raise InputError(f"{model.name}: {why}", hint="give rows: --calibration FILE.npz") from lost
-    calibration, evaluation = probe.loaded(isolation.folder / answer["file"])
+    calibration, evaluation = device.loaded(isolation.folder / answer["file"])
     return _Made(calibration, evaluation, answer["told"])
 
 

@@ -19,7 +19,7 @@ from deployer.optimization.isolation import Isolation, Limits
 from deployer.optimization.session import Session
 
 pytestmark = pytest.mark.optimize
-_spec = importlib.util.spec_from_file_location("nets", Path(__file__).parent / "nets.py")
+_spec = importlib.util.spec_from_file_location("edge_nets", Path(__file__).parent / "edge_nets.py")
 assert _spec is not None
 assert _spec.loader is not None
 nets: Any = importlib.util.module_from_spec(_spec)

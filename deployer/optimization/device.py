@@ -1,7 +1,7 @@
 """A fresh process that runs one model file as a device would: stock ONNX Runtime, one thread, one request at a time.
 
-Usage: ``python -m deployer.optimization.probe MODEL REQUESTS.npz ANSWERS.npz SECONDS``. It prints one line of JSON: the
-CPU time of each timed run in milliseconds, and the memory that the model took, in bytes.
+Usage: ``python -m deployer.optimization.device MODEL REQUESTS.npz ANSWERS.npz SECONDS``. It prints one line of JSON:
+the CPU time of each timed run in milliseconds, and the memory that the model took, in bytes.
 """
 
 from __future__ import annotations
