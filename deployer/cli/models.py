@@ -70,7 +70,7 @@ class _Handler(click.Path):
               "cer; without labels fidelity (default), cosine; or module:function.")  # fmt: skip
 @click.option("--max-drop", type=click.FloatRange(0),
               help="Largest loss of the metric that a rung may cost; default: 0.01, without --eval "
-              "0.005, on made rows 0.002; of fidelity 0.2, on made rows 0.1.")  # fmt: skip
+              "0.005, on made rows 0.002; of fidelity 0.2, on made rows 0.15.")  # fmt: skip
 @click.option("--ignore-output", "ignore_outputs", multiple=True, metavar="NAME",
               help="Judge all outputs but this; repeat for more.")  # fmt: skip
 @shape_option

@@ -30,10 +30,11 @@ FIDELITY = "fidelity"
 """The metric without labels."""
 
 MAX_DROP: Mapping[str, float] = {GIVEN: 0.01, CALIBRATION: 0.005, SYNTHETIC: 0.002}
-MAX_ERROR: Mapping[str, float] = {GIVEN: 0.2, CALIBRATION: 0.2, SYNTHETIC: 0.1}
+MAX_ERROR: Mapping[str, float] = {GIVEN: 0.2, CALIBRATION: 0.2, SYNTHETIC: 0.15}
 """What a metric may drop by unless told otherwise, and fidelity. Beside labels an output that they do not see may be
 off by 0.4 of its spread (``second.LIMITS``). Alone, where nobody sees which errors change an answer, it is half of
-that, and a quarter on made rows: noise of 4% and of 1% of the variance."""
+that: noise of 4% of the variance. On made rows it stands between what was right there (int8-weights of MiniLM 0.11,
+dynamic int8 of the digits CNN 0.09) and what was wrong (dynamic int8 of MiniLM 0.35)."""
 
 MOST_TAKEN = 256
 """Evaluation rows that calibrate where no others were given, and half of all at most."""

@@ -120,7 +120,7 @@ def test_evaluation_rows_alone_calibrate_too_without_their_labels(
 def test_made_rows_may_lose_less_and_fix_no_scale(isolation: Isolation, tmp_path: Path) -> None:
     found = rows.chosen(isolation, cnn(tmp_path / "m.onnx"), None, None, rows.Asked())
     assert found.judged_by == "fidelity to FP32 on 256 synthetic rows"
-    assert found.max_drop == 0.1
+    assert found.max_drop == 0.15
     refused = {r.name for r in quantize.rungs(reduce_range=False) if found.refused(r)}
     assert refused >= {"int8-static-minmax", "int8-equalized-static", "int8-int4-tables"}
     free = {"fp32-fused", "int8-dynamic", "int8-weights", "int4-weights", "fp16"}
