@@ -30,7 +30,7 @@ from deployer.api.experiments import (
     save_trace,
     simulate,
 )
-from deployer.api.models import export, optimize, package, profile
+from deployer.api.models import edge, export, optimize, package, profile
 from deployer.api.sagemaker import transform
 from deployer.api.twins import sagemaker_twin, serve_as_sagemaker
 from deployer.api.uploads import upload
@@ -40,6 +40,7 @@ __all__ = [
     "compare",
     "deploy",
     "destroy",
+    "edge",
     "endpoint",
     "expired",
     "export",

@@ -16,6 +16,7 @@ from inference_code.contract import BENCH_BUDGET_S, ServingConfig
 
 if TYPE_CHECKING:
     from deployer.bundle.bundle import Bundle
+    from deployer.optimization.edgebundle import EdgeBundle
     from deployer.optimization.report import LadderReport
     from deployer.optimization.variant import Variant
     from deployer.profiles import Profile
@@ -37,10 +38,10 @@ def export(model: Any, example: Arrays, out: Path, **options: Any) -> Variant:
 def optimize(
     model: Any,
     *,
-    calibration: Path | Arrays,
-    evaluation: Path | Arrays,
-    metric: str = "accuracy",
-    max_drop: float = 0.01,
+    calibration: Path | Arrays | None = None,
+    evaluation: Path | Arrays | None = None,
+    metric: str | None = None,
+    max_drop: float | None = None,
     out: Path,
     training: Path | Arrays | None = None,
     prune: float | None = None,
@@ -59,22 +60,22 @@ def optimize(
 
     ``model`` is a torch module, a Path (.onnx, .pt2, TorchScript, a Hugging Face folder; all but ONNX are exported
     first, and checked) or ``module:function`` that returns a module. ``calibration``, ``evaluation`` and ``training``
-    are .npz files or mappings from the model's input names to arrays; ``evaluation`` also holds ``label`` (boxes:
-    ``label_boxes``, ``label_classes``) where the metric needs it. Every output is judged but ``ignore_outputs``. With
-    ``training``, ``prune`` (the share of channels to take out) and ``student`` (a module as ``model``) add smaller
-    models to the rungs; ``alternatives`` are ONNX files for the same job. ``instance_type`` adds the cost gate, by its
-    price in ``region``. ``options`` go to ``ladder.climb``. Writes ``best.onnx``, ``ladder.json``, ``lineage.json``.
+    are .npz files or mappings from input names to arrays; ``evaluation`` also holds ``label`` (boxes: ``label_boxes``,
+    ``label_classes``) where the metric needs it. Without it half of the calibration rows judge, by fidelity to FP32;
+    without either, rows made of an ONNX model's inputs (``shapes`` sets their sizes): both are stricter, and said in
+    all that is written. Every output is judged but ``ignore_outputs``. With ``training``, ``prune`` (the share of
+    channels to take out) and ``student`` (a module) add smaller models; ``alternatives`` are ONNX files for the same
+    job. ``instance_type`` adds the cost gate, by its price in ``region``. ``options`` go to ``ladder.climb``.
 
     Raises ConditionFailed when the best is not ``require_speedup`` times as fast as FP32, Interrupted on Ctrl-C.
     """
-    from deployer.optimization import data, ladder, metrics, output
+    from deployer.optimization import ladder, output
 
-    metrics.resolve(metric)  # a wrong name is told before the minutes of an export
-    calibration, evaluation = data.arrays(calibration), data.arrays(evaluation)
+    calibration, evaluation, example = _sets(calibration, evaluation, training, metric)
     price = _usd_per_thousand(instance_type, region, threads) if instance_type else None
     with output.workspace(out) as folder:
         fp32, smaller = _as_onnx(
-            model, calibration, training, folder, prune=prune, student=student, seed=seed, say=say
+            model, example, training, folder, prune=prune, student=student, seed=seed, say=say
         )
         report = ladder.climb(
             fp32,
@@ -96,9 +97,32 @@ def optimize(
     return report
 
 
+def _sets(
+    calibration: Path | Arrays | None,
+    evaluation: Path | Arrays | None,
+    training: Path | Arrays | None,
+    metric: str | None,
+) -> tuple[Arrays | None, Arrays | None, Arrays | None]:
+    """Return the sets that were given, read, and the one to export by.
+
+    What is wrong is told here, before the minutes of an export.
+    """
+    from deployer.optimization import data, metrics
+
+    if metric is not None:
+        metrics.resolve(metric)
+    if evaluation is None and training is not None:
+        raise InputError(
+            "what --train changes cannot be judged without --eval",
+            hint="give --eval FILE.npz with `label`",
+        )
+    read = [None if each is None else data.arrays(each) for each in (calibration, evaluation)]
+    return read[0], read[1], read[0] or read[1]
+
+
 def _as_onnx(
     model: Any,
-    calibration: Arrays,
+    example: Arrays | None,
     training: Path | Arrays | None,
     folder: Path,
     *,
@@ -112,7 +136,12 @@ def _as_onnx(
 
     if (prune is not None or student is not None) and training is None:
         raise InputError("pruning and distillation need training rows", hint="add --train FILE.npz")
-    fp32 = sources.as_onnx(model, calibration, folder, seed=seed, say=say)
+    if example is None and not sources.is_onnx(model):
+        raise InputError(
+            "only an ONNX file can be optimised without rows: all else is exported by some",
+            hint="give --calibration FILE.npz",
+        )
+    fp32 = sources.as_onnx(model, example or {}, folder, seed=seed, say=say)
     _check_float(fp32)
     if training is None:
         return fp32, {}
@@ -156,12 +185,52 @@ def _write_beside(report: LadderReport, lineage: Mapping[str, str], out: Path, s
     from deployer.api.training import write_lineage
     from deployer.report.write import write_ladder
 
-    if lineage:
-        write_lineage(lineage, out)
+    judged = {} if report.data == "given" else {"judged_by": report.judged_by}
+    write_lineage({**lineage, **judged}, out)
     if any(importlib.util.find_spec(name) is None for name in ("jinja2", "matplotlib")):
         say(f"no page of the ladder: it needs `{install_hint('report')}`")
         return
     write_ladder(report.to_json(), out)
+
+
+def edge(
+    model: Path,
+    out: Path,
+    *,
+    target: str | None = None,
+    samples: Path | Arrays | None = None,
+    shapes: Mapping[str, Sequence[int]] | None = None,
+    max_mb: float | None = None,
+    max_memory_mb: float | None = None,
+    max_latency_ms: float | None = None,
+    seed: int = 0,
+    require: bool = True,
+) -> EdgeBundle:
+    """Write an ONNX model as an .ort file for a device, with its list of operators and what one thread takes for it.
+
+    ``target`` is amd64, arm64 or native (this kind of processor alone); by default this machine's. ``samples`` is an
+    .npz or a mapping of rows by input name; without it requests are made, ``shapes`` in size. The limits are megabytes
+    (1e6 bytes) and milliseconds, judged in the stock runtime on this machine. Raises ConditionFailed where one does not
+    hold, with everything written (``require`` False leaves it to the bundle's own ``require``), and where the file
+    answers otherwise than ``model``, with nothing written.
+    """
+    from deployer.optimization import data
+    from deployer.optimization import edge as stage
+
+    bundle = stage.build(
+        model,
+        out,
+        target=target,
+        samples=None if samples is None else data.arrays(samples),
+        shapes=shapes,
+        max_mb=max_mb,
+        max_memory_mb=max_memory_mb,
+        max_latency_ms=max_latency_ms,
+        seed=seed,
+    )
+    if require:
+        bundle.require()
+    return bundle
 
 
 def package(

@@ -133,7 +133,10 @@ def _fetch_loose(aws: Aws, found: Trained, folder: Path) -> dict[str, str]:
 
 
 def write_lineage(lineage: Mapping[str, str], folder: Path) -> None:
-    """Write where the models in ``folder`` came from."""
+    """Write where the models in ``folder`` came from, and by what they were judged; without either leave no note."""
+    if not lineage:
+        (folder / LINEAGE_FILE).unlink(missing_ok=True)
+        return
     text = json.dumps({"schema_version": 1, "lineage": dict(sorted(lineage.items()))}, indent=1)
     (folder / LINEAGE_FILE).write_text(f"{text}\n", encoding="utf-8")
 

@@ -20,6 +20,7 @@ from deployer.errors import DeployerError, PartialFailure
 VERBS: dict[str, tuple[str, str]] = {
     "quickstart": ("machine", "Do the whole job once, on a small model, in three minutes."),
     "optimize": ("models", "Quantize a model and keep what passes the accuracy gate."),
+    "edge": ("edge", "Write a model for a device, within its file, memory and latency."),
     "package": ("models", "Seal model, handler and serving code into one bundle."),
     "check": ("models", "Play SageMaker's container rules against a bundle's server."),
     "image": ("images", "Build the image that serves a bundle, and push it to ECR."),

@@ -120,6 +120,17 @@ def _named_file(text: str) -> tuple[str, Path]:
     return name, Path(path)
 
 
+def _shape(text: str) -> tuple[str, tuple[int, ...]]:
+    name, _, words = text.rpartition("=")
+    try:
+        sizes = tuple(int(word) for word in words.split(",")) if words else ()
+    except ValueError:
+        sizes = (0,)
+    if not name or min(sizes, default=1) < 1:
+        raise InputError(f"{text!r} is no shape", hint="write it like image=1,3,224,224")
+    return name, sizes
+
+
 RATE = _Parsed("rate", _positive)
 NUMBER = _Parsed("number", _positive)
 DURATION = _Parsed("duration", _positive_duration)
@@ -129,6 +140,7 @@ MONEY = _Parsed("usd", parse_money)
 MOMENT = _Parsed("moment", clock.parse)
 MODEL = _Parsed("model", _model)
 NAMED_FILE = _Parsed("name=file", _named_file)
+SHAPE = _Parsed("name=sizes", _shape)
 PORT = click.IntRange(1, 65535)
 
 
@@ -156,6 +168,18 @@ def seed_option(command: _F) -> _F:
         default=0,
         show_default=True,
         help="Of all that is random.",
+    )(command)
+
+
+def shape_option(command: _F) -> _F:
+    """Add --shape, given once for each input."""
+    return click.option(
+        "--shape",
+        "shapes",
+        type=SHAPE,
+        multiple=True,
+        metavar="NAME=1,3,224,224",
+        help="Of an input that is made, where the model leaves its sizes open; repeat for more.",
     )(command)
 
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from deployer.deployments.plan import DeployPlan, Step
     from deployer.deployments.state import Deployment, ServerLog
     from deployer.doctor.findings import DoctorReport
+    from deployer.optimization.edgebundle import EdgeBundle
     from deployer.optimization.report import LadderReport
     from deployer.pricing.book import Price
     from deployer.profiles import Profile
@@ -55,6 +56,28 @@ def ladder(report: LadderReport) -> str:
     head = ("rung", "score", "size", "speed", "status", "reason")
     cells = [head, *([row[key] for key in head] for row in rows)]
     return f"{table(cells)}\n\n{report.conclusion}"
+
+
+def edge(bundle: EdgeBundle) -> str:
+    """Return what one thread takes for the file and for its source, and each gate."""
+    rows = [("", "file MB", "memory MB", "ms, one thread")]
+    size = bundle.source.size_bytes
+    for name, large, took in (
+        ("model.ort", bundle.size_bytes, bundle.measured),
+        (bundle.source.path.name, size, bundle.source_measured),
+    ):
+        ends = f"{format_ms(took.latency_low_ms)} to {format_ms(took.latency_high_ms)}"
+        memory = f"{took.memory_bytes / 1e6:.1f}"
+        rows.append((name, f"{large / 1e6:.2f}", memory, f"{format_ms(took.latency_ms)} ({ends})"))
+    gates = [
+        f"{'holds' if verdict.passed else 'FAILS'}: {verdict.reason}"
+        for verdict in bundle.gates.values()
+    ]
+    equal = (
+        f"for {bundle.target}, {len(bundle.operators)} operators; off by {bundle.difference:.2g} of an output's "
+        f"largest value on {bundle.requests}"
+    )
+    return "\n".join([table(rows), equal, *gates])
 
 
 def conformance(report: ConformanceReport, *, ascii_only: bool) -> str:

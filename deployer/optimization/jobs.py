@@ -13,8 +13,19 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import onnx
+
 from deployer.errors import DeployerError
-from deployer.optimization import answers, context, normalise, quantize, sensitivity
+from deployer.optimization import (
+    answers,
+    context,
+    device,
+    normalise,
+    ortfile,
+    quantize,
+    sensitivity,
+    synthetic,
+)
 from deployer.optimization.choice import GIVEN, known
 from deployer.optimization.graph import Unfit
 from deployer.optimization.openvino import OpenVinoSession
@@ -27,6 +38,8 @@ from inference_code.contract import OPENVINO
 FP32 = "fp32.onnx"
 PREPARED = "prepared.onnx"
 OUTPUTS = "outputs.npz"
+
+MADE = "made.npz"
 
 MAKING, OPENING, ANSWERING = 0, 1, 2
 """Marks of ``score``: what it was about when it ended."""
@@ -68,6 +81,36 @@ def open_model(folder: Path, mark: Mark, model: str) -> dict[str, Any]:
     """Return the inputs of a model file and the one batch size that it takes, if there is but one."""
     session = Session(Path(model))
     return {"inputs": [asdict(spec) for spec in session.inputs], "fixed": session.fixed_batch}
+
+
+def synthesize(
+    folder: Path, mark: Mark, model: str, shapes: Mapping[str, list[int]], seed: int
+) -> dict[str, Any]:
+    """Write rows that are made for a model, to calibrate and to judge; return their file and what was assumed."""
+    session, graph = _read(model)
+    form, count = synthetic.rows(session, graph, shapes, seed)
+    made = [form.drawn(synthetic.CALIBRATION_ROWS, seed + 1), form.drawn(count, seed)]
+    device.stored(folder / MADE, made)
+    return {"file": MADE, "told": list(form.told(session.inputs))}
+
+
+def requests(
+    folder: Path, mark: Mark, model: str, shapes: Mapping[str, list[int]], seed: int
+) -> dict[str, Any]:
+    """Write requests that are made for a model, one row each; return their file and what was assumed."""
+    session, graph = _read(model)
+    form = synthetic.found(session, graph, shapes, seed, first=None)
+    made = [form.drawn(1, seed + number) for number in range(synthetic.REQUESTS)]
+    device.stored(folder / MADE, made)
+    return {"file": MADE, "told": list(form.told(session.inputs))}
+
+
+def to_ort(folder: Path, mark: Mark, source: str, target: str) -> dict[str, Any]:
+    """Write a model in ONNX Runtime's format; return what of it the check of its answers depends on."""
+    path = Path(source)
+    ortfile.check(path, Session(path).outputs)
+    ortfile.convert(path, folder, target)
+    return {**ortfile.facts(path), "target": target, "operators": ortfile.operators(folder)}
 
 
 def begin(
@@ -174,11 +217,19 @@ def rank(folder: Path, mark: Mark) -> list[tuple[str, float]]:
 
 CALLS: Mapping[str, Callable[..., Any]] = {
     "open": open_model,
+    "synthesize": synthesize,
+    "requests": requests,
+    "to_ort": to_ort,
     "begin": begin,
     "score": score,
     "time": time,
     "rank": rank,
 }
+
+
+def _read(model: str) -> tuple[Session, onnx.ModelProto]:
+    """Return a session of a model file, and its graph without weights that lie beside it."""
+    return Session(Path(model)), onnx.load(model, load_external_data=False)
 
 
 def opened(path: Path, engine: str, threads: int | None = None) -> Session:

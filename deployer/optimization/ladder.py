@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from deployer.errors import InputError, Interrupted
-from deployer.optimization import baseline, data, fallback, metrics, output, quantize, records
+from deployer.optimization import baseline, data, fallback, output, quantize, records
+from deployer.optimization import rows as sets
 from deployer.optimization.alternatives import rungs as alternative_rungs
 from deployer.optimization.choice import AS_GIVEN, Tried, as_given, tried
 from deployer.optimization.gate import LEAST_GAIN
@@ -20,7 +21,9 @@ from deployer.optimization.isolation import Isolation, Limits
 from deployer.optimization.judge import Judge, UsdPerThousand
 from deployer.optimization.report import LadderReport, RungResult
 from deployer.optimization.resume import Finished
+from deployer.optimization.rows import Rows
 from deployer.optimization.session import Arrays
+from deployer.optimization.synthetic import Shapes
 from deployer.optimization.timing import Speedup
 from deployer.optimization.variant import Variant
 
@@ -31,10 +34,11 @@ NEAR = 0.97
 def climb(
     model: Path,
     *,
-    calibration: Arrays,
-    evaluation: Arrays,
-    metric: str = "accuracy",
-    max_drop: float = 0.01,
+    calibration: Arrays | None = None,
+    evaluation: Arrays | None = None,
+    metric: str | None = None,
+    max_drop: float | None = None,
+    shapes: Shapes | None = None,
     out: Path,
     seed: int = 0,
     threads: int = 1,
@@ -54,30 +58,31 @@ def climb(
     """Try every rung on the ONNX file ``model``; write ``best.onnx``, ``ladder.json`` and the rungs to ``out``.
 
     ``calibration`` and ``evaluation`` map input names to arrays (rows first), the latter also ``label`` or ``target``
-    where the metric needs one; ``max_drop`` is in its unit. All outputs are judged but ``ignore_outputs``. Timed are
-    the first evaluation rows at ``batch_sizes``, or ``timing_inputs`` by name. ``alternatives`` are other ONNX files
-    for the same inputs. ``usd_per_thousand`` maps seconds per inference (at the best batch size) to USD. ``latencies``
-    is an earlier ``latencies.json``. ``least_gain`` is the speed-up that a rung needs, and beside fixed scales dynamic
-    ones. ``rung_minutes`` and ``rung_memory_gb`` (None: 80% of what is free) bound each rung. FP32, the normalised
-    model, stays where no rung passes every gate.
+    where the metric needs one; ``rows`` tells what stands in for None, and for ``metric`` and ``max_drop`` (in its
+    unit); ``shapes`` sizes rows that are made. All outputs are judged but ``ignore_outputs``. Timed are the first
+    evaluation rows at ``batch_sizes``, or ``timing_inputs`` by name. ``alternatives`` are other ONNX files for the same
+    inputs. ``usd_per_thousand`` maps seconds per inference (at the best batch size) to USD. ``latencies`` is an earlier
+    ``latencies.json``. ``least_gain`` is the speed-up that a rung needs, and beside fixed scales dynamic ones.
+    ``rung_minutes`` and ``rung_memory_gb`` (None: 80% of what is free) bound each rung. FP32, the normalised model,
+    stays where no rung passes every gate.
 
     Raises InputError for wrong data, model or rung; ConditionFailed, with the report written, when the best is not
     ``require_speedup`` times as fast as FP32; Interrupted when it was stopped with rungs kept.
     """
-    say = progress or (lambda _: None)
+    say, asked = progress or (lambda _: None), sets.Asked(metric, max_drop, shapes, seed)
     _check_numbers(max_drop, threads, batch_sizes, least_gain)
-    limits: Any = {"max_drop": max_drop, "seed": seed, "threads": threads, "least_gain": least_gain}
     chosen, finished = tried(rungs), Finished(out)
+    limits: dict[str, Any] = {"seed": seed, "threads": threads, "least_gain": least_gain}
     with output.workspace(out) as folder, _stoppable(finished):
+        isolation = Isolation(folder, out, Limits.of(rung_minutes, rung_memory_gb))
+        rows = sets.chosen(isolation, model, calibration, evaluation, asked)
         judge = baseline.begun(
             model,
-            Isolation(folder, out, Limits.of(rung_minutes, rung_memory_gb)),
+            isolation,
             finished,
             chosen,
             alternatives or {},
-            calibration=calibration,
-            evaluation=evaluation,
-            metric=metrics.resolve(metric),
+            **rows.judging,
             batch_sizes=batch_sizes,
             timing_inputs=timing_inputs,
             ignore_outputs=ignore_outputs,
@@ -85,7 +90,7 @@ def climb(
             recorded=records.load(latencies) if latencies else None,
             **limits,
         )
-        report = _climbed(judge, chosen, alternatives or {}, out, say)
+        report = _climbed(judge, rows, chosen, alternatives or {}, out, say)
     if require_speedup is not None:
         report.require_speedup(require_speedup)
     return report
@@ -112,6 +117,7 @@ def _stoppable(finished: Finished) -> Iterator[None]:
 
 def _climbed(
     judge: Judge,
+    rows: Rows,
     chosen: Tried,
     alternatives: Mapping[str, Path],
     out: Path,
@@ -123,10 +129,10 @@ def _climbed(
         *chosen.rungs,
         *alternative_rungs(alternatives, reduce_range=chosen.reduce_range),
     )
-    for line in _told_first(judge, chosen):
+    for line in (*rows.told, *_told_first(judge, chosen)):
         say(line)
-    results = _climb(judge, rungs, say)
-    found = _conclude(judge, results, chosen)
+    results = _climb(judge, rows, rungs, say)
+    found = _conclude(judge, rows, results, chosen)
     report = output.publish(found, records.dumps(results), judge.folder, out)
     say(report.conclusion)
     return report
@@ -153,12 +159,12 @@ def _told_first(judge: Judge, chosen: Tried) -> Iterator[str]:
 
 
 def _climb(
-    judge: Judge, chosen: Sequence[quantize.Rung], say: Callable[[str], None]
+    judge: Judge, rows: Rows, chosen: Sequence[quantize.Rung], say: Callable[[str], None]
 ) -> list[RungResult]:
     scored = []
     for number, rung in enumerate(chosen, 1):
         say(f"rung {number} of {len(chosen)}: {rung.name}")
-        result = judge.score(rung, rung.name)
+        result = rows.refused(rung) or judge.score(rung, rung.name)
         say(f"  {result.reason}" + (f"; {result.note}" if result.note else ""))
         scored.append(result)
     if judge.finished.taken_up:
@@ -197,10 +203,13 @@ def _is_quantized(result: RungResult) -> bool:
     return result.precision.startswith("int")
 
 
-def _conclude(judge: Judge, results: list[RungResult], chosen: Tried) -> LadderReport:
+def _conclude(judge: Judge, rows: Rows, results: list[RungResult], chosen: Tried) -> LadderReport:
     kept = [r for r in results if r.status == "kept"]
     right = [r for r in results if r.accuracy and r.accuracy.passed and _is_quantized(r)]
     best, quantized = (_pick(some, judge.least_gain) for some in (kept, right))
+    told = _conclusion(best, quantized, judge.fp32)
+    if not judge.can_tell():
+        told = f"FP32 stays: {_too_few(judge)}"
     return LadderReport(
         metric=judge.metric.name,
         max_drop=judge.max_drop,
@@ -210,9 +219,9 @@ def _conclude(judge: Judge, results: list[RungResult], chosen: Tried) -> LadderR
         fp32=judge.fp32,
         best=(best.variant if best else None) or judge.fp32,
         best_quantized=quantized.variant if quantized else None,
-        conclusion=_conclusion(best, quantized, judge.fp32)
-        if judge.can_tell()
-        else f"FP32 stays: {_too_few(judge)}",
+        conclusion=told + rows.caveat,
+        judged_by=rows.judged_by,
+        data=rows.kind,
         rungs=(_baseline(judge, results), *results),
         details={
             "evaluation_rows": judge.evaluated,
@@ -281,11 +290,11 @@ def _too_few(judge: Judge) -> str:
 
 
 def _check_numbers(
-    max_drop: float, threads: int, batch_sizes: Sequence[int], least_gain: float
+    max_drop: float | None, threads: int, batch_sizes: Sequence[int], least_gain: float
 ) -> None:
     if not 1 <= least_gain < float("inf"):
         raise InputError(f"least_gain must be a number from 1 up, not {least_gain!r}")
-    if not 0 <= max_drop < float("inf"):
+    if max_drop is not None and not 0 <= max_drop < float("inf"):
         raise InputError(f"max_drop must be a number from 0 up, not {max_drop!r}")
     if threads < 1:
         raise InputError(f"threads must be at least 1, not {threads!r}")

@@ -62,7 +62,7 @@ class Normalised:
         }
 
 
-class _Unequal(Exception):
+class Unequal(Exception):
     """A changed model does not answer as the one given; the text says where."""
 
 
@@ -111,12 +111,12 @@ def _attempts(model: onnx.ModelProto) -> Iterator[tuple[str, list[tidy.Change]]]
 def _proven(
     given: Session, target: Path, calibration: Arrays, changes: list[str], refused: list[str]
 ) -> Normalised:
-    """Return the record of a changed model that answers as the given one; raise _Unequal where it does not."""
+    """Return the record of a changed model that answers as the given one; raise Unequal where it does not."""
     half = any(spec.dtype == "float16" for spec in (*given.inputs, *given.outputs))
     rtol, atol = (RTOL_HALF, ATOL_HALF) if half else (RTOL, ATOL)
     changed = Session(target)
     if changed.inputs != given.inputs or changed.outputs != given.outputs:
-        raise _Unequal("its inputs or outputs are declared otherwise")
+        raise Unequal("its inputs or outputs are declared otherwise")
     names = [spec.name for spec in given.outputs]
     worst, asked = 0.0, 0
     for feeds in _questions(given, calibration):
@@ -126,9 +126,9 @@ def _proven(
             continue  # random rows need not make sense to it
         asked += 1
         answers = zip(names, wanted, changed.run_all(feeds, names), strict=True)
-        worst = max(worst, *(_gap(*answer, rtol=rtol, atol=atol) for answer in answers))
+        worst = max(worst, *(gap(*answer, rtol=rtol, atol=atol) for answer in answers))
     if not asked:
-        raise _Unequal("the model given answers nothing to compare with")
+        raise Unequal("the model given answers nothing to compare with")
     return Normalised(tuple(changes), tuple(refused), worst, rtol, atol)
 
 
@@ -155,14 +155,17 @@ def _random_like(array: Array, rng: np.random.Generator) -> Array:
     return rng.permuted(array, axis=0)
 
 
-def _gap(name: str, wanted: Any, given: Any, *, rtol: float, atol: float) -> float:
-    """Return the largest difference relative to the output's scale; raise _Unequal when it is too large."""
+def gap(name: str, wanted: Any, given: Any, *, rtol: float, atol: float) -> float:
+    """Return the largest difference of two answers relative to the output's scale; raise Unequal where it is too large.
+
+    Allowed is ``rtol`` of each value and ``atol`` of the largest one.
+    """
     if not isinstance(wanted, np.ndarray) or wanted.dtype.kind not in "fiub":
         if not _same(wanted, given):
-            raise _Unequal(f"output {name!r} differs")
+            raise Unequal(f"output {name!r} differs")
         return 0.0
     if wanted.shape != given.shape or wanted.dtype != given.dtype:
-        raise _Unequal(
+        raise Unequal(
             f"output {name!r} is {given.dtype} {given.shape}, was {wanted.dtype} {wanted.shape}"
         )
     a, b = wanted.astype(np.float64), given.astype(np.float64)
@@ -170,9 +173,7 @@ def _gap(name: str, wanted: Any, given: Any, *, rtol: float, atol: float) -> flo
     scale = float(np.abs(finite).max(initial=0.0))
     if not np.allclose(b, a, rtol=rtol, atol=atol * scale, equal_nan=True):
         far = float(np.nanmax(np.abs(np.where(np.isfinite(a), b - a, 0.0)), initial=0.0))
-        raise _Unequal(
-            f"output {name!r} is off by {far:.3g} where the largest value is {scale:.3g}"
-        )
+        raise Unequal(f"output {name!r} is off by {far:.3g} where the largest value is {scale:.3g}")
     off = np.abs(np.where(np.isfinite(a), b - a, 0.0))
     return float(off.max(initial=0.0)) / scale if scale else 0.0
 
@@ -187,6 +188,4 @@ def _same(wanted: Any, given: Any) -> bool:
 def _line(error: Exception) -> str:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     words = lines[0] if lines else ""
-    return (
-        words if isinstance(error, (_Unequal, InputError)) else f"{type(error).__name__}: {words}"
-    )
+    return words if isinstance(error, (Unequal, InputError)) else f"{type(error).__name__}: {words}"

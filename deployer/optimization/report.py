@@ -69,7 +69,8 @@ class LadderReport:
     """The climb: FP32, every rung, the best variant and the reason why it is the best.
 
     ``best`` is FP32 itself where no rung passes every gate. ``best_quantized`` is the fastest rung that passes the
-    accuracy gate, whether or not it is faster than FP32; None where none passes.
+    accuracy gate, whether or not it is faster than FP32; None where none passes. ``judged_by`` names metric and rows;
+    ``data`` is what they were: given, calibration (held out, without labels) or synthetic.
     """
 
     metric: str
@@ -82,6 +83,8 @@ class LadderReport:
     best_quantized: Variant | None
     conclusion: str
     rungs: tuple[RungResult, ...]
+    judged_by: str = ""
+    data: str = "given"
     details: Mapping[str, Any] = field(default_factory=dict)
 
     @property
@@ -108,6 +111,8 @@ class LadderReport:
             "schema_version": SCHEMA_VERSION,
             "metric": self.metric,
             "max_drop": self.max_drop,
+            "judged_by": self.judged_by,
+            "data": self.data,
             "hardware": dict(self.hardware),
             "threads": self.threads,
             "seed": self.seed,

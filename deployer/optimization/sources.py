@@ -24,12 +24,17 @@ Model: TypeAlias = "torch.nn.Module | Path | str"
 """A module, a model file or Hugging Face folder, or ``module:function`` that returns a module."""
 
 
+def is_onnx(model: Model) -> bool:
+    """Whether a model is an ONNX file, which needs no export."""
+    return isinstance(model, Path) and model.suffix.lower() == ".onnx"
+
+
 def as_onnx(model: Model, calibration: Arrays, folder: Path, *, seed: int, say: Say) -> Path:
     """Return the ONNX file of ``model``: its own, or one exported into ``folder`` and checked on the first rows.
 
     Raises InputError for what cannot be read or exported, ConditionFailed when the export answers otherwise.
     """
-    if isinstance(model, Path) and model.suffix.lower() == ".onnx":
+    if isinstance(model, Path) and is_onnx(model):
         return model
     say("export to ONNX, checked against the source on calibration rows")
     return _export(resolve(model, "model", seed), calibration, folder / "exported.onnx")

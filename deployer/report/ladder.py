@@ -77,6 +77,11 @@ class Ladder:
     footnotes: tuple[str, ...]
 
 
+_MADE = {
+    "synthetic": " The rows were made of the model's inputs, so that no rung with fixed scales was tried."
+}
+
+
 def ladder(document: Mapping[str, Any]) -> Ladder:
     """Return what to say about a parsed ladder.json."""
     best = document["best"]
@@ -101,9 +106,11 @@ def ladder(document: Mapping[str, Any]) -> Ladder:
 
 def _title(document: Mapping[str, Any]) -> tuple[str, ...]:
     hardware = document["hardware"]
+    labels = () if document.get("data", "given") == "given" else ("no labels",)
     return (
         "quantization ladder",
         f"{document['metric']} may drop by {document['max_drop']:g}",
+        *labels,
         str(hardware.get("cpu", "unknown processor")),
         f"{document['threads']} thread{'s' if document['threads'] != 1 else ''}",
         f"seed {document['seed']}",
@@ -182,6 +189,8 @@ def _footnotes(document: Mapping[str, Any]) -> tuple[str, ...]:
         "Speed: FP32's time over the rung's, both timed in turn on this machine, with its 95% interval; "
         "a rung that fails the accuracy gate is timed in a few rounds only.",
     ]
+    if (kind := document.get("data", "given")) != "given":
+        notes.append(f"Judged by {document['judged_by']}: no label was seen.{_MADE.get(kind, '')}")
     if "clock" in details:
         notes.append(
             f"Measured on {details['evaluation_rows']:,} rows; latency by {details['clock']}, "

@@ -138,7 +138,6 @@ def test_optimising_a_jobs_model_carries_its_lineage_into_the_bundle(
     api.export(nets.eval(), {"x": rows[:8]}, tmp_path / "m" / "net.onnx")
     files = {path.name: path.read_bytes() for path in (tmp_path / "m").iterdir()}
     np.savez("c.npz", x=rows)
-    np.savez("e.npz", x=rows, label=rows[:, :4].argmax(1))
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w:gz") as archive:
         for name, content in files.items():
@@ -148,11 +147,12 @@ def test_optimising_a_jobs_model_carries_its_lineage_into_the_bundle(
     where = boto3.client("sagemaker").describe_training_job(TrainingJobName=job)
     key = where["ModelArtifacts"]["S3ModelArtifacts"].removeprefix("s3://models/")
     s3.put_object(Bucket="models", Key=key, Body=buffer.getvalue())
-    words = ["--calibration", "c.npz", "--eval", "e.npz", "--rung", "int8-dynamic", "-o", "out"]
+    words = ["--calibration", "c.npz", "--rung", "int8-dynamic", "-o", "out"]
     done = CliRunner().invoke(cli, ["optimize", "--from-training-job", job, *words])
     assert done.exit_code == 0, done.stderr
     noted = json.loads(Path("out/lineage.json").read_text())["lineage"]
     assert noted["artefact_sha256"] == hashlib.sha256(buffer.getvalue()).hexdigest()
+    assert noted["judged_by"] == "fidelity to FP32 on 32 held-out calibration rows"
     bundle = api.package(Path("out/best.onnx"), tmp_path / "dist", name="net")
     assert bundle.manifest.lineage == noted
     assert api.package(Path("m/net.onnx"), tmp_path / "d2", name="net").manifest.lineage == {}
