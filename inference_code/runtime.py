@@ -103,24 +103,6 @@ class Model:
         return self._run(inputs)
 
 
-def example(
-    specs: Sequence[TensorSpec], free: int = 1, first: int | None = None, fill: int = 0
-) -> dict[str, NDArray[Any]]:
-    """Return ``fill`` (empty texts) for each input, ``free`` long wherever a dimension is free.
-
-    ``first`` is for free first axes, where it is another.
-    """
-    arrays = {}
-    for spec in specs:
-        sizes = [free if first is None else first, *[free] * len(spec.shape)]
-        shape = [size if n is None else n for n, size in zip(spec.shape, sizes, strict=False)]
-        text = spec.dtype == "str"
-        arrays[spec.name] = np.full(
-            shape, "" if text else fill, dtype=object if text else spec.dtype
-        )
-    return arrays
-
-
 def words_of(error: Exception) -> str | None:
     """Return in an engine's own words why a run failed, without its internals; None for any other failure."""
     engines = (InvalidArgument, Fail, RuntimeException, RuntimeError)

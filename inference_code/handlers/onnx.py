@@ -17,7 +17,7 @@ from inference_code.contract import CSV_TYPE, JSON_TYPE, NPY_TYPE
 from inference_code.errors import BadRequest, HandlerInvalid
 from inference_code.handler.base import Body, Context
 from inference_code.handler.base import Handler as Base
-from inference_code.handlers import blame, likely, trial
+from inference_code.handlers import blame, trial
 from inference_code.handlers.joining import Joining
 from inference_code.handlers.rows import Rows
 from inference_code.runtime import Model
@@ -81,7 +81,7 @@ class Handler(Base[tensors.Inputs, Answer]):
         """Return requests made from the inputs' types, when the model takes some."""
         if not self.batches:
             return []
-        found = likely.inputs(self.model, self._joining.axes)
+        found = trial.several(self.model, self._joining.axes)
         return [tensors.Inputs(arrays, "inputs") for arrays in found]
 
     def arrays(self, output: Answer) -> Mapping[str, Array]:

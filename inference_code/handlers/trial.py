@@ -1,41 +1,40 @@
-"""What an ONNX file takes, tried at the start: an input that it answers, made of its names, shapes and types."""
+"""What an ONNX file takes, tried: inputs that it answers, made of its names, shapes and types."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
-from inference_code.contract import TensorSpec
+from inference_code import plausible
 from inference_code.errors import HandlerInvalid
-from inference_code.runtime import Model, example, words_of
+from inference_code.runtime import Model, words_of
 
 Arrays = dict[str, NDArray[Any]]
-#: Sizes for free axes: texts take any, pictures and sounds take from some size on, or multiples of 32.
-_SIZES = (1, 8, 16, 32, 64, 128, 224, 256, 512, 1024)
-#: No larger input is made, in numbers.
-_LARGEST = 2**22
 _SAMPLES = "package it with --samples: one request that it answers"
+_SEED = 14
 
 
 def answered(model: Model) -> Arrays:
     """Return the first made input that the model answers. Raises HandlerInvalid with its reason when it takes none."""
-    reason = ""
-    for arrays in _guesses(model):
-        try:
-            model.run(arrays)
-        except Exception as error:
-            words = words_of(error)
-            if words is None:
-                raise
-            reason = reason or words
-        else:
-            return arrays
+    reasons: list[str] = []
+
+    def failed(error: Exception) -> None:
+        words = words_of(error)
+        if words is None:
+            raise error
+        reasons.append(words)
+
+    hints = plausible.Hints(axes=model.axes)
+    for rows in (1, None):
+        found = plausible.answered(
+            model.run, model.inputs, hints, rows, _SEED, constant=True, failed=failed
+        )
+        if found:
+            return found[0]
     raise HandlerInvalid(
-        f"the model answers none of the inputs that could be made for it (the first: {reason}); {_SAMPLES}"
+        f"the model answers none of the inputs that could be made for it (the first: {reasons[0]}); {_SAMPLES}"
     )
 
 
@@ -47,6 +46,12 @@ def known(model: Model) -> Arrays | None:
         return None
 
 
+def several(model: Model, axes: Mapping[str, int], count: int = 3) -> list[Arrays]:
+    """Return ``count`` different requests of one row each along ``axes``; none when the model takes none of them."""
+    hints = plausible.Hints(rows=axes)
+    return plausible.answered(model.run, model.inputs, hints, 1, _SEED, count=count)
+
+
 def check_inputs(model: Model) -> None:
     """Raise HandlerInvalid for an input that takes nothing."""
     for spec in model.inputs:
@@ -56,33 +61,3 @@ def check_inputs(model: Model) -> None:
                 f"input {spec.name!r} is declared as {axes}, so it takes no value: export it with a free axis, "
                 "which has a name or -1 in place of 0"
             )
-
-
-def _guesses(model: Model) -> Iterator[Arrays]:
-    """Yield inputs of one row and small sizes first, then those of one size in every free axis."""
-    free = any(None in spec.shape for spec in model.inputs)
-    for first, specs in ((1, _of_one_row(model)), (None, model.inputs))[: 1 + free]:
-        inner = any(None in spec.shape[1:] for spec in specs) or first is None
-        for size in _SIZES if inner else _SIZES[:1]:
-            for fill in (0, 1):
-                if size == 1 or _cells(specs, size) <= _LARGEST:
-                    yield example(specs, size, first, fill)
-
-
-def _of_one_row(model: Model) -> Sequence[TensorSpec]:
-    """Return the inputs with 1 wherever an axis is named as a first axis is: the state of a batch, say."""
-    axes = {spec.name: model.axes.get(spec.name, spec.shape) for spec in model.inputs}
-    firsts = {axis for found in axes.values() for axis in found[:1] if isinstance(axis, str)}
-    return [
-        replace(
-            s,
-            shape=tuple(
-                1 if a in firsts else n for n, a in zip(s.shape, axes[s.name], strict=True)
-            ),
-        )
-        for s in model.inputs
-    ]
-
-
-def _cells(specs: Sequence[TensorSpec], size: int) -> int:
-    return sum(int(np.prod([size if n is None else n for n in spec.shape])) for spec in specs)

@@ -256,7 +256,7 @@ def test_made_examples_are_of_one_row_and_a_size_that_the_model_takes(tmp_path: 
     sizes = {
         "voice": {"sound": (1, 16), "state": (2, 1, 3), "rate": ()},
         "picture_net": {"x": (1, 1, 8, 8)},
-        "embedding": {"ids": (1, 1), "mask": (1, 1)},
+        "embedding": {"ids": (1, 8), "mask": (1, 8)},
     }
     for name, want in sizes.items():
         model = serve(tmp_path / name, getattr(traits, name)())
