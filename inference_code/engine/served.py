@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, TypeVar
 
-from inference_code.codecs import jsontext
+from inference_code.codecs import jsontext, media
 from inference_code.contract import CUSTOM_ATTRIBUTES_HEADER, JSON_TYPE
 from inference_code.engine import together
 from inference_code.engine.company import FAR, Apart
@@ -130,7 +130,7 @@ class ServedModel:
         if isinstance(output, RequestError):
             return error_reply(output)
         try:
-            body, kind = self.handler.encode(output, accept)
+            body, kind = self._encoded(output, accept)
             return _reply(self.handler.status(output), kind, body)
         except RequestError as error:
             return error_reply(error)
@@ -144,6 +144,24 @@ class ServedModel:
         except RequestError as error:
             return error_reply(error)
         return self.encode(self.predict([item])[0], accept)
+
+    def _encoded(self, output: Any, accept: str) -> tuple[Any, Any]:
+        """Return the handler's answer to the whole header; where it cannot read that, to the best type of it.
+
+        A handler that negotiates takes a list or a range; others fail at it, or hand it back as the type.
+        """
+        try:
+            body, kind = self.handler.encode(output, accept)
+        except RequestError:
+            raise
+        except Exception:
+            if media.is_one(accept):
+                raise
+        else:
+            if not isinstance(kind, str) or media.is_one(kind.partition("\r")[0]):
+                return body, kind
+        wanted = media.first_choice(accept, JSON_TYPE) if accept else JSON_TYPE
+        return self.handler.encode(output, wanted)
 
     def _described(self) -> Any:
         # There and back again, so that what is no JSON shows now.
