@@ -29,7 +29,7 @@ from inference_code.contract import (
     TensorSpec,
     openvino_settings,
 )
-from inference_code.errors import HandlerInvalid
+from inference_code.errors import HandlerInvalid, PackageMissing
 
 Arrays = Mapping[str, NDArray[Any]]
 Run = Callable[[Arrays], list[NDArray[Any]]]
@@ -223,7 +223,7 @@ def _openvino(path: Path, threads: int, axes: dict[str, Axes]) -> Opened:
     try:
         openvino: Any = importlib.import_module("openvino")
     except ImportError as error:
-        raise HandlerInvalid(
+        raise PackageMissing(
             f"{path.name} is to run on OpenVINO, which is not installed: pip install {ENGINES[OPENVINO][0]}"
         ) from error
     settings = openvino_settings(threads, _cpu_flags())

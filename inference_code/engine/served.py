@@ -75,7 +75,7 @@ class ServedModel:
         What the two took decides how batches are made, and whether at all; so does, when answers are to be
         exact, what batches do to them.
         """
-        self._timed("warm_up", self._answer_samples)
+        self._timed("warm_up", self.answer_samples)
         if self.max_batch > 1:
             self._timed("compare", self.compare)
         if self.samples and self.max_batch > 1:
@@ -167,12 +167,13 @@ class ServedModel:
         # There and back again, so that what is no JSON shows now.
         return jsontext.read(jsontext.write(dict(self.handler.describe())))
 
-    def _answer_samples(self) -> None:
+    def answer_samples(self) -> None:
+        """Answer each sample, and the first in a full batch; raise HandlerInvalid when one fails."""
         for number, sample in enumerate(self.samples):
             start = time.perf_counter()
             status, _, body = self.answer(sample.body, sample.content_type)
             if status != 200:
-                raise HandlerInvalid(f"sample {sample.name!r} fails: {body.decode()}")
+                raise HandlerInvalid(f"sample {sample.name!r} fails: {_words_of(body)}")
             alone = time.perf_counter()
             # The first batch finds its memory; for every sample it would only lengthen the start.
             if self.max_batch > 1 and number == 0:
@@ -256,6 +257,15 @@ def error_reply(error: RequestError) -> Reply:
     """Return the JSON body that tells a caller what went wrong."""
     body = jsontext.write({"error": type(error).__name__, "message": error.message})
     return error.status, JSON_TYPE.encode(), body
+
+
+def _words_of(body: bytes) -> str:
+    """Return the message of an error's body, or the body where a handler writes its own."""
+    text = body.decode("utf-8", "replace")
+    try:
+        return str(jsontext.read(body)["message"])
+    except (RequestError, KeyError, TypeError):
+        return text
 
 
 def _prepare(failure: str, call: Callable[[], T], advice: str = "") -> T:
