@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from deployer.errors import DeployerError
-from deployer.optimization import context, normalise, quantize, sensitivity
+from deployer.optimization import context, hints, normalise, quantize, sensitivity
 from deployer.optimization.choice import GIVEN, known
 from deployer.optimization.graph import Unfit
 from deployer.optimization.openvino import OpenVinoSession
@@ -80,6 +80,9 @@ def begin(
     The baseline's answers to the evaluation rows lie in ``outputs.npz``.
     """
     held = context.load(folder)
+    known = hints.read(Path(model))
+    for where, rows in (("calibration", held.calibration), ("evaluation", held.evaluation)):
+        hints.check(known, rows, where)
     if change:
         found = normalise.normalise(Path(model), folder / FP32, held.calibration)
     else:

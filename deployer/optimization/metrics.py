@@ -17,6 +17,7 @@ from deployer.optimization.imported import imported
 from deployer.optimization.session import Array
 from deployer.stats import Floats
 
+_OWN = "it is called as function(outputs, labels) and returns one number, of which more is better"
 Score = Callable[[Array, Array, Array | None], float]
 Rows = Callable[[Array, Array, Array | None], Floats]
 
@@ -63,9 +64,14 @@ def _top_k(k: int) -> Rows:
     def rows(outputs: Array, reference: Array, labels: Array | None) -> Floats:
         flat = _scores(outputs)
         if flat.shape[1] < k:
-            raise InputError(f"top{k} needs {k} classes, the model gives {flat.shape[1]}")
+            raise InputError(
+                f"top{k} needs {k} classes, the model gives {flat.shape[1]}",
+                hint=f"choose --metric accuracy, or top2 to top{flat.shape[1]}",
+            )
         best = np.argsort(-flat, axis=1, kind="stable")[:, :k]
-        hits: Floats = (best == _class_labels(labels)[:, None]).any(axis=1).astype(np.float64)
+        hits: Floats = (
+            (best == _class_labels(labels, flat.shape[1])[:, None]).any(axis=1).astype(np.float64)
+        )
         return hits
 
     return rows
@@ -96,7 +102,8 @@ LIKENESS = _mean_metric("likeness", _likeness_rows, binary=False)
 
 
 def _f1(outputs: Array, reference: Array, labels: Array | None) -> float:
-    wanted, given = _class_labels(labels), _scores(outputs).argmax(axis=1)
+    flat = _scores(outputs)
+    wanted, given = _class_labels(labels, flat.shape[1]), flat.argmax(axis=1)
     scores = []
     for label in np.union1d(wanted, given):
         hits = np.count_nonzero((wanted == label) & (given == label))
@@ -131,10 +138,20 @@ def _scores(outputs: Array) -> Array:
     return outputs
 
 
-def _class_labels(labels: Array | None) -> Array:
+def _class_labels(labels: Array | None, classes: int) -> Array:
     if labels is None or labels.ndim != 1 or labels.dtype.kind not in "iu":
         shape = None if labels is None else f"{labels.dtype.name} {labels.shape}"
-        raise InputError(f"labels must be one whole number per row, not {shape}")
+        raise InputError(
+            f"labels must be one whole number per row, not {shape}",
+            hint="give 'label' the number of each row's class, from 0 on: labels.astype('int64')",
+        )
+    outside = np.flatnonzero((labels < 0) | (labels >= classes))
+    if len(outside):
+        row = outside[0]
+        raise InputError(
+            f"'label' is {labels[row]} in row {row}, and the model tells {classes} classes apart",
+            hint=f"number the classes from 0 to {classes - 1}, in the model's own order",
+        )
     return labels
 
 
@@ -145,9 +162,11 @@ def _user_metric(name: str) -> Score:
         try:
             value = float(function(outputs, labels))
         except Exception as error:  # whatever the user's function raises is the user's to see
-            raise InputError(f"metric {name!r} raised {type(error).__name__}: {error}") from error
+            raise InputError(
+                f"metric {name!r} raised {type(error).__name__}: {error}", hint=_OWN
+            ) from error
         if not np.isfinite(value):
-            raise InputError(f"metric {name!r} returned {value!r}")
+            raise InputError(f"metric {name!r} returned {value!r}", hint=_OWN)
         return value
 
     return score

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +15,7 @@ from numpy.typing import NDArray
 
 from deployer.errors import InputError
 from inference_code.contract import ONNXRUNTIME_CONFIG, ONNXRUNTIME_WITHOUT, TensorSpec
+from inference_code.words import cleaned
 
 Array = NDArray[Any]
 Arrays = Mapping[str, Array]
@@ -88,7 +88,9 @@ class Session:
                 f"ONNX Runtime cannot open {str(path)!r}: {reason}",
                 hint="replace the operator before export, or export at another opset"
                 if lacks
-                else None,
+                else "put the weights' file beside the model, as the export wrote it"
+                if "xternal data" in reason
+                else "export the model again, or copy the whole file",
             ) from error
         self.path = path
         self.inputs = tuple(_spec(item) for item in self._session.get_inputs())
@@ -199,7 +201,4 @@ def _reason(error: Exception) -> str:
     lines = str(error).strip().splitlines()
     if not lines:
         return type(error).__name__
-    whole = " ".join(line.strip() for line in lines[:2])  # the second names the axis
-    line = re.sub(r"^\[ONNXRuntimeError\] : \d+ : \w+ : ", "", whole)
-    line = re.sub(r"^Load model from .*? failed:\s*", "", line)
-    return re.sub(r"^/\S+\.(cc|h):\d+ .*\) ", "", line).strip() or type(error).__name__
+    return cleaned(" ".join(line.strip() for line in lines[:2]))  # the second names the axis
