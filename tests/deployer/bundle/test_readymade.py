@@ -267,8 +267,6 @@ def test_a_missing_file_is_named_and_may_be_given_by_extra(
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"do_pad": True}, "preprocessor_config.json: 'do_pad' is not done here: write a handler"),
-        ({"size": {"height": 8, "width": 8}}, "makes pictures of 8 by 8, and 'x' takes"),
         ({"size": {"heigth": 4}}, 'write {"height": .., "width": ..} or {"shortest_edge": ..}'),
         ({"image_processor_type": "DetrImageProcessor"}, "a DetrImageProcessor may do more"),
         ({"image_std": [1.0]}, "image_std is [1.0]: write one number for each of 3 channels"),
