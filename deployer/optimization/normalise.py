@@ -90,7 +90,7 @@ def normalise(source: Path, target: Path, calibration: Arrays) -> Normalised:
         moved = [f"weights of {path.name} put into the file" for path in beside]
         given = onnx.load(str(source))
         known: _Known | None = None
-        for name, attempt in _attempts(given):
+        for name, attempt in attempts(given):
             model = copied(given)
             try:
                 changes = [*moved, *filter(None, [change(model) for change in attempt])]
@@ -108,8 +108,8 @@ def normalise(source: Path, target: Path, calibration: Arrays) -> Normalised:
     return Normalised(not_changed=tuple(refused))
 
 
-def _attempts(model: onnx.ModelProto) -> Iterator[tuple[str, list[tidy.Change]]]:
-    """Yield names and lists of changes, the most wanted first."""
+def attempts(model: onnx.ModelProto) -> Iterator[tuple[str, list[tidy.Change]]]:
+    """Yield names and lists of changes, the most wanted first; which of them hold, a proof has to show."""
     tidying = [
         tidy.inline_functions,
         tidy.inputs_without_weights,

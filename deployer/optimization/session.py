@@ -33,8 +33,18 @@ _DTYPES = {
     },
 }
 
-_LACKING = ("not a registered", "No Op registered", "Could not find an implementation")
-"""How ONNX Runtime says that it lacks an operator."""
+_EXPORT = "export the model again, or copy the whole file"
+_LACKS = "replace the operator before export, or export at another opset"
+_NEW = "export the model for an older version: opset 17 and IR 8 are read everywhere"
+_HINTS = (
+    ("not a registered", _LACKS),
+    ("No Op registered", _LACKS),
+    ("Could not find an implementation", _LACKS),
+    ("xternal data", "put the weights' file beside the model, as the export wrote it"),
+    ("IR version", _NEW),
+    ("is under development", _NEW),
+)
+"""What to do about what ONNX Runtime says."""
 
 
 _DENORMAL, _ONE = np.float32(1e-40), np.float32(1)
@@ -83,14 +93,9 @@ class Session:
                 )
         except Exception as error:  # ONNX Runtime raises a dozen unrelated classes
             reason = _reason(error)
-            lacks = any(said in reason for said in _LACKING)
+            hint = next((then for said, then in _HINTS if said in reason), _EXPORT)
             raise InputError(
-                f"ONNX Runtime cannot open {str(path)!r}: {reason}",
-                hint="replace the operator before export, or export at another opset"
-                if lacks
-                else "put the weights' file beside the model, as the export wrote it"
-                if "xternal data" in reason
-                else "export the model again, or copy the whole file",
+                f"ONNX Runtime cannot open {str(path)!r}: {reason}", hint=hint
             ) from error
         self.path = path
         self.inputs = tuple(_spec(item) for item in self._session.get_inputs())
