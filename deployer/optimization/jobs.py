@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from deployer.errors import DeployerError
-from deployer.optimization import context, hints, normalise, quantize, sensitivity
+from deployer.optimization import context, hints, normalise, output, quantize, sensitivity
 from deployer.optimization.choice import GIVEN, known
 from deployer.optimization.graph import Unfit
 from deployer.optimization.openvino import OpenVinoSession
@@ -52,13 +52,20 @@ class Mark:
 
 
 def run(task: Mapping[str, Any]) -> None:
-    """Run the task and leave its answer, or the error of ours that it raised, in the task's folder."""
+    """Run the task and leave its answer, or the error of ours that it raised, in the task's folder.
+
+    Raises OSError where there is no room: that is no one rung's fault, and the answer might not find room either.
+    """
     at, folder = Path(task["at"]), Path(task["folder"])
     try:
         value = CALLS[task["call"]](folder, Mark(at / "mark"), **task["arguments"])
         answer = {"value": value}
     except DeployerError as error:
         answer = _error(type(error).__name__, error.message, error.hint)
+    except OSError as error:
+        if error.errno in output.FULL:
+            raise
+        answer = _error("OSError", _line(error), None)
     except Exception as error:
         answer = _error(type(error).__name__, _line(error), None)
     draft = at / "answer.part"
@@ -106,6 +113,9 @@ def score(
     path = folder / f"{name}.onnx"
     try:
         chosen.build(folder / PREPARED, held.calibration, path, frozenset(exclude))
+    except OSError:
+        path.unlink(missing_ok=True)
+        raise  # a full disk, say: not the rung's own
     except Exception as error:  # a quantizer's failure concerns its rung alone
         path.unlink(missing_ok=True)
         why = str(error) if isinstance(error, Unfit) else f"could not be built: {_line(error)}"

@@ -54,6 +54,8 @@ def main() -> None:
 
 def _child(task: dict[str, Any], work: Any) -> None:
     """Become the process of one task, and end with it."""
+    from deployer.optimization import output
+
     code = 1
     try:
         os.setsid()
@@ -70,6 +72,9 @@ def _child(task: dict[str, Any], work: Any) -> None:
         sys.path[:] = task["path"]
         work(task)
         code = 0
+    except OSError as error:
+        code = output.NO_ROOM if error.errno in output.FULL else 1
+        sys.stderr.write(f"{error}\n")
     finally:
         sys.stdout.flush()
         sys.stderr.flush()

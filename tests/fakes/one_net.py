@@ -54,14 +54,18 @@ def forms() -> Iterator[Form]:
 
 
 @lru_cache
-def weights() -> dict[str, np.ndarray]:
-    """Return the numbers, all of which float16 holds exactly."""
+def weights(size: int = 1) -> dict[str, np.ndarray]:
+    """Return the numbers, all of which float16 holds exactly; channels grow with ``size``."""
     rng = np.random.default_rng(0)
-    shapes = {"w1": (8, 3, 3, 3), "b1": (8,), "w2": (16, 8, 3, 3), "b2": (16,), "b3": (10,)}
-    known = {name: rng.normal(0, 0.2, shape) for name, shape in shapes.items()}
-    known |= {"scale": rng.uniform(0.5, 1, 8), "shift": rng.normal(0, 0.1, 8)}
-    known |= {"mean": rng.normal(0, 0.1, 8), "var": rng.uniform(0.5, 1, 8)}
-    known["w3"] = 4 * np.linalg.qr(rng.normal(size=(16, 16)))[0][:10]
+    few, many = 8 * size, 16 * size
+    shapes = {"w1": (few, 3, 3, 3), "b1": (few,), "w2": (many, few, 3, 3), "b2": (many,)}
+    known = {name: rng.normal(0, 0.2 / size**0.5, shape) for name, shape in shapes.items()}
+    known |= {"scale": rng.uniform(0.5, 1, few), "shift": rng.normal(0, 0.1, few)}
+    known |= {"mean": rng.normal(0, 0.1, few), "var": rng.uniform(0.5, 1, few)}
+    known |= {
+        "b3": rng.normal(0, 0.2, 10),
+        "w3": 4 * np.linalg.qr(rng.normal(size=(many, many)))[0][:10],
+    }
     return {name: value.astype("f2").astype("f4") for name, value in known.items()}
 
 
@@ -91,14 +95,14 @@ def nodes(opset: int, dtype: Any) -> tuple[list[Any], dict[str, np.ndarray]]:
     return parts, more
 
 
-def save(path: Path, form: Form) -> Path:
-    """Write the network in a form."""
+def save(path: Path, form: Form, size: int = 1) -> Path:
+    """Write the network in a form; pictures and channels grow with ``size``."""
     dtype: Any = np.float16 if form.half else np.float32
     kind = onnx.TensorProto.FLOAT16 if form.half else onnx.TensorProto.FLOAT
     parts, more = nodes(form.opset, dtype)
-    known = {name: value.astype(dtype) for name, value in weights().items()} | more
+    known = {name: value.astype(dtype) for name, value in weights(size).items()} | more
     held = [numpy_helper.from_array(value, name) for name, value in known.items()]
-    own = [helper.make_tensor_value_info("x", kind, ["n", 3, 8, 8])]
+    own = [helper.make_tensor_value_info("x", kind, ["n", 3, 8 * size, 8 * size])]
     if form.inputs:
         own += [helper.make_tensor_value_info(i.name, i.data_type, i.dims) for i in held]
     out = [helper.make_tensor_value_info("y", kind, ["n", 10])]
@@ -114,7 +118,7 @@ def save(path: Path, form: Form) -> Path:
     return path
 
 
-def rows(count: int, half: bool = False) -> np.ndarray:
+def rows(count: int, half: bool = False, size: int = 1) -> np.ndarray:
     """Return pictures of numbers that float16 holds exactly, so that all forms are asked the same."""
-    drawn = np.random.default_rng(2).normal(size=(count, 3, 8, 8)).astype("f2")
+    drawn = np.random.default_rng(2).normal(size=(count, 3, 8 * size, 8 * size)).astype("f2")
     return drawn if half else drawn.astype("f4")
