@@ -27,8 +27,12 @@ def main() -> None:
     """Fork a child for each line of stdin and tell its pid and then how it ended, until stdin closes."""
     answers = os.dup(1)
     os.dup2(2, 1)
+    _LIBC.prctl(
+        _PR_SET_PDEATHSIG, signal.SIGKILL
+    )  # it cannot hear of its starter's end while it imports
     from deployer.optimization import jobs, output
 
+    _LIBC.prctl(_PR_SET_PDEATHSIG, 0)
     warnings.simplefilter("ignore", DeprecationWarning)  # OpenBLAS has threads; it survives a fork
     outs: set[Path] = set()
     tasks = _Lines(0)
