@@ -42,12 +42,7 @@ def begun(
     """
     inputs, fixed = _opened(isolation, model)
     feeds = data.check(evaluation, inputs, "evaluation")
-    answers = data.labels(evaluation, "evaluation")
-    if metric.needs_labels and answers is None:
-        raise InputError(
-            f"evaluation: {metric.name} needs an array 'label' or 'target'",
-            hint="numpy.savez(file, label=labels, ...) beside the inputs, or --metric cosine, which needs none",
-        )
+    answers = data.labels(evaluation, "evaluation", metric.name if metric.needs_labels else None)
     samples = data.check(calibration, inputs, "calibration")
     cases: Mapping[str, Arrays] = timing_cases(feeds, batch_sizes, fixed)
     if timing_inputs:

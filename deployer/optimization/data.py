@@ -81,12 +81,20 @@ def check(arrays: Arrays, inputs: Sequence[TensorSpec], where: str) -> dict[str,
     return {name: arrays[name] for name in wanted}
 
 
-def labels(arrays: Mapping[str, Array], where: str) -> Array | None:
-    """Return the right answers, or None when there are none. Raises InputError when there are two kinds."""
+def labels(arrays: Mapping[str, Array], where: str, metric: str | None = None) -> Array | None:
+    """Return the right answers, or None when there are none.
+
+    Raises InputError when there are two kinds, or none where ``metric`` is the name of one that needs them.
+    """
     found = [name for name in LABELS if name in arrays]
     if len(found) > 1:
         raise InputError(
             f"{where}: holds both {found[0]!r} and {found[1]!r}", hint="keep one of the two"
+        )
+    if metric and not found:
+        raise InputError(
+            f"{where}: {metric} needs an array 'label' or 'target'",
+            hint="numpy.savez(file, label=labels, ...) beside the inputs, or --metric cosine, which needs none",
         )
     return arrays[found[0]] if found else None
 
