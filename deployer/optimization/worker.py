@@ -40,9 +40,10 @@ def main() -> None:
     while (line := tasks.next()) is not None:
         task = json.loads(line)
         outs.add(Path(task["out"]))
+        own = os.getpid()
         pid = os.fork()
         if pid == 0:
-            _child(task, jobs.run)
+            _child(task, jobs.run, own)
         _tell(answers, {"pid": pid})
         status = _ended(pid, tasks)
         if status is None:
@@ -56,14 +57,16 @@ def main() -> None:
         time.sleep(0.05)
 
 
-def _child(task: dict[str, Any], work: Any) -> None:
-    """Become the process of one task, and end with it."""
+def _child(task: dict[str, Any], work: Any, starter: int) -> None:
+    """Become the process of one task, and end with it, or with its ``starter``."""
     from deployer.optimization import output
 
     code = 1
     try:
         os.setsid()
         _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != starter:  # it died before it could be told of
+            os._exit(code)
         with contextlib.suppress(OSError):  # where memory runs out this one goes first
             Path("/proc/self/oom_score_adj").write_text("1000", encoding="ascii")
         said = os.open(task["said"], os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
@@ -92,7 +95,9 @@ def _ended(pid: int, tasks: _Lines) -> int | None:
         while True:
             ready, _, _ = select.select([pidfd, tasks.descriptor], [], [])
             if tasks.descriptor in ready and not tasks.read():
-                os.killpg(pid, signal.SIGKILL)
+                for kill in (os.killpg, os.kill):  # it leads no group yet in its first moment
+                    with contextlib.suppress(ProcessLookupError):
+                        kill(pid, signal.SIGKILL)
                 os.waitpid(pid, 0)
                 return None
             if pidfd in ready:
