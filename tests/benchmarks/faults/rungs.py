@@ -128,39 +128,50 @@ def contents(out: Path) -> dict[str, bytes]:
     return {str(p.relative_to(out)): p.read_bytes() for p in sorted(out.rglob("*.onnx"))}
 
 
+ENDS = {
+    "SIGTERM": (
+        130,
+        -signal.SIGTERM,
+    ),  # -15 and -2: Python itself was starting, and had no handler yet
+    "SIGINT": (130, -signal.SIGINT),
+    "command": (-signal.SIGKILL,),
+    "all": (-signal.SIGKILL,),
+    "piece": (2,),  # a model whose opening is killed cannot be climbed from
+    "starter": (2,),
+}
+"""How a command may end, beside 0."""
+
+
 def wrong(base: Path, out: Path, way: str, wait_s: float, whole: dict[str, bytes]) -> str:
     """Disturb a climb after ``wait_s``, run it to its end, and return what does not hold, "" when all does."""
-    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, "text": True}
-    process = subprocess.Popen(command(base, out), **quiet)  # type: ignore[call-overload]
+    process = subprocess.Popen(
+        command(base, out), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+    )
     time.sleep(wait_s)
     there = strike(process, way)
-    said = process.communicate()[1]
-    end = time.monotonic() + _LIVES_S
-    while left := [pid for pid in there if alive(pid)]:
-        if time.monotonic() > end:
-            return f"{left} still run, {there} were there"
-        time.sleep(0.02)
-    if "Traceback" in said:
-        return said
-    hit = way in ("piece", "starter") and bool(there)
-    if process.returncode != 0:
-        allowed = {"SIGTERM": (130, -15), "SIGINT": (130, -2), "command": (-9,), "all": (-9,)}
-        # A model whose opening is killed is refused; a stop while Python itself starts has no handler yet.
-        allowed |= {"piece": (2,), "starter": (2,)}
-        if process.returncode not in allowed[way]:
-            return f"exit {process.returncode}: {said}"
-    if process.returncode != 0 or hit:
-        done = subprocess.run(command(base, out), **quiet, check=False)  # type: ignore[call-overload]
-        if done.returncode != 0:
+    said, code = process.communicate()[1], process.returncode
+    if left := survivors(there):
+        return f"{left} still run, {there} were there"
+    if "Traceback" in said or (code and code not in ENDS[way]):
+        return f"exit {code}: {said}"
+    if code or (way in ("piece", "starter") and there):
+        done = subprocess.run(command(base, out), capture_output=True, text=True, check=False)
+        if done.returncode:
             return f"again: exit {done.returncode}: {done.stderr}"
     found = contents(out)
     if found != whole:
         return f"other bytes: {[n for n in {*found, *whole} if found.get(n) != whole.get(n)]}"
-    if strays := [path.name for path in out.parent.iterdir() if path != out]:
-        return f"left behind: {strays}"
-    if (out / "unfinished").exists():
-        return "unfinished is left"
-    return ""
+    strays = [path.name for path in out.parent.iterdir() if path != out]
+    strays += ["unfinished"] if (out / "unfinished").exists() else []
+    return f"left behind: {strays}" if strays else ""
+
+
+def survivors(processes: list[int]) -> list[int]:
+    """Return those that still run after the time that they may take to end."""
+    end = time.monotonic() + _LIVES_S
+    while (left := [pid for pid in processes if alive(pid)]) and time.monotonic() < end:
+        time.sleep(0.02)
+    return left
 
 
 def full(base: Path, folder: Path, megabytes: list[int]) -> dict[int, str]:
