@@ -20,6 +20,7 @@ RequestError
 
 StartupError is raised before serving, never for a request.
 └── HandlerInvalid        the handler or the model cannot be served
+    └── PackageMissing    not here: a package that it needs is not installed
 """
 
 from __future__ import annotations
@@ -147,3 +148,7 @@ class StartupError(Exception):
 
 class HandlerInvalid(StartupError):
     """The handler or the model cannot be served; the message says what to change."""
+
+
+class PackageMissing(HandlerInvalid):
+    """A package that the handler or the engine needs is not installed here."""

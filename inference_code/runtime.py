@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ctypes
 import importlib
-import re
 import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -29,7 +28,8 @@ from inference_code.contract import (
     TensorSpec,
     openvino_settings,
 )
-from inference_code.errors import HandlerInvalid
+from inference_code.errors import HandlerInvalid, PackageMissing
+from inference_code.words import cleaned
 
 Arrays = Mapping[str, NDArray[Any]]
 Run = Callable[[Arrays], list[NDArray[Any]]]
@@ -60,23 +60,6 @@ _OPENVINO_TYPES = {
         for bits in (8, 16, 32, 64)
     },
 }
-#: What ONNX Runtime says before and around the words that are about the model and its input.
-_INTERNALS = (
-    (r"^\[ONNXRuntimeError\] : \d+ : \w+ : ", ""),
-    (r"Load model from .*? failed: ?", ""),
-    (
-        r"Non-zero status code returned while running (\w+) node\. Name:'.*?' Status Message: ",
-        r"\1: ",
-    ),
-    # A place in its source, and the condition that did not hold, the function with its arguments, or its bare name.
-    (
-        r"(?:/\S+|\w+\.(?:h|cc)):\d+ (?:.*? was false\. ?|(?:\S+ ){0,4}?\S+\([^()]*\)(?: const)?"
-        r"(?:::<lambda\(\)>)?(?: \[with [^]]*\])? |\w+ )",
-        "",
-    ),
-    (r"Please fix either the inputs/outputs or the model\.", ""),
-    (r"\s+", " "),
-)
 
 
 class Model:
@@ -107,17 +90,6 @@ def words_of(error: Exception) -> str | None:
     """Return in an engine's own words why a run failed, without its internals; None for any other failure."""
     engines = (InvalidArgument, Fail, RuntimeException, RuntimeError)
     return cleaned(str(error)) if isinstance(error, engines) else None
-
-
-def cleaned(text: str) -> str:
-    """Return a message of ONNX Runtime without its codes, paths, functions and conditions.
-
-    >>> cleaned("[ONNXRuntimeError] : 1 : FAIL : matmul_helper.h:59 Compute MatMul dimension mismatch")
-    'MatMul dimension mismatch'
-    """
-    for pattern, instead in _INTERNALS:
-        text = re.sub(pattern, instead, text)
-    return text.strip() or "it does not say why"
 
 
 Axes = tuple[int | str | None, ...]
@@ -223,7 +195,7 @@ def _openvino(path: Path, threads: int, axes: dict[str, Axes]) -> Opened:
     try:
         openvino: Any = importlib.import_module("openvino")
     except ImportError as error:
-        raise HandlerInvalid(
+        raise PackageMissing(
             f"{path.name} is to run on OpenVINO, which is not installed: pip install {ENGINES[OPENVINO][0]}"
         ) from error
     settings = openvino_settings(threads, _cpu_flags())

@@ -176,7 +176,12 @@ def _check_our_handler(model: Path, onnx: OnnxFile | None, sources: Sources, mai
             if ready
             else "comes without a handler"
         )
-        raise InputError(f"{str(model)!r} is not one ONNX model, and {without}", hint=hint)
+        files = sorted(path for path in sources.by_path if path.lower().endswith(".onnx"))
+        several = f" but {len(files)} ({', '.join(files)})" if files else ""
+        raise InputError(
+            f"{str(model)!r} is not one ONNX model{several}, and {without}",
+            hint=f"name one of the files, or {hint}" if files else hint,
+        )
     for name, problem in onnx.unclear.items():
         raise InputError(f"{str(model)!r}: {name!r} {problem}", hint=hint)
     if ready is not None:

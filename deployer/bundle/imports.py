@@ -45,19 +45,24 @@ class Code:
 def read_code(file: DiskFile) -> Code:
     """Parse a file. Raises InputError with the line when it is not Python."""
     with file.open() as stream, reading(str(file)):
-        data = stream.read()
-    try:
-        tree = ast.parse(data)
-    except (SyntaxError, ValueError) as error:
-        line = getattr(error, "lineno", None)
-        where = f" at line {line}" if line else ""
-        raise InputError(
-            f"{str(file)!r} is not Python{where}: {getattr(error, 'msg', error)}"
-        ) from error
+        tree = parsed(str(file), stream.read())
     visitor = _Visitor()
     visitor.visit(tree)
     nodes = list(ast.walk(tree))
     return Code(tuple(visitor.found), _bound(nodes), any(map(_is_sys_path, nodes)))
+
+
+def parsed(path: str, data: bytes) -> ast.Module:
+    """Return the tree of a file's text. Raises InputError with ``path`` and the line when it is not Python."""
+    try:
+        return ast.parse(data)
+    except (SyntaxError, ValueError) as error:
+        line = getattr(error, "lineno", None)
+        where = f" at line {line}" if line else ""
+        raise InputError(
+            f"{path!r} is not Python{where}: {getattr(error, 'msg', error)}",
+            hint="mend that line; `python FILE` shows it too",
+        ) from error
 
 
 class _Visitor(ast.NodeVisitor):

@@ -18,6 +18,7 @@ from deployer.bundle.wire import Malformed, Wire
 from deployer.errors import InputError
 from inference_code.contract import ENGINE_KEY, TensorSpec
 
+_HINT = "export the model again, or copy the whole file"
 _DEEPEST = 64  # messages in messages; a graph in a loop in a graph takes four
 
 # Where a tensor can hide, by kind of message and field number. "weight" is a tensor that stands in for an
@@ -87,9 +88,9 @@ def read_onnx(path: str, stream: BufferedReader) -> OnnxFile:
     try:
         found.walk("model", None, 0)
     except Malformed as error:
-        raise InputError(f"{path!r} is not an ONNX model: {error}") from error
+        raise InputError(f"{path!r} is not an ONNX model: {error}", hint=_HINT) from error
     if not found.graphs:
-        raise InputError(f"{path!r} is not an ONNX model: it holds no graph")
+        raise InputError(f"{path!r} is not an ONNX model: it holds no graph", hint=_HINT)
     return OnnxFile(
         inputs=tuple(spec for spec in found.inputs if spec.name not in found.weights),
         outputs=tuple(found.outputs),

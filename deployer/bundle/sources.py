@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import io
+import os
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
@@ -16,6 +17,7 @@ from deployer.bundle.onnxfile import OnnxFile, data_member, read_onnx
 from deployer.bundle.provided import Provided
 from deployer.bundle.readymade import ReadyMade
 from deployer.bundle.requirements import merge
+from deployer.bundle.script import check_handler
 from deployer.errors import EnvironmentProblem, InputError
 from inference_code.contract import (
     CONTENT_TYPES,
@@ -131,6 +133,7 @@ class Sources:
         handler, needs = self.by_path[HANDLER_PATH], self.by_path[REQUIREMENTS_PATH]
         if not isinstance(handler, DiskFile) or not isinstance(needs, Text):
             return
+        check_handler(handler)
         packaged = {_module(path) for path in self.by_path if path.startswith(f"{_CODE}/")}
         beside = Beside(handler, Provided(needs.text, packaged))
         beside.follow()
@@ -141,7 +144,13 @@ class Sources:
 
     def add_samples(self, samples: Path) -> None:
         """Add one sample request, or a folder of them."""
-        for file in given_files(samples) if is_folder(samples) else [file_at(samples)]:
+        files = list(given_files(samples)) if is_folder(samples) else [file_at(samples)]
+        if not files:
+            raise InputError(
+                f"{str(samples)!r} holds no sample request",
+                hint=f"put request bodies into it, as files that end in {', '.join(CONTENT_TYPES)}",
+            )
+        for file in files:
             if "/" in file.name or PurePosixPath(file.name).suffix not in CONTENT_TYPES:
                 raise InputError(
                     f"{str(file)!r} is no sample request",
@@ -184,7 +193,14 @@ def _data_files(model: DiskFile, onnx: OnnxFile | None) -> list[str]:
     for location, name in names:
         if name is None:
             raise InputError(f"{str(model)!r} keeps weights outside its folder, in {location!r}")
-    return sorted({name for _, name in names if name is not None})
+    found = sorted({name for _, name in names if name is not None})
+    for name in found:
+        if not os.path.lexists(model.root / name):
+            raise InputError(
+                f"{str(model)!r} keeps weights in {name!r}, which is missing",
+                hint=f"put {name!r} beside the model, as the export wrote it",
+            )
+    return found
 
 
 def _serving_code() -> dict[str, DiskFile]:

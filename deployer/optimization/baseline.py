@@ -90,7 +90,7 @@ def begun(
 def _labels(evaluation: Arrays, metric: metrics.Metric) -> metrics.Labels:
     found = data.truth(evaluation, "evaluation")
     if metric.needs_labels and found is None:
-        raise InputError(f"evaluation: {metric.name} needs an array 'label' or 'target'")
+        raise data.no_labels("evaluation", metric.name)
     return found
 
 

@@ -3,12 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 
+import numpy as np
 import onnx
 
+from deployer.errors import InputError
+from deployer.optimization.session import Arrays
 from inference_code.plausible import Hints
 
 _SAME_NUMBERS = ("Cast", "Identity", "Reshape", "Squeeze", "Unsqueeze", "Flatten", "Transpose")
+_FIRST = (
+    "optimize takes rows on the first axis of every input: export the model with its batch first"
+)
+
+
+def read(path: Path) -> Hints:
+    """Return the hints of a file, read without its weights."""
+    return hints(onnx.load(str(path), load_external_data=False))
 
 
 def hints(model: onnx.ModelProto) -> Hints:
@@ -23,6 +35,30 @@ def hints(model: onnx.ModelProto) -> Hints:
         for each in given
     }
     return Hints(axes=axes, below=_below(graph, {each.name: each.name for each in given}, tables))
+
+
+def check(known: Hints, arrays: Arrays, where: str) -> None:
+    """Raise InputError for rows that the graph shows to be none of its inputs: a batch on another axis, an id outside.
+
+    ``where`` names the set; shapes and types were checked.
+    """
+    firsts = {axes[0] for axes in known.axes.values() if axes and isinstance(axes[0], str)}
+    for name, axes in known.axes.items():
+        moved = [axis for axis, size in enumerate(axes) if axis and size in firsts]
+        if moved and isinstance(axes[0], int):
+            raise InputError(
+                f"{where}: {name!r} has its rows on axis {moved[0]} ({axes[moved[0]]!r} in the model's file), "
+                "not on the first",
+                hint=_FIRST,
+            )
+    for name, size in known.below.items():
+        wrong = np.argwhere((arrays[name] >= size) | (arrays[name] < -size))
+        if len(wrong):
+            value, row = arrays[name][tuple(wrong[0])], wrong[0][0]
+            raise InputError(
+                f"{where}: {name!r} holds {value} in row {row}, and the model's table has {size} entries",
+                hint=f"ids go from 0 to {size - 1}: encode the rows with this model's own vocabulary",
+            )
 
 
 def _below(

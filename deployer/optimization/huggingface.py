@@ -30,9 +30,12 @@ def load(folder: Path, inputs: Collection[str] | None = None) -> torch.nn.Module
     EnvironmentProblem without the transformers package.
     """
     if not (folder / "config.json").is_file():
+        files = ", ".join(str(path) for path in sorted(folder.glob("*.onnx")))
         raise InputError(
             f"{str(folder)!r} is no Hugging Face folder: it has no config.json",
-            hint="a model file is named by itself; a folder is what save_pretrained writes",
+            hint="a model file is named by itself"
+            + (f" (here {files})" if files else "")
+            + "; a folder is what save_pretrained writes",
         )
     config = read_object(folder / "config.json")
     architecture = str(next(iter(config.get("architectures") or []), ""))

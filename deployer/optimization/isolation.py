@@ -25,10 +25,13 @@ from typing import Any
 
 from deployer import errors
 from deployer.errors import EnvironmentProblem, InputError
+from deployer.optimization.output import NO_ROOM
 
 SHARE = 0.8
 """Of the memory that is free when a piece begins, where no bound is given."""
 
+_ENDED = "the process that starts the others ended"
+_FULL = "there is no room on the disk for the climb"
 _POLL_S = 0.05
 _ENDING_S = 10.0
 _RAISED = {kind.__name__: kind for kind in (InputError, EnvironmentProblem, errors.NotSupported)}
@@ -100,6 +103,9 @@ class Isolation:
             }
             with _LOCK:
                 reason, final = _SERVER.run(task, limits)
+            if reason == _FULL:
+                hint = "make room there, or choose another folder with -o"
+                raise EnvironmentProblem(_FULL, hint=hint)
             return _answer(at, reason, final=final)
 
 
@@ -116,7 +122,9 @@ def _answer(at: Path, reason: str | None, *, final: bool) -> Any:
         return held["value"]
     kind = _RAISED.get(held["error"])
     if kind is None:
-        raise Lost(held["message"], "", (at / "mark").read_bytes()[0], final=True)
+        # What a full disk or a full memory did, another climb need not meet.
+        passing = held["error"] in ("OSError", "MemoryError")
+        raise Lost(held["message"], "", (at / "mark").read_bytes()[0], final=not passing)
     raise kind(held["message"], hint=held["hint"])
 
 
@@ -140,18 +148,26 @@ class _Server:
     def _watched(self, task: Mapping[str, Any], limits: Limits) -> tuple[str | None, bool]:
         process = self._started()
         assert process.stdin is not None
-        process.stdin.write(json.dumps(task).encode() + b"\n")
-        process.stdin.flush()
-        pid = self._hear(None).get("pid")
+        pid = None
+        with contextlib.suppress(BrokenPipeError):
+            process.stdin.write(json.dumps(task).encode() + b"\n")
+            process.stdin.flush()
+            pid = self._hear(None).get("pid")
         if pid is None:
-            return "the process that starts the others ended", False
+            self.stop()  # it has ended; the next piece gets a new one
+            return _ENDED, False
         watch = _Watch(pid, limits)
         while not (message := self._hear(_POLL_S)):
             watch.look()
         status = message.get("status")
+        if status is None:
+            self.stop()
         if watch.broken:
             return watch.broken, False
-        return _ending(status), status != -signal.SIGKILL
+        return _ending(status), status not in (
+            1,
+            -signal.SIGKILL,
+        )  # 1: it could not write its answer
 
     def stop(self) -> None:
         """Close its stdin, at which it ends with all that it started."""
@@ -254,8 +270,10 @@ def available_bytes() -> int:
 def _ending(status: int | None) -> str | None:
     if status == 0:
         return None
+    if status == NO_ROOM:
+        return _FULL
     if status is None:
-        return "the process that starts the others ended"
+        return _ENDED
     if status == -signal.SIGKILL:
         return "its process was killed (SIGKILL), as the kernel does when memory runs out"
     if status < 0:

@@ -20,8 +20,10 @@ from deployer.optimization import (
     answers,
     context,
     device,
+    hints,
     normalise,
     ortfile,
+    output,
     quantize,
     sensitivity,
     synthetic,
@@ -63,13 +65,20 @@ class Mark:
 
 
 def run(task: Mapping[str, Any]) -> None:
-    """Run the task and leave its answer, or the error of ours that it raised, in the task's folder."""
+    """Run the task and leave its answer, or the error of ours that it raised, in the task's folder.
+
+    Raises OSError where there is no room: that is no one rung's fault, and the answer might not find room either.
+    """
     at, folder = Path(task["at"]), Path(task["folder"])
     try:
         value = CALLS[task["call"]](folder, Mark(at / "mark"), **task["arguments"])
         answer = {"value": value}
     except DeployerError as error:
         answer = _error(type(error).__name__, error.message, error.hint)
+    except OSError as error:
+        if error.errno in output.FULL:
+            raise
+        answer = _error("OSError", _line(error), None)
     except Exception as error:
         answer = _error(type(error).__name__, _line(error), None)
     draft = at / "answer.part"
@@ -121,6 +130,9 @@ def begin(
     The baseline's answers to the evaluation rows lie in ``outputs.npz``.
     """
     held = context.load(folder)
+    known = hints.read(Path(model))
+    for where, rows in (("calibration", held.calibration), ("evaluation", held.evaluation)):
+        hints.check(known, rows, where)
     if change:
         found = normalise.normalise(Path(model), folder / FP32, held.calibration)
     else:
@@ -155,6 +167,9 @@ def score(
     path = folder / f"{name}.onnx"
     try:
         note = chosen.build(folder / PREPARED, held.calibration, path, frozenset(exclude))
+    except OSError:
+        path.unlink(missing_ok=True)
+        raise  # a full disk, say: not the rung's own
     except Exception as error:  # a quantizer's failure concerns its rung alone
         path.unlink(missing_ok=True)
         why = str(error) if isinstance(error, Unfit) else f"could not be built: {_line(error)}"

@@ -25,6 +25,7 @@ from deployer.optimization.session import Array
 from deployer.optimization.taskmetrics import classes
 from deployer.stats import Floats
 
+_OWN = "it is called as function(outputs, labels) and returns one number, of which more is better"
 Labels = Array | Mapping[str, Array] | None
 """One array of right answers by row, or several by the name after ``label_``."""
 
@@ -123,9 +124,13 @@ def _top_k(k: int) -> Rows:
     def rows(outputs: Array, reference: Array, labels: Array | None) -> Floats:
         flat = _scores(outputs)
         if flat.shape[1] < k:
-            raise InputError(f"top{k} needs {k} classes, the model gives {flat.shape[1]}")
+            raise InputError(
+                f"top{k} needs {k} classes, the model gives {flat.shape[1]}",
+                hint=f"choose --metric accuracy, or top2 to top{flat.shape[1]}",
+            )
         best = np.argsort(-flat, axis=1, kind="stable")[:, :k]
-        hits: Floats = (best == classes(labels)[:, None]).any(axis=1).astype(np.float64)
+        right = classes(labels, flat.shape[1])
+        hits: Floats = (best == right[:, None]).any(axis=1).astype(np.float64)
         return hits
 
     return rows
@@ -146,7 +151,8 @@ def _cosine_rows(outputs: Array, reference: Array, labels: Array | None) -> Floa
 
 
 def _f1(outputs: Array, reference: Array, labels: Array | None) -> float:
-    wanted, given = classes(labels), _scores(outputs).argmax(axis=1)
+    flat = _scores(outputs)
+    wanted, given = classes(labels, flat.shape[1]), flat.argmax(axis=1)
     scores = []
     for label in np.union1d(wanted, given):
         hits = np.count_nonzero((wanted == label) & (given == label))
@@ -178,9 +184,11 @@ def _user_metric(name: str) -> Score:
         try:
             value = float(function(_given(outputs), labels))
         except Exception as error:  # whatever the user's function raises is the user's to see
-            raise InputError(f"metric {name!r} raised {type(error).__name__}: {error}") from error
+            raise InputError(
+                f"metric {name!r} raised {type(error).__name__}: {error}", hint=_OWN
+            ) from error
         if not np.isfinite(value):
-            raise InputError(f"metric {name!r} returned {value!r}")
+            raise InputError(f"metric {name!r} returned {value!r}", hint=_OWN)
         return value
 
     return score

@@ -62,6 +62,17 @@ class Normalised:
         }
 
 
+class _Wrong(Exception):
+    """A calibration row that the model does not take, with what is told of it."""
+
+    def __init__(self, error: InputError) -> None:
+        super().__init__(error.message)
+        self.error = InputError(
+            f"calibration: the model refuses one of the first rows: {error.message}",
+            hint="give rows that the model answers, as it will be asked them",
+        )
+
+
 class Unequal(Exception):
     """A changed model does not answer as the one given; the text says where."""
 
@@ -78,13 +89,17 @@ def normalise(source: Path, target: Path, calibration: Arrays) -> Normalised:
     else:
         moved = [f"weights of {path.name} put into the file" for path in beside]
         given = onnx.load(str(source))
-        for name, attempt in _attempts(given):
+        known: _Known | None = None
+        for name, attempt in attempts(given):
             model = copied(given)
             try:
                 changes = [*moved, *filter(None, [change(model) for change in attempt])]
                 if changes:
                     save(model, target)
-                    return _proven(Session(source), target, calibration, changes, refused)
+                    known = known or _Known(Session(source), calibration)
+                    return _proven(known, target, changes, refused)
+            except _Wrong as wrong:
+                raise wrong.error from wrong
             except Exception as error:  # the converter and ONNX Runtime have no common base
                 refused.append(f"{name}: {_line(error)}")
                 continue
@@ -93,8 +108,8 @@ def normalise(source: Path, target: Path, calibration: Arrays) -> Normalised:
     return Normalised(not_changed=tuple(refused))
 
 
-def _attempts(model: onnx.ModelProto) -> Iterator[tuple[str, list[tidy.Change]]]:
-    """Yield names and lists of changes, the most wanted first."""
+def attempts(model: onnx.ModelProto) -> Iterator[tuple[str, list[tidy.Change]]]:
+    """Yield names and lists of changes, the most wanted first; which of them hold, a proof has to show."""
     tidying = [
         tidy.inline_functions,
         tidy.inputs_without_weights,
@@ -108,39 +123,48 @@ def _attempts(model: onnx.ModelProto) -> Iterator[tuple[str, list[tidy.Change]]]
             yield f"{name}, in float" if wide else name, [*tidying, *raised, *wide]
 
 
-def _proven(
-    given: Session, target: Path, calibration: Arrays, changes: list[str], refused: list[str]
-) -> Normalised:
+class _Known:
+    """The model given, with its answers to the first calibration rows and to random ones, asked once."""
+
+    def __init__(self, given: Session, calibration: Arrays) -> None:
+        self.given = given
+        self.names = [spec.name for spec in given.outputs]
+        self.answers: list[tuple[Arrays, list[Any]]] = []
+        for feeds, must in _questions(given, calibration):
+            try:
+                self.answers.append((feeds, given.run_all(feeds, self.names)))
+            except InputError as error:
+                if must:
+                    raise _Wrong(error) from error
+                # random rows need not make sense to it, nor several at once to a model of one
+
+
+def _proven(known: _Known, target: Path, changes: list[str], refused: list[str]) -> Normalised:
     """Return the record of a changed model that answers as the given one; raise Unequal where it does not."""
+    given, names = known.given, known.names
     half = any(spec.dtype == "float16" for spec in (*given.inputs, *given.outputs))
     rtol, atol = (RTOL_HALF, ATOL_HALF) if half else (RTOL, ATOL)
     changed = Session(target)
     if changed.inputs != given.inputs or changed.outputs != given.outputs:
         raise Unequal("its inputs or outputs are declared otherwise")
-    names = [spec.name for spec in given.outputs]
-    worst, asked = 0.0, 0
-    for feeds in _questions(given, calibration):
-        try:
-            wanted = given.run_all(feeds, names)
-        except InputError:
-            continue  # random rows need not make sense to it
-        asked += 1
+    worst = 0.0
+    for feeds, wanted in known.answers:
         answers = zip(names, wanted, changed.run_all(feeds, names), strict=True)
         worst = max(worst, *(gap(*answer, rtol=rtol, atol=atol) for answer in answers))
-    if not asked:
-        raise Unequal("the model given answers nothing to compare with")
     return Normalised(tuple(changes), tuple(refused), worst, rtol, atol)
 
 
-def _questions(session: Session, calibration: Arrays) -> Iterator[Arrays]:
-    """Yield the first calibration rows and as many random ones, alone and together."""
+def _questions(session: Session, calibration: Arrays) -> Iterator[tuple[Arrays, bool]]:
+    """Yield the first calibration rows and as many random ones, alone and together; and whether it must answer."""
     few = {name: calibration[name][:ROWS] for name in (spec.name for spec in session.inputs)}
     rng = np.random.default_rng(SEED)
     drawn = {name: _random_like(value, rng) for name, value in few.items()}
     fixed = session.fixed_batch
     for arrays in (few, drawn):
         for size in (fixed,) if fixed else BATCHES:
-            yield from batches(arrays, size, fixed=fixed is not None)
+            must = arrays is few and size == (fixed or BATCHES[0])
+            for feeds in batches(arrays, size, fixed=fixed is not None):
+                yield feeds, must
 
 
 def _random_like(array: Array, rng: np.random.Generator) -> Array:

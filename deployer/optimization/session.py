@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +15,7 @@ from numpy.typing import NDArray
 
 from deployer.errors import InputError
 from inference_code.contract import ONNXRUNTIME_CONFIG, ONNXRUNTIME_WITHOUT, TensorSpec
+from inference_code.words import cleaned
 
 Array = NDArray[Any]
 Arrays = Mapping[str, Array]
@@ -33,8 +33,18 @@ _DTYPES = {
     },
 }
 
-_LACKING = ("not a registered", "No Op registered", "Could not find an implementation")
-"""How ONNX Runtime says that it lacks an operator."""
+_EXPORT = "export the model again, or copy the whole file"
+_LACKS = "replace the operator before export, or export at another opset"
+_NEW = "export the model for an older version: opset 17 and IR 8 are read everywhere"
+_HINTS = (
+    ("not a registered", _LACKS),
+    ("No Op registered", _LACKS),
+    ("Could not find an implementation", _LACKS),
+    ("xternal data", "put the weights' file beside the model, as the export wrote it"),
+    ("IR version", _NEW),
+    ("is under development", _NEW),
+)
+"""What to do about what ONNX Runtime says."""
 
 
 _DENORMAL, _ONE = np.float32(1e-40), np.float32(1)
@@ -83,12 +93,9 @@ class Session:
                 )
         except Exception as error:  # ONNX Runtime raises a dozen unrelated classes
             reason = _reason(error)
-            lacks = any(said in reason for said in _LACKING)
+            hint = next((then for said, then in _HINTS if said in reason), _EXPORT)
             raise InputError(
-                f"ONNX Runtime cannot open {str(path)!r}: {reason}",
-                hint="replace the operator before export, or export at another opset"
-                if lacks
-                else None,
+                f"ONNX Runtime cannot open {str(path)!r}: {reason}", hint=hint
             ) from error
         self.path = path
         self.inputs = tuple(_spec(item) for item in self._session.get_inputs())
@@ -167,7 +174,4 @@ def _reason(error: Exception) -> str:
     lines = str(error).strip().splitlines()
     if not lines:
         return type(error).__name__
-    whole = " ".join(line.strip() for line in lines[:2])  # the second names the axis
-    line = re.sub(r"^\[ONNXRuntimeError\] : \d+ : \w+ : ", "", whole)
-    line = re.sub(r"^Load model from .*? failed:\s*", "", line)
-    return re.sub(r"^/\S+\.(cc|h):\d+ .*\) ", "", line).strip() or type(error).__name__
+    return cleaned(" ".join(line.strip() for line in lines[:2]))  # the second names the axis

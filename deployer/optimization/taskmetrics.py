@@ -29,15 +29,16 @@ def auc(outputs: Array, reference: Array, labels: Array | None) -> Chosen:
 
     Two columns count by their difference. Classes without a row are left out. A choice of rows of one class is 0.5.
     """
-    wanted = classes(labels)
     flat = outputs.reshape(len(outputs), -1).astype(np.float64)
+    wanted = classes(labels, max(2, flat.shape[1]))
     if flat.shape[1] == 1:
         columns = {1: flat[:, 0]}
     elif flat.shape[1] == 2:
         columns = {1: flat[:, 1] - flat[:, 0]}
     else:
         columns = {int(k): flat[:, k] for k in np.unique(wanted) if 0 <= k < flat.shape[1]}
-    _check_classes(wanted, flat.shape[1])
+    if len(np.unique(wanted)) < 2:
+        raise InputError(f"auc needs rows of two classes; every label is {wanted[0]}")
 
     def score(pick: Array) -> float:
         chosen = wanted[pick]
@@ -46,16 +47,6 @@ def auc(outputs: Array, reference: Array, labels: Array | None) -> Chosen:
         return float(np.mean(known)) if known else 0.5
 
     return score
-
-
-def _check_classes(wanted: Array, width: int) -> None:
-    top = max(2, width)
-    if wanted.min() < 0 or wanted.max() >= top:
-        raise InputError(
-            f"labels run from {wanted.min()} to {wanted.max()}, the model knows 0 to {top - 1}"
-        )
-    if len(np.unique(wanted)) < 2:
-        raise InputError(f"auc needs rows of two classes; every label is {wanted[0]}")
 
 
 def _area(scores: Floats, positive: Array) -> float | None:
@@ -216,12 +207,21 @@ def correlation(some: Array, others: Array) -> float:
     return float(np.corrcoef(a, b)[0, 1]) if a.std() > 0 and b.std() > 0 else 0.0
 
 
-def classes(labels: Array | None) -> Array:
-    """Return one whole number per row. Raises InputError for other labels."""
+def classes(labels: Any, count: int) -> Array:
+    """Return one whole number per row, of a class below ``count``. Raises InputError for other labels."""
     if not isinstance(labels, np.ndarray) or labels.ndim != 1 or labels.dtype.kind not in "iu":
-        known = isinstance(labels, np.ndarray)
-        shape = f"{labels.dtype.name} {labels.shape}" if known and labels is not None else None
-        raise InputError(f"labels must be one whole number per row, not {shape}")
+        shape = f"{labels.dtype.name} {labels.shape}" if isinstance(labels, np.ndarray) else None
+        raise InputError(
+            f"labels must be one whole number per row, not {shape}",
+            hint="give 'label' the number of each row's class, from 0 on: labels.astype('int64')",
+        )
+    outside = np.flatnonzero((labels < 0) | (labels >= count))
+    if len(outside):
+        row = outside[0]
+        raise InputError(
+            f"'label' is {labels[row]} in row {row}, and the model tells {count} classes apart",
+            hint=f"number the classes from 0 to {count - 1}, in the model's own order",
+        )
     return labels
 
 

@@ -27,8 +27,12 @@ def main() -> None:
     """Fork a child for each line of stdin and tell its pid and then how it ended, until stdin closes."""
     answers = os.dup(1)
     os.dup2(2, 1)
+    _LIBC.prctl(
+        _PR_SET_PDEATHSIG, signal.SIGKILL
+    )  # it cannot hear of its starter's end while it imports
     from deployer.optimization import jobs, output
 
+    _LIBC.prctl(_PR_SET_PDEATHSIG, 0)
     warnings.simplefilter("ignore", DeprecationWarning)  # OpenBLAS has threads; it survives a fork
     outs: set[Path] = set()
     tasks = _Lines(0)
@@ -36,9 +40,10 @@ def main() -> None:
     while (line := tasks.next()) is not None:
         task = json.loads(line)
         outs.add(Path(task["out"]))
+        own = os.getpid()
         pid = os.fork()
         if pid == 0:
-            _child(task, jobs.run)
+            _child(task, jobs.run, own)
         _tell(answers, {"pid": pid})
         status = _ended(pid, tasks)
         if status is None:
@@ -52,12 +57,16 @@ def main() -> None:
         time.sleep(0.05)
 
 
-def _child(task: dict[str, Any], work: Any) -> None:
-    """Become the process of one task, and end with it."""
+def _child(task: dict[str, Any], work: Any, starter: int) -> None:
+    """Become the process of one task, and end with it, or with its ``starter``."""
+    from deployer.optimization import output
+
     code = 1
     try:
         os.setsid()
         _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != starter:  # it died before it could be told of
+            os._exit(code)
         with contextlib.suppress(OSError):  # where memory runs out this one goes first
             Path("/proc/self/oom_score_adj").write_text("1000", encoding="ascii")
         said = os.open(task["said"], os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
@@ -70,6 +79,9 @@ def _child(task: dict[str, Any], work: Any) -> None:
         sys.path[:] = task["path"]
         work(task)
         code = 0
+    except OSError as error:
+        code = output.NO_ROOM if error.errno in output.FULL else 1
+        sys.stderr.write(f"{error}\n")
     finally:
         sys.stdout.flush()
         sys.stderr.flush()
@@ -83,7 +95,9 @@ def _ended(pid: int, tasks: _Lines) -> int | None:
         while True:
             ready, _, _ = select.select([pidfd, tasks.descriptor], [], [])
             if tasks.descriptor in ready and not tasks.read():
-                os.killpg(pid, signal.SIGKILL)
+                for kill in (os.killpg, os.kill):  # it leads no group yet in its first moment
+                    with contextlib.suppress(ProcessLookupError):
+                        kill(pid, signal.SIGKILL)
                 os.waitpid(pid, 0)
                 return None
             if pidfd in ready:

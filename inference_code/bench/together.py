@@ -9,7 +9,7 @@ from inference_code.engine.company import RTOL, Apart
 from inference_code.engine.served import ServedModel
 from inference_code.engine.settings import Settings
 from inference_code.engine.together import comparer, in_groups, runtime
-from inference_code.errors import RequestError
+from inference_code.errors import HandlerInvalid, PackageMissing, RequestError
 
 _DIGITS = 2
 
@@ -18,9 +18,16 @@ def together(settings: Settings) -> dict[str, Any]:
     """Return ``{"tried", "same", "moved", "runtime"}``: whether there was anything to try, and what it showed.
 
     ``moved`` is rounded up to two digits, as a share of an array's largest number, and 0 where all is the same. It is
-    what samples show; where they show nothing, what made-up requests do.
+    what samples show; where they show nothing, what made-up requests do. ``{"tried": False, "refused": why}`` is
+    returned of a handler that does not start with this model and these samples.
     """
-    model = ServedModel(settings)
+    try:
+        model = ServedModel(settings)
+        model.answer_samples()
+    except PackageMissing:
+        return {"tried": False}  # nothing is known here; where it is served, it is there
+    except HandlerInvalid as error:
+        return {"tried": False, "refused": str(error)}
     handler, manifest = model.handler, settings.manifest
     found: list[Apart] = []
     if handler.batches and manifest is not None:

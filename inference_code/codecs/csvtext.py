@@ -28,7 +28,9 @@ def read_rows(body: Body) -> list[list[str]]:
         raise BadRequest("csv: the body holds no line")
     for number, row in enumerate(rows, 1):
         if len(row) != len(rows[0]):
-            raise BadRequest(f"csv: line {number} has {len(row)} values, line 1 has {len(rows[0])}")
+            raise BadRequest(
+                f"csv: line {number} has {len(row)} values, line 1 has {len(rows[0])}: give each line as many"
+            )
     return rows
 
 
@@ -39,7 +41,10 @@ def read_numbers(body: Body) -> NDArray[np.float64]:
         return np.array(rows, dtype=np.float64)
     except ValueError:
         number, cell = _first_wrong(rows)
-        raise BadRequest(f"csv: line {number}: {cell[:40]!r} is not a number") from None
+        header = ", and there is no header line" if number == 1 else ""
+        raise BadRequest(
+            f"csv: line {number}: {cell[:40]!r} is not a number: send numbers only{header}"
+        ) from None
 
 
 def write(array: NDArray[Any]) -> bytes:

@@ -33,6 +33,14 @@ def is_list(header: str) -> bool:
     return len(_PART.findall(header)) > 1
 
 
+@lru_cache(maxsize=256)
+def is_one(kind: str) -> bool:
+    """Return whether a text may be a Content-Type: one type with its parameters, no list, no range, no q."""
+    bare, *parameters = kind.split(";")
+    is_wish = any(each.partition("=")[0].strip().lower() == "q" for each in parameters)
+    return not (is_wish or is_list(kind) or "*" in bare) and bool(_RANGE.fullmatch(bare.strip()))
+
+
 def choose(accept: str, offered: Sequence[str] = (JSON_TYPE, CSV_TYPE, NPY_TYPE)) -> str:
     """Return the one of ``offered`` that an Accept header likes best (RFC 9110, 12.5.1).
 
@@ -43,7 +51,9 @@ def choose(accept: str, offered: Sequence[str] = (JSON_TYPE, CSV_TYPE, NPY_TYPE)
         return offered[0]
     best = _best(_ranges(accept), offered)
     if best is None:
-        raise NotAcceptable(f"Accept is {accept!r}; this model answers in {', '.join(offered)}")
+        raise NotAcceptable(
+            f"Accept is {accept!r}; this model answers in {', '.join(offered)}: ask for one of them"
+        )
     return best
 
 

@@ -64,14 +64,21 @@ def write(array: NDArray[Any]) -> bytes:
 def _header(body: Body) -> tuple[int, str]:
     head = bytes(body[:12])
     if len(head) < 10 or not head.startswith(_MAGIC):
-        raise BadRequest("npy: the body does not start with numpy's magic bytes; was it np.save'd?")
+        is_archive = head.startswith(b"PK\x03\x04")
+        raise BadRequest(
+            "npy: the body is an .npz archive: send one array, as numpy.save writes it, or several as JSON"
+            if is_archive
+            else "npy: the body does not start with numpy's magic bytes; was it np.save'd?"
+        )
     if head[6] not in (1, 2, 3):
         raise BadRequest(f"npy: format version {head[6]} is not known; 1, 2 and 3 are")
     width = 2 if head[6] == 1 else 4
     start = 8 + width
     length = int.from_bytes(head[8:start], "little")
     if length > _MAX_HEADER or start + length > len(body):
-        raise BadRequest(f"npy: the header claims {length} bytes, more than there may be")
+        raise BadRequest(
+            f"npy: the header claims {length} bytes, more than there may be: send the file whole"
+        )
     text = bytes(body[start : start + length])
     return start + length, text.decode("latin-1")
 
@@ -83,7 +90,8 @@ def _described(text: str) -> tuple[np.dtype[Any], tuple[int, ...], Literal["C", 
     if match is None:
         raise BadRequest(
             "npy: the header does not describe a plain array of numbers "
-            "(objects, strings and structured types are not read)"
+            "(objects, strings and structured types are not read): save one of numbers, as by "
+            "numpy.save(file, array.astype('float32'))"
         )
     shape = tuple(int(part) for part in match[3].replace(",", " ").split())
     if len(shape) > _MAX_DIMENSIONS:

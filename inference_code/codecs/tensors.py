@@ -135,10 +135,20 @@ def _instances(rows: Any, specs: Sequence[TensorSpec]) -> dict[str, Array]:
     columns: dict[str, list[Any]] = {spec.name: [] for spec in specs}
     for number, row in enumerate(rows):
         if not isinstance(row, dict) or row.keys() != columns.keys():
-            raise BadRequest(f"json: instances[{number}] must have the keys {sorted(columns)}")
+            raise BadRequest(
+                f"json: instances[{number}] must have the keys {sorted(columns)}{_odd_keys(row, columns)}"
+            )
         for name, cells in columns.items():
             cells.append(row[name])
     return {spec.name: _tensor(columns[spec.name], spec) for spec in specs}
+
+
+def _odd_keys(row: Any, wanted: Mapping[str, Any]) -> str:
+    if not isinstance(row, dict):
+        return ", each with its value"
+    missing, unknown = sorted(wanted.keys() - row.keys()), sorted(row.keys() - wanted.keys())
+    lacks = f": it lacks {missing[0]!r}" if missing else ""
+    return lacks + (f"{',' if lacks else ':'} leave out {unknown[0]!r}" if unknown else "")
 
 
 def _no_row(specs: Sequence[TensorSpec]) -> str:
@@ -179,7 +189,10 @@ def _v2(tensors: list[Any], specs: Sequence[TensorSpec]) -> dict[str, Array]:
 def _v2_array(tensor: Mapping[str, Any], spec: TensorSpec) -> Array:
     if V2_TYPES.get(str(tensor["datatype"])) != spec.dtype:
         wanted = V2_NAMES.get(spec.dtype, spec.dtype)
-        raise BadRequest(f"input {spec.name!r} takes {wanted}, not {tensor['datatype']!r}")
+        raise BadRequest(
+            f"input {spec.name!r} takes {wanted}, not {tensor['datatype']!r}: "
+            f'send "datatype": "{wanted}", and data of that type'
+        )
     shape = tensor["shape"]
     if not isinstance(shape, list) or not all(type(n) is int and 0 <= n <= _LONGEST for n in shape):
         raise BadRequest(f"input {spec.name!r}: shape must be a list of whole numbers")
@@ -192,7 +205,10 @@ def _v2_array(tensor: Mapping[str, Any], spec: TensorSpec) -> Array:
             f"input {spec.name!r}: data is nested as {array.shape}, its shape is {shape}"
         )
     if size != array.size:
-        raise BadRequest(f"input {spec.name!r}: shape {shape} does not hold {array.size} values")
+        raise BadRequest(
+            f"input {spec.name!r}: shape {shape} does not hold {array.size} values: "
+            f"send {size} in data, or their own shape"
+        )
     return array.reshape(shape)
 
 

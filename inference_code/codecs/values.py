@@ -73,7 +73,12 @@ def fit(array: Array, spec: TensorSpec, folded: bool = False) -> Array:
     if array.dtype == dtype:
         return array
     if array.dtype.kind not in "biuf":
-        raise BadRequest(f"input {spec.name!r} takes {spec.dtype} numbers only (no text, no null)")
+        held = {"U": "text", "S": "text", "c": "complex numbers"}.get(
+            array.dtype.kind, "null or text"
+        )
+        raise BadRequest(
+            f"input {spec.name!r} takes {spec.dtype} numbers only (no text, no null), and the body holds {held}"
+        )
     if dtype.kind == "f":
         return _narrow(array, dtype, spec)
     return _whole_number(array, dtype, spec)
@@ -101,7 +106,20 @@ def wrong_shape(array: Array, spec: TensorSpec) -> BadRequest:
             "no axes for it, so export it with its shape if it has any"
         )
     want = ", ".join("any" if n is None else str(n) for n in spec.shape)
-    return BadRequest(f"input {spec.name!r} takes shape ({want}), the body holds {array.shape}")
+    return BadRequest(
+        f"input {spec.name!r} takes shape ({want}), the body holds {array.shape}: {_mend(array, spec)}"
+    )
+
+
+def _mend(array: Array, spec: TensorSpec) -> str:
+    """Return what would make the array fit."""
+    if array.ndim == len(spec.shape) - 1:
+        return "put it into one more list, as one row of several"
+    if array.ndim != len(spec.shape):
+        return f"send {len(spec.shape)} axes, not {array.ndim}"
+    wrong = [axis for axis, want in enumerate(spec.shape) if want not in (None, array.shape[axis])]
+    axis = wrong[-1]  # the first axis may be fed in pieces
+    return f"axis {axis} must be {spec.shape[axis]} long"
 
 
 def _check_shape(array: Array, spec: TensorSpec) -> None:
@@ -137,7 +155,9 @@ def _numbers(value: Any, spec: TensorSpec) -> Array:
 
 
 def _ragged(spec: TensorSpec, what: str) -> BadRequest:
-    return BadRequest(f"input {spec.name!r}: rows of different lengths, or no {what}")
+    return BadRequest(
+        f"input {spec.name!r}: rows of different lengths, or no {what}: make all lists of one axis equally long"
+    )
 
 
 def _whole(cells: Array, spec: TensorSpec) -> Array:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, TypeVar
 
-from inference_code.codecs import jsontext
+from inference_code.codecs import jsontext, media
 from inference_code.contract import CUSTOM_ATTRIBUTES_HEADER, JSON_TYPE
 from inference_code.engine import together
 from inference_code.engine.company import FAR, Apart
@@ -75,7 +75,7 @@ class ServedModel:
         What the two took decides how batches are made, and whether at all; so does, when answers are to be
         exact, what batches do to them.
         """
-        self._timed("warm_up", self._answer_samples)
+        self._timed("warm_up", self.answer_samples)
         if self.max_batch > 1:
             self._timed("compare", self.compare)
         if self.samples and self.max_batch > 1:
@@ -130,7 +130,7 @@ class ServedModel:
         if isinstance(output, RequestError):
             return error_reply(output)
         try:
-            body, kind = self.handler.encode(output, accept)
+            body, kind = self._encoded(output, accept)
             return _reply(self.handler.status(output), kind, body)
         except RequestError as error:
             return error_reply(error)
@@ -145,16 +145,35 @@ class ServedModel:
             return error_reply(error)
         return self.encode(self.predict([item])[0], accept)
 
+    def _encoded(self, output: Any, accept: str) -> tuple[Any, Any]:
+        """Return the handler's answer to the whole header; where it cannot read that, to the best type of it.
+
+        A handler that negotiates takes a list or a range; others fail at it, or hand it back as the type.
+        """
+        try:
+            body, kind = self.handler.encode(output, accept)
+        except RequestError:
+            raise
+        except Exception:
+            if media.is_one(accept):
+                raise
+        else:
+            if not isinstance(kind, str) or media.is_one(kind.partition("\r")[0]):
+                return body, kind
+        wanted = media.first_choice(accept, JSON_TYPE) if accept else JSON_TYPE
+        return self.handler.encode(output, wanted)
+
     def _described(self) -> Any:
         # There and back again, so that what is no JSON shows now.
         return jsontext.read(jsontext.write(dict(self.handler.describe())))
 
-    def _answer_samples(self) -> None:
+    def answer_samples(self) -> None:
+        """Answer each sample, and the first in a full batch; raise HandlerInvalid when one fails."""
         for number, sample in enumerate(self.samples):
             start = time.perf_counter()
             status, _, body = self.answer(sample.body, sample.content_type)
             if status != 200:
-                raise HandlerInvalid(f"sample {sample.name!r} fails: {body.decode()}")
+                raise HandlerInvalid(f"sample {sample.name!r} fails: {_words_of(body)}")
             alone = time.perf_counter()
             # The first batch finds its memory; for every sample it would only lengthen the start.
             if self.max_batch > 1 and number == 0:
@@ -238,6 +257,15 @@ def error_reply(error: RequestError) -> Reply:
     """Return the JSON body that tells a caller what went wrong."""
     body = jsontext.write({"error": type(error).__name__, "message": error.message})
     return error.status, JSON_TYPE.encode(), body
+
+
+def _words_of(body: bytes) -> str:
+    """Return the message of an error's body, or the body where a handler writes its own."""
+    text = body.decode("utf-8", "replace")
+    try:
+        return str(jsontext.read(body)["message"])
+    except (RequestError, KeyError, TypeError):
+        return text
 
 
 def _prepare(failure: str, call: Callable[[], T], advice: str = "") -> T:

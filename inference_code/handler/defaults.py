@@ -184,11 +184,12 @@ class HuggingFace(Toolkit):
 
     def predict(self, data: Any, model: Any) -> Any:
         if not isinstance(data, dict):
-            return model(data)
+            return model(data, **pipelines.checked(model, data, {}))
         inputs = data.pop("inputs", data)
         parameters = data.pop("parameters", None) or {}
         if not isinstance(parameters, dict):
             raise BadRequest("parameters: expected an object")
+        parameters = pipelines.checked(model, inputs, parameters)
         try:
             return model(inputs, **parameters)
         except Exception as error:

@@ -10,7 +10,7 @@ from pathlib import Path
 from types import ModuleType
 
 from inference_code.contract import HANDLER_PATH
-from inference_code.errors import HandlerInvalid
+from inference_code.errors import HandlerInvalid, PackageMissing
 from inference_code.handler import toolkits
 from inference_code.handler.base import Handler
 from inference_code.handler.functions import FunctionHandler, functions_in
@@ -63,7 +63,7 @@ def _import(path: Path) -> ModuleType:
     try:
         spec.loader.exec_module(module)
     except ModuleNotFoundError as error:
-        raise HandlerInvalid(
+        raise PackageMissing(
             f"{path.name} needs the module {error.name!r}, which neither lies in {code_dir} nor is installed: "
             "package the missing file beside the handler, or name the package that brings it in the requirements"
         ) from error

@@ -35,6 +35,14 @@ _TASKS = {
 }
 """What a class is for, by the end of its name; the longest end counts."""
 _TEXT_TASKS = {"text-classification", "token-classification", "fill-mask", "feature-extraction"}
+_LABELLED, _LABELS = "zero-shot-", "candidate_labels"
+_PARTS: Mapping[str, tuple[str, ...]] = {
+    "question-answering": ("question", "context"),
+    "table-question-answering": ("table", "query"),
+    "document-question-answering": ("image", "question"),
+    "visual-question-answering": ("image", "question"),
+}
+"""What each input of a task must hold."""
 _LOCAL = {"local_files_only": True, "trust_remote_code": False}
 _UNKNOWN = re.compile(r"unexpected keyword argument '(\w+)'")
 
@@ -60,6 +68,47 @@ def load(model_dir: Path) -> Any:
     cuda = importlib.import_module("torch").cuda.is_available()
     processors = _processors(transformers, model_dir)
     return transformers.pipeline(task, model=model, device=0 if cuda else "cpu", **processors)
+
+
+def checked(pipeline: Any, inputs: Any, parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the parameters of a request, with the labels that ``config.json`` has where it names none.
+
+    Raises BadRequest when the task needs more than was sent; the pipelines themselves fail at that in many ways.
+    """
+    task = str(getattr(pipeline, "task", ""))
+    found = dict(parameters)
+    several = inputs if isinstance(inputs, list) else [inputs]
+    for part in _PARTS.get(task, ()):
+        if part not in found and not all(isinstance(x, dict) and x.get(part) for x in several):
+            wanted = ", ".join(f'"{name}": ...' for name in _PARTS[task])
+            raise BadRequest(
+                f'inputs: {task} needs {part!r} in each input: send {{"inputs": {{{wanted}}}}}'
+            )
+    if task.startswith(_LABELLED) and not all(
+        isinstance(x, dict) and _LABELS in x for x in several
+    ):
+        found.setdefault(_LABELS, _own_labels(pipeline, task))
+        if not _are_labels(found[_LABELS]):
+            raise BadRequest(
+                f"parameters: {task} needs {_LABELS!r}, a list of texts: send "
+                f'"parameters": {{"{_LABELS}": ["sport", "politics"]}}, or have the model\'s config.json name them '
+                f'under "task_specific_params": {{"{task}": ...}}'
+            )
+    return found
+
+
+def _own_labels(pipeline: Any, task: str) -> Any:
+    named = getattr(pipeline.model.config, "task_specific_params", None) or {}
+    return (named.get(task) or {}).get(_LABELS)
+
+
+def _are_labels(value: Any) -> bool:
+    labels = value.split(",") if isinstance(value, str) else value
+    return (
+        isinstance(labels, list)
+        and bool(labels)
+        and all(isinstance(label, str) and label.strip() for label in labels)
+    )
 
 
 def refusal(error: Exception, pipeline: Any, inputs: Any) -> BadRequest | None:

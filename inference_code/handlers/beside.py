@@ -33,9 +33,9 @@ def settings(context: Context, name: str) -> Mapping[str, Any]:
     try:
         value = json.loads(path.read_bytes())
     except ValueError as error:
-        raise HandlerInvalid(f"{path} is not JSON: {error}") from error
+        raise HandlerInvalid(f"{name} is not JSON: {error}") from error
     if not isinstance(value, dict):
-        raise HandlerInvalid(f"{path} must hold an object")
+        raise HandlerInvalid(f"{name} must hold an object")
     return value
 
 
@@ -44,4 +44,4 @@ def types(path: Path) -> list[str]:
     try:
         return [str(step["type"]) for step in json.loads(path.read_bytes())]
     except (ValueError, TypeError, KeyError) as error:
-        raise HandlerInvalid(f"{path} is no list of steps with a type: {error!r}") from error
+        raise HandlerInvalid(f"{path.name} is no list of steps with a type: {error!r}") from error

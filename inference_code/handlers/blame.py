@@ -6,6 +6,7 @@ by its values or by its shape, a run with zeros in their place tells.
 
 from __future__ import annotations
 
+import re
 import sys
 import traceback
 from collections.abc import Callable, Mapping
@@ -22,6 +23,8 @@ Arrays = Mapping[str, NDArray[Any]]
 Run = Callable[[Arrays], Any]
 #: So many inputs are tried one by one.
 _MOST_TRIED = 4
+#: How ONNX Runtime names the indices that a table has.
+_OUTSIDE = re.compile(r"inclusive range \[-\d+,(\d+)\]")
 
 
 def judged(run: Run, arrays: Arrays, known: Arrays | None, error: Exception) -> Exception:
@@ -40,10 +43,16 @@ def _refusal(run: Run, arrays: Arrays, known: Arrays, words: str) -> RequestErro
         return PayloadTooLarge(f"{_shapes(arrays)} needs more memory than there is: send less")
     name = _by_values(run, arrays)
     if name is not None:
-        return BadRequest(f"input {name!r}: the model refuses its values: {words}")
+        return BadRequest(f"input {name!r}: the model refuses its values: {words}{_mend(words)}")
     return BadRequest(
         f"{_shapes(arrays)}: the model refuses this input: {words}; it has answered {_shapes(known)}"
     )
+
+
+def _mend(words: str) -> str:
+    """Return what to send in place of an index outside a table, as far as the engine tells the table's size."""
+    found = _OUTSIDE.search(words)
+    return f": send whole numbers from 0 to {found[1]}" if found else ""
 
 
 def _by_values(run: Run, arrays: Arrays) -> str | None:

@@ -82,7 +82,9 @@ class Handler(Base[Texts, Answer]):
     def decode(self, body: Body, content_type: str) -> Texts:
         """Tokenize the texts of one request."""
         if media.media_type(content_type) != JSON_TYPE:
-            raise UnsupportedMediaType(f"send {JSON_TYPE}")
+            raise UnsupportedMediaType(
+                f"Content-Type {content_type!r} is not read; send {JSON_TYPE}"
+            )
         value = jsontext.read(body)
         texts, single = texts_in(value)
         encodings = self._tokenizer.encode_batch_fast(texts)

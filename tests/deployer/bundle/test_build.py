@@ -167,7 +167,8 @@ def _inputs(folder: Path, onnx: bytes, names: list[str]) -> Path:
     (folder / "m" / "code").mkdir(parents=True)
     for name in names:
         path = folder / "m" / name
-        path.write_bytes(onnx if name.endswith(".onnx") else name.encode())
+        text = HANDLER if name == HANDLER_PATH else name
+        path.write_bytes(onnx if name.endswith(".onnx") else text.encode())
         os.utime(path, ns=(time.time_ns(), len(str(folder)) * 10**15))
     return folder / "m"
 

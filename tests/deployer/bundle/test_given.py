@@ -75,12 +75,13 @@ def test_strays_stay_out_of_the_bundle_and_its_digest(
 
 @pytest.mark.parametrize("what", ["extra", "samples"])
 def test_folders_of_extras_and_samples_lose_their_strays_too(
-    model: Path, out: Path, tmp_path: Path, what: str
+    model: Path, handler: Path, out: Path, tmp_path: Path, what: str
 ) -> None:
     write(tmp_path, "more/a.json", "{}")
     write(tmp_path, "more/.DS_Store", "finder")
     more = tmp_path / "more"
-    bundle = build(model, out, name="d", **{what: [more] if what == "extra" else more})
+    given = {what: [more] if what == "extra" else more}
+    bundle = build(model, out, name="d", handler=handler, **given)
     place = "more/a.json" if what == "extra" else "code/samples/a.json"
     assert place in {member.path for member in bundle.manifest.members}
     assert not [member for member in bundle.manifest.members if "DS_Store" in member.path]

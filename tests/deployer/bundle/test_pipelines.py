@@ -7,6 +7,7 @@ import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -19,8 +20,9 @@ torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
 tokenizers = pytest.importorskip("tokenizers")
 
-from inference_code.errors import HandlerInvalid  # noqa: E402
+from inference_code.errors import BadRequest, HandlerInvalid  # noqa: E402
 from inference_code.handler import pipelines  # noqa: E402
+from inference_code.handler.defaults import HuggingFace  # noqa: E402
 
 pytestmark = [pytest.mark.serve, pytest.mark.optimize]
 
@@ -128,6 +130,90 @@ def test_a_parameter_that_a_task_does_not_know_is_the_callers_mistake() -> None:
     assert refused is not None
     assert refused.message == "parameters: 'bogus' is none of this task's"
     assert pipelines.refusal(TypeError("something else"), None, "a") is None
+
+
+ZERO = "zero-shot-classification"
+
+
+@pytest.fixture(scope="module")
+def zero_shot(folder: Path) -> object:
+    """Return the pipeline that takes the tiny classifier for one of entailment."""
+    model = transformers.BertForSequenceClassification.from_pretrained(folder)
+    tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
+    return transformers.pipeline(ZERO, model=model, tokenizer=tokenizer)
+
+
+@pytest.mark.parametrize(
+    "parameters",
+    [{}, {"candidate_labels": []}, {"candidate_labels": 5}, {"candidate_labels": [""]}],
+)
+def test_labels_that_a_task_needs_are_asked_for_by_name(
+    zero_shot: object, parameters: dict
+) -> None:
+    with pytest.raises(BadRequest) as caught:
+        HuggingFace().predict({"inputs": "a film", "parameters": parameters}, zero_shot)
+    assert caught.value.message == (
+        "parameters: zero-shot-classification needs 'candidate_labels', a list of texts: send "
+        '"parameters": {"candidate_labels": ["sport", "politics"]}, or have the model\'s config.json name them '
+        'under "task_specific_params": {"zero-shot-classification": ...}'
+    )
+
+
+def test_labels_come_from_the_request_else_from_the_config(zero_shot: Any) -> None:
+    config = zero_shot.model.config
+    config.task_specific_params = {ZERO: {"candidate_labels": ["good", "bad"]}}
+    try:
+        own = HuggingFace().predict("a film", zero_shot)
+        asked = {"inputs": "a film", "parameters": {"candidate_labels": "film,a"}}
+        sent = HuggingFace().predict(asked, zero_shot)
+    finally:
+        config.task_specific_params = None
+    assert (sorted(own["labels"]), sorted(sent["labels"])) == (["bad", "good"], ["a", "film"])
+
+
+class Asked:
+    """Stands where a pipeline of a task does, whose model would be too large for a test."""
+
+    def __init__(self, task: str) -> None:
+        self.task = task
+
+    def __call__(self, inputs: object, **parameters: object) -> list[object]:
+        return [inputs, parameters]
+
+
+@pytest.mark.parametrize(
+    ("task", "inputs", "missing", "form"),
+    [
+        ("question-answering", {"question": "who?"}, "context", '"question": ..., "context": ...'),
+        ("question-answering", "who?", "question", '"question": ..., "context": ...'),
+        ("question-answering", [{"question": "who?", "context": ""}], "context", '"context": ...'),
+        (
+            "table-question-answering",
+            {"table": {"a": ["1"]}},
+            "query",
+            '"table": ..., "query": ...',
+        ),
+        (
+            "visual-question-answering",
+            {"image": "x.png"},
+            "question",
+            '"image": ..., "question": ...',
+        ),
+    ],
+)
+def test_parts_that_a_task_needs_are_asked_for_by_name(
+    task: str, inputs: object, missing: str, form: str
+) -> None:
+    with pytest.raises(BadRequest) as caught:
+        HuggingFace().predict({"inputs": inputs}, Asked(task))
+    assert f"inputs: {task} needs '{missing}' in each input: send" in caught.value.message
+    assert form in caught.value.message
+
+
+def test_a_part_may_come_with_the_parameters() -> None:
+    whole = {"inputs": {"image": "x.png"}, "parameters": {"question": "how many?"}}
+    asked = Asked("visual-question-answering")
+    assert HuggingFace().predict(whole, asked) == [{"image": "x.png"}, {"question": "how many?"}]
 
 
 def test_pickled_weights_are_not_read(copy: Path) -> None:

@@ -259,8 +259,28 @@ def test_a_missing_file_is_named_and_may_be_given_by_extra(
     assert f"the handler {handler!r} needs {file!r}, which does not come with" in str(caught.value)
     assert f"--extra {file}" in (caught.value.hint or "")
     (tmp_path / file).write_text("{}")
-    extra = [tmp_path / file]
-    build(colours, tmp_path / "out", name="d", handler=handler, extra=extra)
+    with pytest.raises(InputError) as caught:  # and what is in it is read
+        build(colours, tmp_path / "out", name="d", handler=handler, extra=[tmp_path / file])
+    assert not (caught.value.hint or "").startswith("save it beside")
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"size": {"heigth": 4}}, 'write {"height": .., "width": ..} or {"shortest_edge": ..}'),
+        ({"image_processor_type": "DetrImageProcessor"}, "a DetrImageProcessor may do more"),
+        ({"image_std": [1.0]}, "image_std is [1.0]: write one number for each of 3 channels"),
+    ],
+)
+def test_what_the_handler_cannot_do_is_told_when_it_is_packaged(
+    tmp_path: Path, colours: Path, changes: dict[str, object], words: str
+) -> None:
+    write(colours.parent, preprocessor_config={**PREPROCESSOR, **changes})
+    with pytest.raises(InputError) as caught:
+        build(colours, tmp_path / "out", name="d", handler="image")
+    assert words in str(caught.value)
+    assert str(caught.value).startswith(f"{str(colours)!r} cannot be served as it is given: ")
+    assert not list((tmp_path / "out").glob("*"))
 
 
 def test_a_name_that_is_no_file_and_no_handler_lists_those_there_are(

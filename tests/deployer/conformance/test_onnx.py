@@ -37,7 +37,12 @@ def test_an_operator_that_the_runtime_lacks_is_named(tmp_path: Path) -> None:
 def test_a_sample_that_its_model_refuses_is_told_with_the_input(tmp_path: Path) -> None:
     model = traits.write(tmp_path, traits.embedding()) / "model.onnx"
     (tmp_path / "one.json").write_text(json.dumps({"inputs": {"ids": [[10]], "mask": [[1]]}}))
-    bundle = api.package(model, tmp_path / "dist", name="words", samples=tmp_path / "one.json")
+    # Of a handler of one's own: with the one that comes by itself, packaging refuses the sample.
+    (tmp_path / "own.py").write_text(
+        "from inference_code.handlers.onnx import Handler as Ours\n\n\nclass Handler(Ours):\n    pass\n"
+    )
+    given = {"samples": tmp_path / "one.json", "handler": tmp_path / "own.py"}
+    bundle = api.package(model, tmp_path / "dist", name="words", **given)
     seen = {rule.rule: rule.seen for rule in conformance.check(bundle.path, startup_s=20).broken}
     assert "sample one.json is answered 400" in seen["handler loads and answers its samples"]
     for words in seen.values():

@@ -122,3 +122,43 @@ def test_a_handler_that_cannot_take_batches_is_told_so(served):
         HandlerInvalid, match=r"8 items at once: ZeroDivisionError.*batches = False"
     ):
         model.warm_up()
+
+
+ECHOES = {
+    "hands the header back": "(accept.encode(), accept)",
+    "knows bare types only": "{t: (t.encode(), t) for t in ('application/json', 'text/csv')}[accept]",
+    "adds a line of its own": "(accept.encode(), accept + '\\r\\nx-amzn-sagemaker-custom-attributes: a')",
+}
+
+
+@pytest.mark.parametrize("answer", ECHOES.values(), ids=ECHOES)
+@pytest.mark.parametrize(
+    ("accept", "kind"),
+    [
+        ("text/csv", b"text/csv"),
+        ("text/csv, application/json", b"text/csv"),
+        ("text/csv;q=0.1, application/json", b"application/json"),
+        ("text/csv;q=0.5", b"text/csv"),
+        ("image/*, */*", b"application/json"),
+        ("*/*", b"application/json"),
+    ],
+)
+def test_a_list_or_a_range_in_accept_is_negotiated_and_never_handed_back(
+    served, answer, accept, kind
+):
+    status, told, body = served(answer=answer).answer(b"1", "", accept)
+    assert (status, told.partition(b"\r")[0], body) == (200, kind, kind)
+
+
+def test_a_header_that_refuses_all_is_told_so_where_a_handler_hands_it_back(served):
+    echo = served(answer=ECHOES["hands the header back"])
+    assert echo.answer(b"1", "", "text/csv;q=0, */*;q=0")[0] == 406
+
+
+def test_a_handler_that_negotiates_gets_the_whole_list(served):
+    code = "__import__('inference_code.handler.base').handler.base.encode_value(output, accept)"
+    model = served(answer=code)
+    assert model.answer(b"1", "", "application/xml, application/json;q=0.5")[:2] == (
+        200,
+        b"application/json",
+    )
