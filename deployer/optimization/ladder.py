@@ -57,14 +57,11 @@ def climb(
 ) -> LadderReport:
     """Try every rung on the ONNX file ``model``; write ``best.onnx``, ``ladder.json`` and the rungs to ``out``.
 
-    ``calibration`` and ``evaluation`` map input names to arrays (rows first), the latter also ``label`` or ``target``
-    where the metric needs one; ``rows`` tells what stands in for None, and for ``metric`` and ``max_drop`` (in its
-    unit); ``shapes`` sizes rows that are made. All outputs are judged but ``ignore_outputs``. Timed are the first
-    evaluation rows at ``batch_sizes``, or ``timing_inputs`` by name. ``alternatives`` are other ONNX files for the same
-    inputs. ``usd_per_thousand`` maps seconds per inference (at the best batch size) to USD. ``latencies`` is an earlier
-    ``latencies.json``. ``least_gain`` is the speed-up that a rung needs, and beside fixed scales dynamic ones.
-    ``rung_minutes`` and ``rung_memory_gb`` (None: 80% of what is free) bound each rung. FP32, the normalised model,
-    stays where no rung passes every gate.
+    ``rows`` tells what the sets hold, and what stands in for None; ``max_drop`` is in the metric's unit. Timed are the
+    first evaluation rows at ``batch_sizes``, or ``timing_inputs`` by name; ``latencies`` is an earlier
+    ``latencies.json``, for the clock. ``usd_per_thousand`` maps seconds per inference (at the best batch size) to USD.
+    A rung needs a speed-up of ``least_gain``, and has ``rung_minutes`` and ``rung_memory_gb`` (None: 80% of what is
+    free). FP32, the normalised model, stays where no rung passes every gate.
 
     Raises InputError for wrong data, model or rung; ConditionFailed, with the report written, when the best is not
     ``require_speedup`` times as fast as FP32; Interrupted when it was stopped with rungs kept.
