@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from deployer.optimization import normalise, quantize
+from deployer.optimization.answers import by_row
 from deployer.optimization.graph import Unfit
 from deployer.optimization.session import Session
 
@@ -48,7 +49,7 @@ def test_rung_is_built_and_runs_or_says_why_not(name: str, tmp_path: Path) -> No
     rows = {"x": rng.integers(0, 300, shape) if whole else rng.normal(size=shape).astype("f4")}
     assert not normalise.normalise(source, tmp_path / "fp32.onnx", rows).not_changed
     quantize.prepare(tmp_path / "fp32.onnx", tmp_path / "prepared.onnx")
-    wanted = Session(tmp_path / "fp32.onnx", 1).every_output_for(rows, 8)["y"]
+    wanted = by_row(Session(tmp_path / "fp32.onnx", 1), rows, 8)["y"]
     built = 0
     unfit = {}
     for rung in quantize.rungs(reduce_range=True):
@@ -57,7 +58,7 @@ def test_rung_is_built_and_runs_or_says_why_not(name: str, tmp_path: Path) -> No
         except Unfit as error:
             unfit[rung.name] = str(error)
             continue
-        answer = Session(tmp_path / "r.onnx", 1).every_output_for(rows, 8)["y"]
+        answer = by_row(Session(tmp_path / "r.onnx", 1), rows, 8)["y"]
         assert np.abs(answer - wanted).max() < 0.3 * np.abs(wanted).max(), rung.name
         built += 1
     assert {rung: why for rung, why in unfit.items() if UNFIT[rung] not in why} == {}
