@@ -61,13 +61,15 @@ def optimize(
     exported first, and checked) or ``module:function`` that returns a module. ``calibration``, ``evaluation``
     and ``training`` are .npz files or mappings from the model's input names to arrays; ``evaluation`` also
     holds ``label`` where the metric needs it. With ``training``, ``prune`` (the share of channels to take out)
-    and ``student`` (a module as ``model``, taught by it) add smaller models to the rungs; ``alternatives`` are ONNX
-    files for the same job. ``instance_type`` adds the cost gate, by its price in ``region``. ``options`` go to
-    ``ladder.climb``. Writes ``best.onnx``, ``ladder.json``, ``lineage.json`` and, with ``report``, a page.
+    and ``student`` (a module as ``model``, taught by it) add smaller models to the rungs, and a module that no rung in
+    int8 keeps right is tuned for it; ``alternatives`` are ONNX files for the same job. ``instance_type`` adds the cost
+    gate, by its price in ``region``. ``options`` go to ``ladder.climb``, ``minutes`` of a search among them. Writes
+    ``best.onnx``, ``ladder.json``, ``lineage.json`` and, with ``report``, a page.
 
     Raises ConditionFailed when the best is not ``require_speedup`` times as fast as FP32, Interrupted on Ctrl-C.
     """
     from deployer.optimization import data, ladder, metrics, output
+    from deployer.optimization.tuning import Tuning
 
     metrics.resolve(metric)  # a wrong name is told before the minutes of an export
     calibration, evaluation = data.arrays(calibration), data.arrays(evaluation)
@@ -87,6 +89,7 @@ def optimize(
             usd_per_thousand=price,
             threads=threads,
             seed=seed,
+            tuning=None if training is None else Tuning(model, data.arrays(training)),
             progress=say,
             **options,
         )

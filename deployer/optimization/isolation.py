@@ -78,13 +78,28 @@ class Isolation:
         self.folder = folder
         self._out = out
         self._limits = limits
+        self._end = float("inf")
+
+    @property
+    def seconds(self) -> float:
+        """Return the bound of one rung on the wall clock."""
+        return self._limits.seconds
+
+    def until(self, end: float) -> Isolation:
+        """Return one for the same climb whose pieces are stopped at ``end`` by the monotonic clock, in seconds."""
+        bounded = Isolation(self.folder, self._out, self._limits)
+        bounded._end = min(end, self._end)
+        return bounded
 
     def run(self, call: str, *, times: int = 1, **arguments: Any) -> Any:
         """Return what ``jobs.call(folder, **arguments)`` returns; ``times`` is how many rungs it concerns.
 
         Raises the DeployerError that it raised, and Lost where there is no answer.
         """
-        limits = replace(self._limits, seconds=self._limits.seconds * times)
+        left = self._end - time.monotonic()
+        if left <= 0:
+            raise Lost("there was no time left", "", 0, final=False)
+        limits = replace(self._limits, seconds=min(self._limits.seconds * times, left))
         with tempfile.TemporaryDirectory(dir=self.folder, prefix=".task-") as inner:
             at = Path(inner).resolve()
             (at / "mark").write_bytes(b"\0")
@@ -216,7 +231,7 @@ class _Watch:
         if self.broken:
             return
         if time.monotonic() > self._end:
-            self.broken = f"stopped after {self._seconds:g} s"
+            self.broken = f"stopped after {self._seconds:.4g} s"
         elif (used := memory_bytes(self._pid)) > self._bytes:
             self.broken = (
                 f"stopped at {used / 1e9:.1f} GB of memory, {self._bytes / 1e9:.1f} GB is its bound"

@@ -13,16 +13,15 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from deployer.errors import DeployerError
-from deployer.optimization import context, normalise, quantize, sensitivity
+from deployer.optimization import context, normalise, probe, quantize, sensitivity
 from deployer.optimization.choice import GIVEN, known
 from deployer.optimization.graph import Unfit
 from deployer.optimization.openvino import OpenVinoSession
 from deployer.optimization.records import record
+from deployer.optimization.resume import save_outputs
 from deployer.optimization.session import Array, Arrays, Session
-from deployer.optimization.timing import clock_for, compare
+from deployer.optimization.timing import clock_for, compare, on_the_wall
 from deployer.optimization.variant import adopt
 from inference_code.contract import OPENVINO
 
@@ -163,12 +162,43 @@ def rank(folder: Path, mark: Mark) -> list[tuple[str, float]]:
     return sensitivity.rank(folder / PREPARED, context.load(folder).calibration)
 
 
+def try_recipe(folder: Path, mark: Mark, **arguments: Any) -> dict[str, Any]:
+    """Build a recipe from a part of the calibration rows and return its error on the others."""
+    return probe.tried(folder / PREPARED, context.load(folder), folder, **arguments)
+
+
+def by_threads(
+    folder: Path, mark: Mark, model: str, engine: str, threads: int, budget_s: float
+) -> dict[str, Any]:
+    """Time a variant against FP32 where both have so many threads, by the wall clock."""
+    held = context.load(folder)
+    fp32, one = (opened(folder / FP32, "", threads), opened(Path(model), engine, threads))
+    found = compare(fp32, {model: one}, held.cases, clock=on_the_wall, budget_s=budget_s)
+    return record(found[model])
+
+
+def tune(
+    folder: Path, mark: Mark, model: str, is_folder: bool, seed: int, seconds: float
+) -> dict[str, Any]:
+    """Write a model that was tuned to stand int8 as FP32 ONNX, or say why it could not be done."""
+    from deployer.optimization import tuner
+
+    named = Path(model) if is_folder else model
+    held = context.load(folder)
+    return tuner.tuned(
+        named, tuner.rows(folder), held, folder, seed=seed, seconds=seconds, progress=None
+    )
+
+
 CALLS: Mapping[str, Callable[..., Any]] = {
     "open": open_model,
     "begin": begin,
     "score": score,
     "time": time,
     "rank": rank,
+    "try": try_recipe,
+    "threads": by_threads,
+    "tune": tune,
 }
 
 
@@ -193,9 +223,7 @@ class _Marked(Session):
 
 def _write(outputs: Arrays, folder: Path) -> None:
     (folder / OUTPUTS).unlink(missing_ok=True)  # what an earlier piece left may be kept by a link
-    parts = {f"output{place}": value for place, value in enumerate(outputs.values())}
-    names = np.array(list(outputs), dtype=np.str_)
-    np.savez(folder / OUTPUTS, names=names, **parts)  # type: ignore[arg-type]
+    save_outputs(outputs, folder / OUTPUTS)
 
 
 def _error(kind: str, message: str, hint: str | None) -> dict[str, Any]:

@@ -11,7 +11,13 @@ from typing import Any
 
 from deployer.errors import InputError
 from deployer.optimization import jobs
-from deployer.optimization.gate import Verdict, accuracy_gate, cost_gate, latency_gate
+from deployer.optimization.gate import (
+    CONFIDENCE,
+    Verdict,
+    accuracy_gate,
+    cost_gate,
+    latency_gate,
+)
 from deployer.optimization.isolation import Isolation, Lost
 from deployer.optimization.metrics import LIKENESS, Metric
 from deployer.optimization.quantize import Rung
@@ -37,6 +43,7 @@ class Judge:
     ``folder`` is where rungs are written, by processes of ``isolation``; ``finished`` holds those of a climb before.
     ``reference`` is the baseline's first output, ``named`` all that can be compared by row, of its ``outputs``.
     ``cases`` name the inputs that are timed; ``recorded`` holds speed-ups of an earlier climb, used for the clock.
+    ``confidence`` is that of the accuracy gate, one-sided.
     """
 
     isolation: Isolation
@@ -58,6 +65,7 @@ class Judge:
     outputs: Sequence[str]
     recorded: Mapping[str, Speedup] | None
     usd_per_thousand: UsdPerThousand | None
+    confidence: float = CONFIDENCE
 
     def score(self, rung: Rung, name: str, exclude: frozenset[str] = frozenset()) -> RungResult:
         """Build a rung, with the layers ``exclude`` in FP32, and put it through the accuracy gate alone."""
@@ -165,7 +173,15 @@ class Judge:
             why = f"its shape is {given}, FP32's {reference.shape}"
             return Verdict(False, math.inf, math.inf, math.inf, why)
         drop = max(self.max_drop, LEAST_DROP)
-        return accuracy_gate(LIKENESS, outputs, reference, None, max_drop=drop, seed=self.seed)
+        return accuracy_gate(
+            LIKENESS,
+            outputs,
+            reference,
+            None,
+            max_drop=drop,
+            seed=self.seed,
+            confidence=self.confidence,
+        )
 
     def _accuracy(self, outputs: Array) -> Verdict:
         return accuracy_gate(
@@ -175,6 +191,7 @@ class Judge:
             self.labels,
             max_drop=self.max_drop,
             seed=self.seed,
+            confidence=self.confidence,
         )
 
     def seconds_per_item(self, ms_by_case: Mapping[str, float]) -> float:

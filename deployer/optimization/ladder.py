@@ -7,19 +7,31 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from deployer.errors import InputError, Interrupted
-from deployer.optimization import baseline, data, fallback, metrics, output, quantize, records
+from deployer.optimization import (
+    baseline,
+    data,
+    fallback,
+    metrics,
+    output,
+    quantize,
+    records,
+    repair,
+)
 from deployer.optimization.alternatives import rungs as alternative_rungs
 from deployer.optimization.choice import AS_GIVEN, Tried, as_given, tried
 from deployer.optimization.isolation import Isolation, Limits
 from deployer.optimization.judge import Judge, UsdPerThousand
 from deployer.optimization.report import LadderReport, RungResult
 from deployer.optimization.resume import Finished
+from deployer.optimization.search import Found, search
 from deployer.optimization.session import Arrays
 from deployer.optimization.timing import Speedup
+from deployer.optimization.tuning import Tuning
 from deployer.optimization.variant import Variant
 
 NEAR = 0.97
@@ -45,6 +57,8 @@ def climb(
     require_speedup: float | None = None,
     rung_minutes: float = 30.0,
     rung_memory_gb: float | None = None,
+    minutes: float = 0.0,
+    tuning: Tuning | None = None,
     progress: Callable[[str], None] | None = None,
 ) -> LadderReport:
     """Try every rung on the ONNX file ``model``; write ``best.onnx``, ``ladder.json`` and the rungs to ``out``.
@@ -54,13 +68,13 @@ def climb(
     ``batch_sizes``, or the named ``timing_inputs``. ``alternatives`` are other ONNX files for the same inputs, tried as
     they are and in int8. ``usd_per_thousand`` maps seconds per inference (at the best batch size) to USD. ``latencies``
     is an earlier ``latencies.json``, for the clock. ``rung_minutes`` and ``rung_memory_gb`` (None: 80% of what is free)
-    bound each rung. FP32, the normalised model, stays where no rung passes every gate.
-
-    Raises InputError for wrong data, an unreadable model or an unknown rung; ConditionFailed, with the report written,
-    when the best is not ``require_speedup`` times as fast as FP32; Interrupted when it was stopped with rungs kept.
+    bound each rung; ``minutes`` are for a ``search`` after them, ``tuning`` for where int8 is wrong. FP32 stays,
+    normalised, where no rung passes every gate. Raises InputError for wrong data, an unreadable model or an unknown
+    rung; ConditionFailed, with the report written, when the best is not ``require_speedup`` times as fast as FP32;
+    Interrupted when it was stopped with rungs kept.
     """
     say = progress or _silent
-    _check_numbers(max_drop, threads, batch_sizes)
+    _check_numbers(max_drop, threads, batch_sizes, minutes, latencies)
     chosen = tried(rungs)
     finished = Finished(out)
     with output.workspace(out) as folder, _stoppable(finished):
@@ -81,11 +95,17 @@ def climb(
             usd_per_thousand=usd_per_thousand,
             recorded=records.load(latencies) if latencies else None,
         )
-        report = _climbed(judge, chosen, alternatives or {}, out, say)
-    say(report.conclusion)
-    if require_speedup is not None:
-        report.require_speedup(require_speedup)
+        report = _climbed(judge, chosen, alternatives or {}, out, say, _More(minutes, tuning))
+    report.require_speedup(require_speedup or 0.0)
     return report
+
+
+@dataclass(frozen=True)
+class _More:
+    """What is done beyond the ladder's own rungs."""
+
+    minutes: float
+    tuning: Tuning | None
 
 
 @contextmanager
@@ -113,6 +133,7 @@ def _climbed(
     alternatives: Mapping[str, Path],
     out: Path,
     say: Callable[[str], None],
+    more: _More,
 ) -> LadderReport:
     """Return the report of the climb, with its files in ``out``."""
     rungs = (
@@ -122,9 +143,22 @@ def _climbed(
     )
     for line in _told_first(judge, chosen):
         say(line)
-    results = _climb(judge, rungs, say)
-    found = _conclude(judge, results, chosen)
-    return output.publish(found, records.dumps(results), judge.folder, out)
+    results = _climb(judge, rungs, say, more.tuning, chosen.reduce_range)
+    found = Found()
+    if more.minutes and judge.can_tell():
+        kept = [r for r in results if r.status == "kept"]
+        found = search(
+            judge,
+            _pick(kept),
+            kept,
+            minutes=more.minutes,
+            reduce_range=chosen.reduce_range,
+            say=say,
+        )
+        results = [*(found.retimed.get(r.name, r) for r in results), *found.rungs]
+    concluded = _conclude(judge, results, chosen, found.details)
+    say(concluded.conclusion)
+    return output.publish(concluded, records.dumps(results), judge.folder, out)
 
 
 def _told_first(judge: Judge, chosen: Tried) -> Iterator[str]:
@@ -146,7 +180,11 @@ def _told_first(judge: Judge, chosen: Tried) -> Iterator[str]:
 
 
 def _climb(
-    judge: Judge, chosen: Sequence[quantize.Rung], say: Callable[[str], None]
+    judge: Judge,
+    chosen: Sequence[quantize.Rung],
+    say: Callable[[str], None],
+    tuning: Tuning | None,
+    reduce_range: bool,
 ) -> list[RungResult]:
     scored = []
     for number, rung in enumerate(chosen, 1):
@@ -162,7 +200,9 @@ def _climb(
     for result in results:
         if result.speedup and not result.speedup.brief:
             say(f"  {result.name}: {result.status}, {result.reason}")
-    if judge.can_tell() and not any(_is_quantized(r) and r.status == "kept" for r in results):
+    if judge.can_tell() and not _any_kept(results):
+        results += repair.repair(judge, chosen, results, tuning, reduce_range=reduce_range, say=say)
+    if judge.can_tell() and not _any_kept(results):
         results += _fall_back(judge, chosen, results, say)
     return results
 
@@ -186,11 +226,17 @@ def _fall_back(
     return mixed
 
 
+def _any_kept(results: Sequence[RungResult]) -> bool:
+    return any(_is_quantized(r) and r.status == "kept" for r in results)
+
+
 def _is_quantized(result: RungResult) -> bool:
     return result.precision.startswith("int")
 
 
-def _conclude(judge: Judge, results: list[RungResult], chosen: Tried) -> LadderReport:
+def _conclude(
+    judge: Judge, results: list[RungResult], chosen: Tried, searched: Mapping[str, Any]
+) -> LadderReport:
     kept = [r for r in results if r.status == "kept"]
     right = [r for r in results if r.accuracy and r.accuracy.passed and _is_quantized(r)]
     best, quantized = _pick(kept), _pick(right)
@@ -215,6 +261,7 @@ def _conclude(judge: Judge, results: list[RungResult], chosen: Tried) -> LadderR
             "outputs_not_judged": _unjudged(judge),
             "not_tried": dict(chosen.left_out),
             "rows_in_both_sets": data.shared_rows(judge.calibration, judge.evaluation),
+            **({"search": dict(searched)} if searched else {}),
         },
     )
 
@@ -273,13 +320,26 @@ def _too_few(judge: Judge) -> str:
     )
 
 
-def _check_numbers(max_drop: float, threads: int, batch_sizes: Sequence[int]) -> None:
+def _check_numbers(
+    max_drop: float,
+    threads: int,
+    batch_sizes: Sequence[int],
+    minutes: float,
+    latencies: Path | None,
+) -> None:
     if not 0 <= max_drop < float("inf"):
         raise InputError(f"max_drop must be a number from 0 up, not {max_drop!r}")
     if threads < 1:
         raise InputError(f"threads must be at least 1, not {threads!r}")
     if not batch_sizes or min(batch_sizes) < 1:
         raise InputError(f"batch_sizes must be whole numbers from 1 up, not {tuple(batch_sizes)!r}")
+    if not 0 <= minutes < float("inf"):
+        raise InputError(f"minutes must be a number from 0 up, not {minutes!r}")
+    if minutes and latencies is not None:
+        raise InputError(
+            "a search of some minutes measures, recorded latencies have no clock to measure by",
+            hint="give either --minutes or --latencies",
+        )
 
 
 def _silent(message: str) -> None:

@@ -116,11 +116,11 @@ def rungs(*, reduce_range: bool, searches: Path | None = None) -> tuple[Rung, ..
             mixes=True,
         ),
         *(
-            Rung(f"int8-static-{method}", "int8", _static(method, reduce_range), mixes=True)
+            Rung(f"int8-static-{method}", "int8", static(method, reduce_range), mixes=True)
             for method in ("minmax", "entropy", "percentile")
         ),
         *(
-            Rung(f"int8-static-{types}", "int8", _static("minmax", reduce_range, types), mixes=True)
+            Rung(f"int8-static-{types}", "int8", static("minmax", reduce_range, types), mixes=True)
             # Weights without sign are for processors on which those with a sign must lose a bit.
             for types in ("s8s8", *(("u8u8",) if reduce_range else ()))
         ),
@@ -200,7 +200,9 @@ def _dynamic(per_channel: bool, reduce_range: bool) -> Build:
     return build
 
 
-def _static(method: str, reduce_range: bool, types: str = "u8s8") -> Build:
+def static(
+    method: str, reduce_range: bool, types: str = "u8s8", percentile: float = 99.99
+) -> Build:
     """Static int8 (QDQ) with scales from calibration by ``method``; ``types`` are of activations and weights.
 
     Where there are convolutions every operator turns to int8. Elsewhere only matrix products and tables do: the huge
@@ -229,7 +231,7 @@ def _static(method: str, reduce_range: bool, types: str = "u8s8") -> Build:
                 nodes_to_exclude=sorted(exclude),
                 op_types_to_quantize=_static_operators(source),
                 calibrate_method=kind,
-                extra_options={"CalibPercentile": 99.99, "MatMulConstBOnly": True},
+                extra_options={"CalibPercentile": percentile, "MatMulConstBOnly": True},
             )
 
     return build

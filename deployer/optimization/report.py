@@ -25,7 +25,7 @@ class RungResult:
     ``failed`` could not be built or run; ``refused`` did not pass a gate; ``kept`` passed all. ``speedup`` is None
     where the rung was not timed; one that failed the accuracy gate was timed in a few rounds, just to be told.
     ``fp32_layers`` were left in FP32 by the fallback. With ``dynamic_scales`` an answer depends on the rows that
-    share its batch.
+    share its batch. ``recipe`` tells how a searched one was made.
     """
 
     name: str
@@ -38,6 +38,7 @@ class RungResult:
     usd_per_thousand: Decimal | None = None
     fp32_layers: tuple[str, ...] = ()
     dynamic_scales: bool = False
+    recipe: Mapping[str, Any] | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return the record with plain numbers; what was not measured is null."""
@@ -55,6 +56,7 @@ class RungResult:
             else f"{self.usd_per_thousand:f}",
             "fp32_layers": list(self.fp32_layers),
             "answer_depends_on_batch": self.dynamic_scales,
+            "recipe": None if self.recipe is None else dict(self.recipe),
         }
 
 

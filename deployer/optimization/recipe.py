@@ -1,0 +1,169 @@
+"""What a searched rung is made by: kernel, how its scales were found, what stays float, whether biases are corrected.
+
+A recipe gives a rung by its name; those of a climb are kept in its folder, where the processes of the rungs find them.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import onnx
+
+from deployer.optimization import bias, graph, integer, quantize
+from deployer.optimization.equalize import Range, ranges
+from deployer.optimization.session import Arrays
+
+U8S8, S8S8, EQUALIZED = "u8s8", "s8s8", "equalized"
+FAMILIES: Mapping[str, tuple[str, ...]] = {
+    U8S8: ("minmax", "entropy", "p99.9", "p99.99", "p99.999"),
+    S8S8: ("minmax", "entropy", "p99.9", "p99.99", "p99.999"),
+    EQUALIZED: (
+        *(f"{strength}" for strength in (0.5, *integer.STRENGTHS)),
+        "0.5-spare8",
+        "0.7-spare8",
+    ),
+}
+"""Calibrations by kernel: histograms cut at a percentile, or a strength and the unevenness that is spared."""
+
+CORRECTED = "-bias"
+SAME = {
+    (U8S8, "minmax"): "int8-static-minmax",
+    (U8S8, "entropy"): "int8-static-entropy",
+    (U8S8, "p99.99"): "int8-static-percentile",
+    (S8S8, "minmax"): "int8-static-s8s8",
+}
+"""Rungs of the ladder that a recipe makes again, where all layers are in int8 and no bias is corrected."""
+
+_FILE = "recipes.json"
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """One way to static int8; the layers named in ``float_layers`` stay FP32."""
+
+    kernel: str
+    calibration: str
+    float_layers: tuple[str, ...] = ()
+    corrected: bool = False
+
+    @property
+    def name(self) -> str:
+        """Return the rung's name: it tells how many layers stay FP32."""
+        count = f"-{len(self.float_layers)}" if self.float_layers else ""
+        return f"int8-search-{self.kernel}-{self.calibration}{count}{CORRECTED * self.corrected}"
+
+    @property
+    def same(self) -> str | None:
+        """Return the name of the ladder's own rung that this makes again, if there is one."""
+        plain = not self.float_layers and not self.corrected
+        return SAME.get((self.kernel, self.calibration)) if plain else None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the record of ladder.json."""
+        return {
+            "calibration": f"{self.kernel} {self.calibration}",
+            "bias_corrected": "where it lowers the error" if self.corrected else "no",
+            "float_layers": list(self.float_layers),
+        }
+
+
+def rung(recipe: Recipe, *, reduce_range: bool, searches: Path | None) -> quantize.Rung:
+    """Return the rung that makes it; what is measured for it is shared through the folder ``searches``."""
+    made = _build(recipe, reduce_range=reduce_range, searches=searches)
+    kept = frozenset(recipe.float_layers)
+
+    def build(source: Path, calibration: Arrays, target: Path, exclude: frozenset[str]) -> None:
+        made(source, calibration, target, exclude | kept)
+
+    whole = quantize.Rung(recipe.name, "int8", build)
+    if not recipe.corrected:
+        return whole
+    return replace(corrected(whole, needed=False), name=recipe.name)
+
+
+def corrected(plain: quantize.Rung, *, needed: bool = True) -> quantize.Rung:
+    """Return the rung that corrects the biases of another one; as ``needed`` it is none where that does not help."""
+
+    def build(source: Path, calibration: Arrays, target: Path, exclude: frozenset[str]) -> None:
+        plain.build(source, calibration, target, exclude)
+        with suppress(*(() if needed else (graph.Unfit,))):
+            bias.correct(source, target, calibration)
+
+    return replace(plain, name=f"{plain.name}{CORRECTED}", build=build)
+
+
+def save(recipes: Iterable[Recipe], folder: Path) -> None:
+    """Keep the recipes of a climb in its folder, for ``load``."""
+    held = [record(recipe) for recipe in recipes]
+    (folder / _FILE).write_text(json.dumps(held), encoding="utf-8")
+
+
+def load(folder: Path) -> list[Recipe]:
+    """Return the recipes that were kept; none where there were none."""
+    file = folder / _FILE
+    return [read(item) for item in json.loads(file.read_text("utf-8"))] if file.exists() else []
+
+
+def record(recipe: Recipe) -> list[Any]:
+    """Return the recipe as ``read`` reads it."""
+    return [recipe.kernel, recipe.calibration, list(recipe.float_layers), recipe.corrected]
+
+
+def read(item: list[Any]) -> Recipe:
+    """Return the recipe of a record."""
+    kernel, calibration, layers, biases = item
+    return Recipe(kernel, calibration, tuple(layers), biases)
+
+
+class Fixed(integer.Recipes):
+    """One strength for every activation that is less even than ``spare``, without a search for it."""
+
+    def __init__(self, folder: Path | None, strength: float, spare: float) -> None:
+        super().__init__(folder)
+        self._strength, self._spare = strength, spare
+
+    def of(
+        self,
+        source: Path,
+        calibration: Arrays,
+        exclude: frozenset[str],
+        *,
+        reduce_range: bool,
+        slack: float,
+    ) -> integer.Recipe:
+        """Return the ranges on ``calibration`` with this strength."""
+
+        def measured() -> Mapping[str, Range]:
+            model = onnx.load(str(source))
+            graph.gemm_to_matmul(model)
+            return ranges(model, calibration, {layer.activation for layer in graph.layers(model)})
+
+        found = self._store.ranges(source.name, measured)
+        if not found:
+            raise graph.Unfit("the model has no matrix products with constant weights")
+        return integer.Recipe(found, self._strength, self._spare)
+
+
+def even(*, reduce_range: bool) -> quantize.Build:
+    """Return static int8 on the integer kernels that moves nothing between activations and weights."""
+    return partial(
+        integer.build, static=True, reduce_range=reduce_range, recipes=Fixed(None, 0.5, math.inf)
+    )
+
+
+def _build(recipe: Recipe, *, reduce_range: bool, searches: Path | None) -> quantize.Build:
+    if recipe.kernel == EQUALIZED:
+        strength, _, spare = recipe.calibration.partition("-spare")
+        fixed = Fixed(searches, float(strength), float(spare or 0))
+        return partial(integer.build, static=True, reduce_range=reduce_range, recipes=fixed)
+    if recipe.calibration.startswith("p"):
+        cut = float(recipe.calibration[1:])
+        return quantize.static("percentile", reduce_range, recipe.kernel, cut)
+    return quantize.static(recipe.calibration, reduce_range, recipe.kernel)
