@@ -24,6 +24,9 @@ from deployer.optimization.session import Array, Arrays, Session, batches
 ROWS = 32
 """Rows that a mean is measured on, and as many others that decide whether the correction helps."""
 
+LEAST = 0.99
+"""Of the error before: a correction that takes off less than 1% is the noise of rounding."""
+
 _INTEGER, _PASSING = "MatMulIntegerToFloat", ("QuantizeLinear", "DequantizeLinear")
 _INTEGER_BIAS = 6  # its place among the inputs
 
@@ -61,7 +64,7 @@ def correct(source: Path, made: Path, calibration: Arrays) -> int:
         before = fidelity.error(fidelity.answers(made, judged), reference)
         save(model, probe)
         after = fidelity.error(fidelity.answers(probe, judged), reference)
-    if not after < before:
+    if not after < LEAST * before:
         raise graph.Unfit(
             f"bias correction does not lower the error on calibration rows ({before:.4g} to {after:.4g})"
         )
@@ -84,9 +87,9 @@ def _layers(model: onnx.ModelProto, fp32: onnx.ModelProto) -> Iterator[_Layer]:
                 wanted = _sum(readers, wanted)
             if same.op_type == "MatMul" or summed == (len(same.input) > 2):
                 yield _Layer(node.name, node.output[0], wanted, -1)
-        elif node.op_type in ("Conv", "Gemm") and _whole_bias(model, node):
+        elif node.op_type in ("Conv", "Gemm") and (_whole_bias(model, node) or _bare(model, node)):
             yield _Layer(node.name, node.output[0], wanted, 1 if node.op_type == "Conv" else -1)
-        elif node.op_type == "MatMul" and _in_int8(model, node) and _after(model, node):
+        elif node.op_type == "MatMul" and _from_int8(model, node.input[1]) and _after(model, node):
             yield _Layer(node.name, node.output[0], wanted, -1)
 
 
@@ -129,8 +132,8 @@ def _add(model: onnx.ModelProto, name: str, shift: Array) -> None:
         added.input[place] = graph.add_constant(model, f"{name}.shifted", value.astype(np.float32))
         graph.drop_unused(model)
     else:
-        whole = _whole_bias(model, node)
-        assert whole is not None
+        whole = _whole_bias(model, node) or _with_bias(model, node)
+        known = graph.weights(model)
         scale = numpy_helper.to_array(known[whole.input[1]]).astype(np.float64)
         tensor = known[whole.input[0]]
         ends = np.iinfo(np.int32)
@@ -147,9 +150,44 @@ def _whole_bias(model: onnx.ModelProto, node: onnx.NodeProto) -> onnx.NodeProto 
     return made if tensor is not None and tensor.data_type == onnx.TensorProto.INT32 else None
 
 
-def _in_int8(model: onnx.ModelProto, node: onnx.NodeProto) -> bool:
-    made = _maker(model, node.input[1])
-    return made is not None and made.op_type == "DequantizeLinear"
+def _bare(model: onnx.ModelProto, node: onnx.NodeProto) -> bool:
+    """Whether it is a layer in int8 without a bias, which can be given one."""
+    both = all(_from_int8(model, value) for value in node.input[:2])
+    return len(node.input) == 2 and both
+
+
+def _with_bias(model: onnx.ModelProto, node: onnx.NodeProto) -> onnx.NodeProto:
+    """Give a bare layer a bias of zeros in 32 bits, as the quantizer would have; return its DequantizeLinear."""
+    known = graph.weights(model)
+    input_, weight = (_from_int8(model, value) for value in node.input[:2])
+    assert input_ is not None
+    assert weight is not None
+    scales = [numpy_helper.to_array(known[made.input[1]]) for made in (input_, weight)]
+    channels = known[weight.input[0]].dims[_channels(node)]
+    scale = np.broadcast_to(scales[0] * scales[1], channels).astype(np.float32)
+    zeros = np.zeros(channels, np.int32)
+    names = [
+        graph.add_constant(model, f"{node.name}.bias_{part}", value)
+        for part, value in (("whole", zeros), ("scale", scale), ("zero", zeros))
+    ]
+    made = helper.make_node(
+        "DequantizeLinear", names, [f"{node.name}.bias"], name=f"{node.name}.bias", axis=0
+    )
+    node.input.append(f"{node.name}.bias")
+    model.graph.node.insert(0, made)
+    return made
+
+
+def _channels(node: onnx.NodeProto) -> int:
+    """Return the axis of a layer's weight that holds its output channels."""
+    transposed = any(item.name == "transB" and item.i for item in node.attribute)
+    return 0 if node.op_type == "Conv" or transposed else 1
+
+
+def _from_int8(model: onnx.ModelProto, value: str) -> onnx.NodeProto | None:
+    """Return the DequantizeLinear that makes a value, None where something else does."""
+    made = _maker(model, value)
+    return made if made is not None and made.op_type == "DequantizeLinear" else None
 
 
 def _maker(model: onnx.ModelProto, value: str) -> onnx.NodeProto | None:

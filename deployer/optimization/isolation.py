@@ -141,6 +141,7 @@ class _Server:
     def __init__(self) -> None:
         self._process: subprocess.Popen[bytes] | None = None
         self._owner = 0
+        self._heard = b""
 
     def run(self, task: Mapping[str, Any], limits: Limits) -> tuple[str | None, bool]:
         """Run a task to its end; return why it has no answer (None when it should have) and whether that is final."""
@@ -170,7 +171,7 @@ class _Server:
 
     def stop(self) -> None:
         """Close its stdin, at which it ends with all that it started."""
-        process, self._process = self._process, None
+        process, self._process, self._heard = self._process, None, b""
         if process is None:
             return
         for pipe in (process.stdin, process.stdout):
@@ -185,7 +186,7 @@ class _Server:
 
     def _started(self) -> subprocess.Popen[bytes]:
         if self._owner != os.getpid():  # a fork of the program that started it has to have its own
-            self._process, self._owner = None, os.getpid()
+            self._process, self._owner, self._heard = None, os.getpid(), b""
         if self._process is not None and self._process.poll() is None:
             return self._process
         self.stop()
@@ -210,11 +211,18 @@ class _Server:
         """Return its next message; ``{}`` after ``timeout_s`` (None waits), ``{"status": None}`` when it has ended."""
         assert self._process is not None
         assert self._process.stdout is not None
-        stream = self._process.stdout
-        if not select.select([stream], [], [], timeout_s)[0]:
-            return {}
-        line = stream.readline()
-        return json.loads(line) if line else {"status": None}
+        stream = self._process.stdout.fileno()
+        while (
+            b"\n" not in self._heard
+        ):  # two messages may come at once; a stream's own buffer would hide the second
+            if not select.select([stream], [], [], timeout_s)[0]:
+                return {}
+            if not (block := os.read(stream, 1 << 16)):
+                return {"status": None}
+            self._heard += block
+        line, _, self._heard = self._heard.partition(b"\n")
+        message: dict[str, Any] = json.loads(line)
+        return message
 
 
 class _Watch:

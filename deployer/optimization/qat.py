@@ -28,6 +28,9 @@ EPOCHS = 20
 BATCH = 32
 LEARNING_RATE = 1e-3
 
+SMALL = 2**20
+"""Weights, below which one thread trains."""
+
 _LEVELS = 255
 _LAYERS = (torch.nn.Linear, torch.nn.Conv1d, torch.nn.Conv2d, torch.nn.Conv3d)
 
@@ -60,7 +63,7 @@ def tune(
     inputs, known = (
         [torch.from_numpy(x[name].copy()) for name in names] for x in (training, calibration)
     )
-    with torch.random.fork_rng(devices=[]), _plain_attention():
+    with torch.random.fork_rng(devices=[]), _plain_attention(), _threads_for(module):
         torch.manual_seed(seed)
         learner = copy.deepcopy(module).eval()  # no dropout, and the statistics of batches stay
         rounding = _Rounding(learner, 63 if reduce_range else 127)
@@ -190,6 +193,18 @@ class _Weight(torch.nn.Module):  # type: ignore[misc]
         return torch.fake_quantize_per_channel_affine(
             weight, scale, zeros, 0, -self._steps, self._steps
         )
+
+
+@contextmanager
+def _threads_for(module: torch.nn.Module) -> Iterator[None]:
+    """Small modules lose more to threads that wait for one another than they gain."""
+    before = torch.get_num_threads()
+    if sum(value.numel() for value in module.parameters()) < SMALL:
+        torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 @contextmanager

@@ -173,7 +173,8 @@ class _Search:
     def _try(self, one: Recipe, count: int) -> dict[str, Any]:
         judge = self._judge
         note = f"try-{judge.seed}-{count}-{one.name}"
-        answer: dict[str, Any] | None = judge.finished.noted(note)
+        before: dict[str, Any] | None = judge.finished.noted(note)
+        answer = before
         if answer is None:
             answer = self._run("try", made_by=recipe.record(one), count=count, seed=judge.seed)
             judge.finished.note(note, answer)
@@ -183,6 +184,7 @@ class _Search:
         result = {key: answer[key] for key in ("error", "failed") if key in answer}
         self.tried[one.name] = {**self.tried.get(one.name, {}), **place, **result}
         shown = f"error {answer['error']:.4g}" if "error" in answer else answer["failed"]
+        shown += " (taken up)" if before else ""
         self._say(f"  {one.name}, {count} rows: {shown}; {max(self._left(), 0):.0f} s left")
         return answer
 

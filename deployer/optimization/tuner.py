@@ -46,6 +46,8 @@ def tuned(
         export(small, example, folder / FILE, dynamic_axes=axes)
     except DeployerError as error:
         return {"failed": error.message}
+    except qat.TooSlow as error:
+        return {"failed": str(error)}
     except Exception as error:  # the user's own code, and torch's
         return {
             "failed": f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"

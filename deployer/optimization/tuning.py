@@ -34,10 +34,13 @@ def tune(
 
     A model that can be named is tuned in a process of its own, a module in this one.
     """
-    say(f"{NAME}: tune the module while it is rounded, on {len(_first(tuning.training))} rows")
     blank = RungResult(NAME, "int8", "failed", "")
     if (reason := _not_open(tuning.model)) is not None:
         return replace(blank, reason=reason)
+    known = {name: tuning.training[name] for name in judge.evaluation if name in tuning.training}
+    say(f"{NAME}: tune the module while it is rounded, on {len(_first(known))} rows")
+    if shared := data.shared_rows(known, judge.evaluation):
+        say(f"  warning: {shared} evaluation rows are training rows too, which flatters the score")
     answer = _tuned(judge, tuning, say)
     if "failed" in answer:
         return replace(blank, reason=f"could not be tuned: {answer['failed']}")
