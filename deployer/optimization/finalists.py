@@ -55,9 +55,9 @@ def against(result: RungResult, best: RungResult) -> RungResult:
     """Refuse a candidate whose speed cannot be told from the best rung's, timed in the same rounds."""
     if result.status != "kept" or best.speedup is None or result.speedup is None:
         return result
-    if result.speedup.low > best.speedup.high:
-        return result
     own, other = result.speedup, best.speedup
+    if own.low > other.high and own.median * NEAR > other.median:
+        return result
     reason = (
         f"{own.median:.2f}x FP32's speed ({own.low:.2f} to {own.high:.2f}): not to be told from "
         f"{best.name}'s {other.median:.2f}x ({other.low:.2f} to {other.high:.2f}) in the same rounds"

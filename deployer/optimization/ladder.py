@@ -145,7 +145,9 @@ def _climbed(
         say(line)
     results = _climb(judge, rungs, say, more.tuning, chosen.reduce_range)
     found = Found()
-    if more.minutes and judge.can_tell():
+    if more.minutes and not judge.can_tell():
+        say("no search: the evaluation rows could not tell a finalist's drop")
+    elif more.minutes:
         kept = [r for r in results if r.status == "kept"]
         found = search(
             judge,

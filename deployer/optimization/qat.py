@@ -103,9 +103,15 @@ class _Loss:
     def __init__(self, module: torch.nn.Module, inputs: Sequence[Any], training: Arrays) -> None:
         self._right = distill.classes(training.get("label"))
         numbers = training.get("target", training.get("label"))
-        if numbers is None or self._right is not None:
-            self._target = _answers(module, inputs)
-        else:
+        self._target = _answers(module, inputs)
+        if self._right is not None:
+            _check_classes(int(self._right.max()), self._target)
+        elif numbers is not None:
+            if numbers.size != self._target.numel():
+                wanted, given = tuple(self._target.shape), numbers.shape
+                raise InputError(
+                    f"training: the module answers with {wanted}, the targets are {given}"
+                )
             self._target = torch.from_numpy(numbers.astype(np.float32))
 
     def __call__(self, given: Any, rows: Any) -> Any:
@@ -113,6 +119,12 @@ class _Loss:
         if self._right is None:
             return functional.mse_loss(given, target.reshape(given.shape))
         return distill.loss(given, target, self._right[rows])
+
+
+def _check_classes(largest: int, answers: Any) -> None:
+    if answers.ndim < 2 or largest >= answers.shape[1]:
+        count = answers.shape[1] if answers.ndim > 1 else 1
+        raise InputError(f"training: label {largest} is none of the module's {count} classes")
 
 
 def _answers(module: torch.nn.Module, inputs: Sequence[Any]) -> Any:

@@ -181,6 +181,7 @@ def result(name: str, low: float, median: float, high: float) -> RungResult:
 def test_speed_inside_the_noise_is_no_better() -> None:
     best = result("int8-static-minmax", 2.9, 3.0, 3.1)
     assert against(result("a", 3.11, 3.2, 3.3), best).status == "kept"
+    assert against(result("a", 3.02, 3.09, 3.1), result("b", 2.9, 3.0, 3.01)).status == "refused"
     same = against(result("a", 3.09, 3.2, 3.3), best)
     assert same.status == "refused"
     assert "not to be told from int8-static-minmax's 3.00x (2.90 to 3.10)" in same.reason
