@@ -55,7 +55,7 @@ def known(reduce_range: bool, others: Mapping[str, Path], folder: Path) -> dict[
         *ours,
         *(recipe.corrected(rung) for rung in ours if rung.mixes and not rung.dynamic_scales),
         *(
-            recipe.rung(found, reduce_range=reduce_range, searches=folder)
+            recipe.rung(found, reduce_range=reduce_range, searches=folder, others=others)
             for found in recipe.load(folder)
         ),
         tuned.rung(folder, reduce_range=reduce_range),

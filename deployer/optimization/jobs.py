@@ -167,6 +167,11 @@ def try_recipe(folder: Path, mark: Mark, **arguments: Any) -> dict[str, Any]:
     return probe.tried(folder / PREPARED, context.load(folder), folder, **arguments)
 
 
+def layers(folder: Path, mark: Mark, **arguments: Any) -> list[tuple[str, str]]:
+    """Return the layers that a search may leave in FP32, the most costly first."""
+    return probe.layers(folder / PREPARED, context.load(folder), folder, **arguments)
+
+
 def by_threads(
     folder: Path, mark: Mark, model: str, engine: str, threads: int, budget_s: float
 ) -> dict[str, Any]:
@@ -197,6 +202,7 @@ CALLS: Mapping[str, Callable[..., Any]] = {
     "time": time,
     "rank": rank,
     "try": try_recipe,
+    "layers": layers,
     "threads": by_threads,
     "tune": tune,
 }

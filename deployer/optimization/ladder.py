@@ -155,6 +155,7 @@ def _climbed(
             kept,
             minutes=more.minutes,
             reduce_range=chosen.reduce_range,
+            others=alternatives,
             say=say,
         )
         results = [*(found.retimed.get(r.name, r) for r in results), *found.rungs]

@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 
 from deployer.errors import DeployerError
-from deployer.optimization import fidelity, recipe
+from deployer.optimization import fidelity, quantize, recipe, sensitivity
 from deployer.optimization.context import Context
 from deployer.optimization.graph import Unfit
 from deployer.optimization.resume import load_outputs, save_outputs
@@ -43,7 +44,9 @@ def tried(
     found = recipe.read(made_by)
     place = folder / FOLDER / f"{count}"
     place.mkdir(parents=True, exist_ok=True)
-    rung = recipe.rung(found, reduce_range=held.reduce_range, searches=place)
+    others = held.alternatives
+    rung = recipe.rung(found, reduce_range=held.reduce_range, searches=place, others=others)
+    exact = others.get(found.source, source)
     fitted, judged = parts(held.calibration, count, seed)
     path = place / f"{rung.name}.onnx"
     try:
@@ -55,10 +58,20 @@ def tried(
         return {"failed": error.message}
     except Exception as error:  # a quantizer's failure concerns its candidate alone
         return {"failed": f"{type(error).__name__}: {error}"}
-    off = fidelity.error(given, _reference(source, judged, place / "reference.npz"))
+    off = fidelity.error(given, _reference(exact, judged, place / "reference.npz"))
     if not math.isfinite(off):
         return {"failed": "its answers hold NaN or have another shape"}
     return {"error": off}
+
+
+def layers(source: Path, held: Context, folder: Path, *, of: str) -> list[tuple[str, str]]:
+    """Return the layers and their operators, the most costly in int8 first, of the alternative ``of`` or the model."""
+    if of:
+        source = folder / f"{of}.prepared"
+        quantize.prepare(held.alternatives[of], source)
+    nodes = onnx.load(str(source), load_external_data=False).graph.node
+    kinds = {node.name: node.op_type for node in nodes}
+    return [(name, kinds[name]) for name, _ in sensitivity.rank(source, held.calibration)]
 
 
 def _reference(source: Path, judged: Arrays, kept: Path) -> dict[str, Array]:

@@ -46,36 +46,47 @@ _FILE = "recipes.json"
 
 @dataclass(frozen=True)
 class Recipe:
-    """One way to static int8; the layers named in ``float_layers`` stay FP32."""
+    """One way to static int8; the layers named in ``float_layers`` stay FP32.
+
+    ``source`` names the alternative that is quantized, where it is not the model itself.
+    """
 
     kernel: str
     calibration: str
     float_layers: tuple[str, ...] = ()
     corrected: bool = False
+    source: str = ""
 
     @property
     def name(self) -> str:
         """Return the rung's name: it tells how many layers stay FP32."""
         count = f"-{len(self.float_layers)}" if self.float_layers else ""
-        return f"int8-search-{self.kernel}-{self.calibration}{count}{CORRECTED * self.corrected}"
+        made = f"{self.kernel}-{self.calibration}{count}{CORRECTED * self.corrected}"
+        return "-".join(("int8-search", *([self.source] if self.source else []), made))
 
     @property
     def same(self) -> str | None:
         """Return the name of the ladder's own rung that this makes again, if there is one."""
-        plain = not self.float_layers and not self.corrected
+        plain = not self.float_layers and not self.corrected and not self.source
         return SAME.get((self.kernel, self.calibration)) if plain else None
 
     def to_json(self) -> dict[str, Any]:
         """Return the record of ladder.json."""
         return {
+            "source": self.source or "the model",
             "calibration": f"{self.kernel} {self.calibration}",
             "bias_corrected": "where it lowers the error" if self.corrected else "no",
             "float_layers": list(self.float_layers),
         }
 
 
-def rung(recipe: Recipe, *, reduce_range: bool, searches: Path | None) -> quantize.Rung:
-    """Return the rung that makes it; what is measured for it is shared through the folder ``searches``."""
+def rung(
+    recipe: Recipe, *, reduce_range: bool, searches: Path | None, others: Mapping[str, Path]
+) -> quantize.Rung:
+    """Return the rung that makes it; what is measured for it is shared through the folder ``searches``.
+
+    ``others`` are the alternatives of the climb.
+    """
     made = _build(recipe, reduce_range=reduce_range, searches=searches)
     kept = frozenset(recipe.float_layers)
 
@@ -83,9 +94,25 @@ def rung(recipe: Recipe, *, reduce_range: bool, searches: Path | None) -> quanti
         made(source, calibration, target, exclude | kept)
 
     whole = quantize.Rung(recipe.name, "int8", build)
-    if not recipe.corrected:
-        return whole
-    return replace(corrected(whole, needed=False), name=recipe.name)
+    if recipe.corrected:
+        whole = replace(corrected(whole, needed=False), name=recipe.name)
+    if recipe.source:
+        whole = replace(whole, build=of(others[recipe.source], whole.build))
+    return whole
+
+
+def of(other: Path, build: quantize.Build) -> quantize.Build:
+    """Return what builds from another FP32 file, prepared for it, instead of from the model."""
+
+    def made(source: Path, calibration: Arrays, target: Path, exclude: frozenset[str]) -> None:
+        own = target.with_name(f"{target.name}.prepared")
+        try:
+            quantize.prepare(other, own)
+            build(own, calibration, target, exclude)
+        finally:
+            own.unlink(missing_ok=True)
+
+    return made
 
 
 def corrected(plain: quantize.Rung, *, needed: bool = True) -> quantize.Rung:
@@ -113,13 +140,14 @@ def load(folder: Path) -> list[Recipe]:
 
 def record(recipe: Recipe) -> list[Any]:
     """Return the recipe as ``read`` reads it."""
-    return [recipe.kernel, recipe.calibration, list(recipe.float_layers), recipe.corrected]
+    layers = list(recipe.float_layers)
+    return [recipe.kernel, recipe.calibration, layers, recipe.corrected, recipe.source]
 
 
 def read(item: list[Any]) -> Recipe:
     """Return the recipe of a record."""
-    kernel, calibration, layers, biases = item
-    return Recipe(kernel, calibration, tuple(layers), biases)
+    kernel, calibration, layers, biases, source = item
+    return Recipe(kernel, calibration, tuple(layers), biases, source)
 
 
 class Fixed(integer.Recipes):

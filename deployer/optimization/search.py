@@ -16,10 +16,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import onnx
-
 from deployer.errors import DeployerError
-from deployer.optimization import advice, jobs, probe, recipe
+from deployer.optimization import advice, probe, recipe
 from deployer.optimization.finalists import Point, against, front, rivals, thinned
 from deployer.optimization.gate import CONFIDENCE
 from deployer.optimization.isolation import Lost
@@ -63,14 +61,16 @@ def search(
     *,
     minutes: float,
     reduce_range: bool,
+    others: Mapping[str, Path],
     say: Callable[[str], None],
 ) -> Found:
     """Search for ``minutes`` at most around the ladder's ``best`` of the ``kept`` rungs (None: FP32 stays).
 
+    Where that is one of the alternatives ``others``, as it is or in int8, it is what the candidates are made from.
     What runs when the time is over is abandoned; what was tried is told. A climb that was stopped is taken up.
     """
     say(f"search for {minutes:g} minutes at most: {STRATEGY}")
-    run = _Search(judge, best, rivals(kept), minutes, reduce_range, say)
+    run = _Search(judge, best, rivals(kept), minutes, reduce_range, others, say)
     try:
         run.all()
     except (_Over, Lost):
@@ -91,6 +91,7 @@ class _Search:
         near: Sequence[RungResult],
         minutes: float,
         reduce_range: bool,
+        others: Mapping[str, Path],
         say: Callable[[str], None],
     ) -> None:
         self._seconds = 60 * minutes
@@ -98,7 +99,10 @@ class _Search:
         isolation = judge.isolation.until(self._start + self._seconds)
         self._judge = replace(judge, isolation=isolation)
         self._incumbent, self._near = incumbent, near
-        self._reduce, self._say = reduce_range, say
+        self._reduce, self._others, self._say = reduce_range, others, say
+        name = incumbent.name if incumbent else ""
+        names = (name, name.removesuffix("-int8"))
+        self._source = next((known for known in names if known in others), "")
         self._rows = probe.largest_part(len(next(iter(judge.calibration.values()))))
         self.tried: dict[str, dict[str, Any]] = {}
         self.found = Found()
@@ -138,7 +142,10 @@ class _Search:
 
     def _halve(self) -> list[tuple[Recipe, float]]:
         """Return the best calibration of each kernel with its error, biases corrected where that lowers it."""
-        arms = {k: [Recipe(k, c) for c in names] for k, names in recipe.FAMILIES.items()}
+        arms = {
+            kernel: [Recipe(kernel, calibration, source=self._source) for calibration in names]
+            for kernel, names in recipe.FAMILIES.items()
+        }
         count = min(FEWEST_ROWS, self._rows)
         errors: dict[Recipe, float] = {}
         while True:
@@ -214,16 +221,14 @@ class _Search:
 
     def _ranking(self) -> dict[str, bool]:
         """Return the layers, the most costly first, and whether the kernels for products take them."""
-        judge = self._judge
-        ranked = judge.finished.noted("ranking")
+        judge, note = self._judge, f"layers-{self._source}"
+        ranked = judge.finished.noted(note)
         if ranked is None:
-            ranked = self._run("rank")
+            ranked = self._run("layers", of=self._source)
             if isinstance(ranked, dict):
                 return {}
-            judge.finished.note("ranking", ranked)
-        model = onnx.load(str(judge.folder / jobs.PREPARED), load_external_data=False)
-        kinds = {node.name: node.op_type for node in model.graph.node}
-        return {name: kinds.get(name) != "Conv" for name, _ in ranked}
+            judge.finished.note(note, ranked)
+        return {name: kind != "Conv" for name, kind in ranked}
 
     def _timed(self, found: Sequence[tuple[Recipe, float]]) -> list[Point]:
         """Return the candidates with their speed in a few rounds, the ladder's best among each group of them."""
@@ -273,7 +278,7 @@ class _Search:
         self._confirming |= {"finalists": [r.name for r in finalists], "confidence": confidence}
         recipe.save(finalists, judge.folder)
         for one in finalists:
-            made = recipe.rung(one, reduce_range=self._reduce, searches=None)
+            made = recipe.rung(one, reduce_range=self._reduce, searches=None, others=self._others)
             result = replace(
                 careful.score(made, one.name),
                 fp32_layers=one.float_layers,

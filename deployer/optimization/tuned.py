@@ -18,14 +18,9 @@ def rung(folder: Path, *, reduce_range: bool) -> quantize.Rung:
     """Return the rung: scales by output channel of the weights, one range on calibration rows of each activation."""
 
     def build(source: Path, calibration: Arrays, target: Path, exclude: frozenset[str]) -> None:
-        prepared = target.with_name(f"{target.name}.prepared")
-        try:
-            quantize.prepare(folder / FILE, prepared)
-            nodes = onnx.load(str(prepared), load_external_data=False).graph.node
-            convolves = any(node.op_type == "Conv" for node in nodes)
-            make = quantize.static("minmax", reduce_range) if convolves else None
-            (make or recipe.even(reduce_range=reduce_range))(prepared, calibration, target, exclude)
-        finally:
-            prepared.unlink(missing_ok=True)
+        nodes = onnx.load(str(source), load_external_data=False).graph.node
+        convolves = any(node.op_type == "Conv" for node in nodes)
+        make = quantize.static("minmax", reduce_range) if convolves else None
+        (make or recipe.even(reduce_range=reduce_range))(source, calibration, target, exclude)
 
-    return quantize.Rung(NAME, "int8", build)
+    return quantize.Rung(NAME, "int8", recipe.of(folder / FILE, build))

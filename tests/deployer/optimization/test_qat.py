@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,6 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from deployer import api  # noqa: E402
 from deployer.errors import InputError  # noqa: E402
 from deployer.optimization import ladder, qat  # noqa: E402
 from deployer.optimization.export import export  # noqa: E402
@@ -88,24 +88,17 @@ def test_net_that_int8_breaks_is_right_after_training_and_compared_with_the_one_
 
 
 def test_named_module_is_tuned_in_a_process_of_its_own(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    onnx_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     Path("fragile_nets.py").write_text(MODULE)
     said: list[str] = []
-    api.optimize(
-        "fragile_nets:fragile",
-        calibration=rows(64, 1, label=False),
-        evaluation=rows(500, 2),
-        training=rows(600, 3),
-        max_drop=0.03,
-        out=Path("out"),
-        rungs=["int8-static-minmax"],
-        say=said.append,
-    )
+    tuning = Tuning("fragile_nets:fragile", rows(600, 3))
+    found = climb(onnx_file, tmp_path / "out", tuning, progress=said.append)
+    assert found["int8-qat"].accuracy.passed
     assert "int8-qat: tune the module while it is rounded, on 600 rows" in said
     assert not any("epoch" in line for line in said)  # said where nobody hears it
-    assert Path("out/rungs/int8-qat.onnx").is_file()
+    assert "fragile_nets" not in sys.modules
 
 
 @pytest.mark.parametrize("what", ["file", "time"])
