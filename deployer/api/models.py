@@ -64,12 +64,10 @@ def optimize(
     and ``student`` (a module as ``model``, taught by it) add smaller models to the rungs, and a module that no rung in
     int8 keeps right is tuned for it; ``alternatives`` are ONNX files for the same job. ``instance_type`` adds the cost
     gate, by its price in ``region``. ``options`` go to ``ladder.climb``, ``minutes`` of a search among them. Writes
-    ``best.onnx``, ``ladder.json``, ``lineage.json`` and, with ``report``, a page.
-
-    Raises ConditionFailed when the best is not ``require_speedup`` times as fast as FP32, Interrupted on Ctrl-C.
+    ``best.onnx``, ``ladder.json``, ``lineage.json`` and, with ``report``, a page. Raises ConditionFailed when the best
+    is not ``require_speedup`` times as fast as FP32, Interrupted on Ctrl-C.
     """
     from deployer.optimization import data, ladder, metrics, output
-    from deployer.optimization.tuning import Tuning
 
     metrics.resolve(metric)  # a wrong name is told before the minutes of an export
     calibration, evaluation = data.arrays(calibration), data.arrays(evaluation)
@@ -89,7 +87,7 @@ def optimize(
             usd_per_thousand=price,
             threads=threads,
             seed=seed,
-            tuning=None if training is None else Tuning(model, data.arrays(training)),
+            tuning=_tuning(model, training),
             progress=say,
             **options,
         )
@@ -97,6 +95,13 @@ def optimize(
     if require_speedup is not None:
         report.require_speedup(require_speedup)
     return report
+
+
+def _tuning(model: Any, training: Path | Arrays | None) -> Any:
+    """Return what the model can be tuned from where int8 is wrong, None without rows."""
+    from deployer.optimization import data, tuning
+
+    return None if training is None else tuning.Tuning(model, data.arrays(training))
 
 
 def _as_onnx(

@@ -151,7 +151,7 @@ class _Search:
         while True:
             for kernel, left in arms.items():
                 errors |= self._errors(left, count)
-                able = sorted((r for r in left if r in errors), key=lambda r: (errors[r], r.name))
+                able = sorted((r for r in left if r in errors), key=errors.__getitem__)
                 last = count == self._rows
                 arms[kernel] = able[: 1 if last else max(1, (len(able) + 1) // 2)]
             if last or not self._exploring():
@@ -161,9 +161,7 @@ class _Search:
         corrected = {r: replace(r, corrected=True) for r in best}
         errors |= self._errors(corrected.values(), count)
         worst = float("inf")
-        chosen = [
-            min((r, corrected[r]), key=lambda x: (errors.get(x, worst), x.name)) for r in best
-        ]
+        chosen = [min((r, corrected[r]), key=lambda x: errors.get(x, worst)) for r in best]
         return [(r, errors[r]) for r in chosen]
 
     def _errors(self, recipes: Iterable[Recipe], count: int) -> dict[Recipe, float]:
@@ -184,7 +182,8 @@ class _Search:
         answer = before
         if answer is None:
             answer = self._run("try", made_by=recipe.record(one), count=count, seed=judge.seed)
-            judge.finished.note(note, answer)
+            if "error" in answer:
+                judge.finished.note(note, answer)
         if count < self._rows:
             self._file(one, count).unlink(missing_ok=True)
         place = {"recipe": one.to_json(), "rows": count}
@@ -209,7 +208,7 @@ class _Search:
     def _lessened(self, best: Sequence[tuple[Recipe, float]]) -> list[tuple[Recipe, float]]:
         """Return the best with 0, 1, 2, 4, ... of their costly layers in FP32, and their errors."""
         found = list(best)
-        ranking = self._ranking()
+        ranking = self._ranking() if self._exploring() else {}
         for one, _ in best:
             able = [name for name in ranking if one.kernel != recipe.EQUALIZED or ranking[name]]
             count = 1
@@ -234,13 +233,11 @@ class _Search:
         """Return the candidates with their speed in a few rounds, the ladder's best among each group of them."""
         made = {}
         for one, off in found:
-            if not self._file(
-                one, self._rows
-            ).exists():  # its error was taken up, or it is of fewer rows
-                self._run(
-                    "try", made_by=recipe.record(one), count=self._rows, seed=self._judge.seed
-                )
-            if self._file(one, self._rows).exists():
+            file = self._file(one, self._rows)
+            if not file.exists():  # its error was taken up, or is one of fewer rows
+                how = {"made_by": recipe.record(one), "seed": self._judge.seed}
+                self._run("try", count=self._rows, **how)
+            if file.exists():
                 made[one.name] = (one, off)
         points = []
         for group in _groups(list(made), AT_ONCE):
@@ -323,17 +320,18 @@ class _Search:
             )
             if "failed" in answer:
                 self._say(f"  not timed on {threads} threads: {answer['failed']}")
-            else:
-                times[threads] = answer
-        self._threads = advice.told(best.name, times)
-        if not times:
-            return
-        self._say(f"  {self._threads['advice']}")
-        chosen = self._threads["fastest"]
-        self.found.rungs = [
-            replace(r, recipe={**(r.recipe or {}), "threads": chosen}) if r.name == best.name else r
-            for r in self.found.rungs
-        ]
+                continue
+            times[threads] = answer
+            self._threads = advice.told(best.name, times)
+            self.found.rungs = [self._advised(rung, best.name) for rung in self.found.rungs]
+        if times:
+            self._say(f"  {self._threads['advice']}")
+
+    def _advised(self, rung: RungResult, best: str) -> RungResult:
+        """Return the rung, with the number of threads that it answers soonest on where it is the best."""
+        if rung.name != best:
+            return rung
+        return replace(rung, recipe={**(rung.recipe or {}), "threads": self._threads["fastest"]})
 
 
 def _groups(names: Sequence[str], size: int) -> list[Sequence[str]]:
