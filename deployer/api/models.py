@@ -73,9 +73,8 @@ def optimize(
     calibration, evaluation = data.arrays(calibration), data.arrays(evaluation)
     price = _usd_per_thousand(instance_type, region, threads) if instance_type else None
     with output.workspace(out) as folder:
-        fp32, smaller = _as_onnx(
-            model, calibration, training, folder, prune=prune, student=student, seed=seed, say=say
-        )
+        how = {"prune": prune, "student": student, "seed": seed, "say": say}
+        fp32, smaller = _as_onnx(model, calibration, training, folder, **how)
         report = ladder.climb(
             fp32,
             calibration=calibration,

@@ -9,6 +9,9 @@ from deployer.optimization.advice import NEAR
 from deployer.optimization.recipe import Recipe
 from deployer.optimization.report import RungResult
 
+NEARER = 0.9
+"""Where a faster candidate is too wrong, one of nearly its error would be too, and each finalist costs confidence."""
+
 RIVALS = 4
 """Of the ladder's rungs, that a candidate has to be faster than in the same rounds."""
 
@@ -34,12 +37,13 @@ def rivals(kept: Sequence[RungResult]) -> list[RungResult]:
 def front(points: Sequence[Point]) -> list[Point]:
     """Return the points that are faster than the ladder's best (FP32 where that stays), the fastest first.
 
-    None is there of which another is both faster and nearer. Those that make one of the ladder's own rungs again,
-    judged already, are left out, but keep others from it.
+    Each is nearer than those before it, by what may tell at the gate. Those that make one of the ladder's own rungs
+    again, judged already, are left out, but keep others from it.
     """
     found: list[Point] = []
     for point in sorted(points, key=lambda p: (-p.speed, p.error, p.recipe.name)):
-        if point.speed > 1 and (not found or point.error < found[-1].error):
+        nearer = not found or point.error < NEARER * found[-1].error
+        if point.speed * NEAR > 1 and nearer:
             found.append(point)
     return [point for point in found if point.recipe.same is None]
 
