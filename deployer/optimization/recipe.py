@@ -20,17 +20,24 @@ from deployer.optimization import bias, graph, integer, quantize
 from deployer.optimization.equalize import Range, ranges
 from deployer.optimization.session import Arrays
 
-U8S8, S8S8, EQUALIZED = "u8s8", "s8s8", "equalized"
+U8S8, S8S8, EQUALIZED, LEAN, EVEN = "u8s8", "s8s8", "equalized", "lean", "even"
+PRODUCTS = (EQUALIZED, LEAN, EVEN)
+"""On the integer kernels, which take matrix products and no convolutions."""
+
+_CUTS = ("minmax", "entropy", "p99.9", "p99.99", "p99.999")
 FAMILIES: Mapping[str, tuple[str, ...]] = {
-    U8S8: ("minmax", "entropy", "p99.9", "p99.99", "p99.999"),
-    S8S8: ("minmax", "entropy", "p99.9", "p99.99", "p99.999"),
-    EQUALIZED: (
-        *(f"{strength}" for strength in (0.5, *integer.STRENGTHS)),
-        "0.5-spare8",
-        "0.7-spare8",
-    ),
+    U8S8: _CUTS,
+    S8S8: _CUTS,
+    EQUALIZED: tuple(f"{strength}" for strength in (0.5, *integer.STRENGTHS)),
+    LEAN: ("0.5", "0.7", "0.9"),
+    EVEN: ("minmax",),
 }
-"""Calibrations by kernel: histograms cut at a percentile, or a strength and the unevenness that is spared."""
+"""Calibrations by kernel, which decide the error and hardly the speed: histograms cut at a percentile, or strengths.
+
+With ``lean`` activations of an unevenness up to 8 are spared, with ``even`` all of them: each costs a multiplication.
+"""
+
+_SPARED = {EQUALIZED: 0.0, LEAN: 8.0}
 
 CORRECTED = "-bias"
 SAME = {
@@ -187,9 +194,10 @@ def even(*, reduce_range: bool) -> quantize.Build:
 
 
 def _build(recipe: Recipe, *, reduce_range: bool, searches: Path | None) -> quantize.Build:
-    if recipe.kernel == EQUALIZED:
-        strength, _, spare = recipe.calibration.partition("-spare")
-        fixed = Fixed(searches, float(strength), float(spare or 0))
+    if recipe.kernel == EVEN:
+        return even(reduce_range=reduce_range)
+    if recipe.kernel in PRODUCTS:
+        fixed = Fixed(searches, float(recipe.calibration), _SPARED[recipe.kernel])
         return partial(integer.build, static=True, reduce_range=reduce_range, recipes=fixed)
     if recipe.calibration.startswith("p"):
         cut = float(recipe.calibration[1:])

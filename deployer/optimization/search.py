@@ -210,7 +210,7 @@ class _Search:
         found = list(best)
         ranking = self._ranking() if self._exploring() else {}
         for one, _ in best:
-            able = [name for name in ranking if one.kernel != recipe.EQUALIZED or ranking[name]]
+            able = [name for name in ranking if one.kernel not in recipe.PRODUCTS or ranking[name]]
             count = 1
             while count <= LARGEST_SHARE * len(able):
                 lighter = replace(one, float_layers=tuple(able[:count]))
