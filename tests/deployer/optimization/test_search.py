@@ -30,20 +30,20 @@ SIZE = 512
 
 @pytest.fixture(scope="module")
 def deep(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Four layers; one channel between the second and the third is 5000 times as large as the rest."""
+    """Three layers; one channel between the second and the third is 5000 times as large as the rest."""
     rng = np.random.default_rng(1)
     path = tmp_path_factory.mktemp("deep") / "model.onnx"
-    weights = [rng.normal(0, (2 / SIZE) ** 0.5, (SIZE, SIZE)).astype(np.float32) for _ in range(4)]
+    weights = [rng.normal(0, (2 / SIZE) ** 0.5, (SIZE, SIZE)).astype(np.float32) for _ in range(3)]
     weights[1][:, 3] *= 5000
     weights[2][3] /= 5000
     value, nodes = "x", []
-    for place in range(4):
-        names = [f"p{place}", f"r{place}" if place < 3 else "y"]
+    for place in range(3):
+        names = [f"p{place}", f"r{place}" if place < 2 else "y"]
         nodes.append(
             onnx.helper.make_node("MatMul", [value, f"w{place}"], names[:1], name=f"layer{place}")
         )
         value = names[1]
-        nodes.append(onnx.helper.make_node("Relu" if place < 3 else "Identity", names[:1], [value]))
+        nodes.append(onnx.helper.make_node("Relu" if place < 2 else "Identity", names[:1], [value]))
     ends = [
         onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, ["n", SIZE])
         for name in "xy"
@@ -136,7 +136,7 @@ def test_stopped_search_is_taken_up(deep: Path, tmp_path: Path) -> None:
 
 def test_search_starts_from_the_alternative_that_is_best(deep: Path, tmp_path: Path) -> None:
     twin = {"twin": deep}
-    report = climb(deep, tmp_path / "out", minutes=0.05, rungs=[], alternatives=twin)
+    report = climb(deep, tmp_path / "out", minutes=0.02, rungs=[], alternatives=twin)
     tried = report.details["search"]["candidates"]
     assert report.rungs[2].name == "twin-int8"
     assert report.rungs[2].status == "kept"
