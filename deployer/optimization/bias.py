@@ -17,7 +17,7 @@ import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
-from deployer.optimization import fidelity, graph
+from deployer.optimization import graph, nearness
 from deployer.optimization.onnxfile import copied, save
 from deployer.optimization.session import Array, Arrays, Session, batches
 
@@ -60,10 +60,10 @@ def correct(source: Path, made: Path, calibration: Arrays) -> int:
         for layer in layers:
             given = _means(model, {layer.output: layer.axis}, few, probe)[layer.output]
             _add(model, layer.node, wanted[layer.wanted] - given)
-        reference = fidelity.answers(source, judged)
-        before = fidelity.error(fidelity.answers(made, judged), reference)
+        reference = nearness.answers(source, judged)
+        before = nearness.error(nearness.answers(made, judged), reference)
         save(model, probe)
-        after = fidelity.error(fidelity.answers(probe, judged), reference)
+        after = nearness.error(nearness.answers(probe, judged), reference)
     if not after < LEAST * before:
         raise graph.Unfit(
             f"bias correction does not lower the error on calibration rows ({before:.4g} to {after:.4g})"
@@ -107,7 +107,7 @@ def _means(
     sums: dict[str, Array] = {}
     counts = dict.fromkeys(wanted, 0)
     fixed = session.fixed_batch
-    for feeds in batches(rows, fixed or fidelity.BATCH, fixed=fixed is not None):
+    for feeds in batches(rows, fixed or nearness.BATCH, fixed=fixed is not None):
         for name, value in zip(wanted, session.run_all(feeds, list(wanted)), strict=True):
             last = np.moveaxis(value, wanted[name], -1)
             flat = last.reshape(-1, last.shape[-1]).astype(np.float64)

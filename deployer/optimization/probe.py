@@ -10,7 +10,7 @@ import numpy as np
 import onnx
 
 from deployer.errors import DeployerError
-from deployer.optimization import fidelity, quantize, recipe, sensitivity
+from deployer.optimization import nearness, quantize, recipe, sensitivity
 from deployer.optimization.context import Context
 from deployer.optimization.graph import Unfit
 from deployer.optimization.resume import load_outputs, save_outputs
@@ -51,14 +51,14 @@ def tried(
     path = place / f"{rung.name}.onnx"
     try:
         rung.build(source, fitted, path, frozenset())
-        given = fidelity.answers(path, judged)
+        given = nearness.answers(path, judged)
     except Unfit as error:
         return {"failed": str(error)}
     except DeployerError as error:
         return {"failed": error.message}
     except Exception as error:  # a quantizer's failure concerns its candidate alone
         return {"failed": f"{type(error).__name__}: {error}"}
-    off = fidelity.error(given, _reference(exact, judged, place / "reference.npz"))
+    off = nearness.error(given, _reference(exact, judged, place / "reference.npz"))
     if not math.isfinite(off):
         return {"failed": "its answers hold NaN or have another shape"}
     return {"error": off}
@@ -76,7 +76,7 @@ def layers(source: Path, held: Context, folder: Path, *, of: str) -> list[tuple[
 
 def _reference(source: Path, judged: Arrays, kept: Path) -> dict[str, Array]:
     if not kept.exists():
-        found = fidelity.answers(source, judged)
+        found = nearness.answers(source, judged)
         draft = kept.with_name("draft.npz")
         save_outputs(found, draft)
         draft.replace(kept)

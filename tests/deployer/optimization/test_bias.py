@@ -12,7 +12,7 @@ import pytest
 
 pytest.importorskip("torch")
 
-from deployer.optimization import bias, fidelity, quantize, recipe
+from deployer.optimization import bias, nearness, quantize, recipe
 from deployer.optimization.graph import Unfit
 from deployer.optimization.session import Session
 
@@ -137,4 +137,4 @@ def test_model_of_two_layers_is_corrected_from_the_input_on(tmp_path: Path) -> N
     ],
 )
 def test_error_is_the_distance_over_the_size(given: Any, error: float) -> None:
-    assert fidelity.error(given, {"y": np.array([3.0, 4.0])}) == pytest.approx(error)
+    assert nearness.error(given, {"y": np.array([3.0, 4.0])}) == pytest.approx(error)
