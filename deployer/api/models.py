@@ -64,8 +64,9 @@ def optimize(
     ``label_classes``) where the metric needs it. Without it half of the calibration rows judge, by fidelity to FP32;
     without either, rows made of an ONNX model's inputs (``shapes`` sets their sizes): both are stricter, and said in
     all that is written. Every output is judged but ``ignore_outputs``. With ``training``, ``prune`` (the share of
-    channels to take out) and ``student`` (a module) add smaller models; ``alternatives`` are ONNX files for the same
-    job. ``instance_type`` adds the cost gate, by its price in ``region``. ``options`` go to ``ladder.climb``.
+    channels to take out) and ``student`` (a module) add smaller models, and a module that no rung in int8 keeps right
+    is tuned for it; ``alternatives`` are ONNX files for the same job. ``instance_type`` adds the cost gate, by its
+    price in ``region``. ``options`` go to ``ladder.climb``, ``minutes`` of a search among them.
 
     Raises ConditionFailed when the best is not ``require_speedup`` times as fast as FP32, Interrupted on Ctrl-C.
     """
@@ -74,9 +75,8 @@ def optimize(
     calibration, evaluation, example = _sets(calibration, evaluation, training, metric)
     price = _usd_per_thousand(instance_type, region, threads) if instance_type else None
     with output.workspace(out) as folder:
-        fp32, smaller = _as_onnx(
-            model, example, training, folder, prune=prune, student=student, seed=seed, say=say
-        )
+        how = {"prune": prune, "student": student, "seed": seed, "say": say}
+        fp32, smaller = _as_onnx(model, example, training, folder, **how)
         report = ladder.climb(
             fp32,
             calibration=calibration,
@@ -88,6 +88,7 @@ def optimize(
             usd_per_thousand=price,
             threads=threads,
             seed=seed,
+            tuning=_tuning(model, training),
             progress=say,
             **options,
         )
@@ -118,6 +119,13 @@ def _sets(
         )
     read = [None if each is None else data.arrays(each) for each in (calibration, evaluation)]
     return read[0], read[1], read[0] or read[1]
+
+
+def _tuning(model: Any, training: Path | Arrays | None) -> Any:
+    """Return what the model can be tuned from where int8 is wrong, None without rows."""
+    from deployer.optimization import data, tuning
+
+    return None if training is None else tuning.Tuning(model, data.arrays(training))
 
 
 def _as_onnx(

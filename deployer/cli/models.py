@@ -80,7 +80,7 @@ class _Handler(click.Path):
 @click.option("--alternative", "alternatives", type=NAMED_FILE, multiple=True, metavar="NAME=ONNX",
               help="Another model for the same job; repeat for more.")  # fmt: skip
 @click.option("--train", "training", type=INPUT,
-              help=".npz for --prune and --student: inputs, and `label`.")  # fmt: skip
+              help=".npz for --prune, --student, and int8 that is wrong: inputs, and `label`.")  # fmt: skip
 @click.option("--prune", type=click.FloatRange(0, 1, min_open=True, max_open=True),
               help="Share of channels to take out before tuning.")  # fmt: skip
 @click.option("--student", type=MODEL, help="Smaller module to teach: module:function or a folder.")
@@ -93,6 +93,8 @@ class _Handler(click.Path):
 @click.option("--threads", type=_COUNT, default=1, show_default=True, help="For timing.")
 @click.option("--rung-minutes", type=click.FloatRange(0, min_open=True), default=30.0,
               show_default=True, help="A rung that takes longer is stopped.")  # fmt: skip
+@click.option("--minutes", type=click.FloatRange(0), default=0.0, show_default=True,
+              help="For a search after the rungs: calibrations, layers left in FP32, threads.")  # fmt: skip
 @click.option("--rung-memory", "rung_memory_gb", type=click.FloatRange(0, min_open=True), metavar="GB",
               help="A rung that takes more is stopped; default: 80% of what is free.")  # fmt: skip
 @seed_option
@@ -116,9 +118,10 @@ def optimize_verb(
     all but ONNX are exported first, and checked. A rung that loses more than --max-drop of the metric, ruins any
     output, is faster than FP32 by less than --least-gain, or costs more, is refused with its reason; FP32 stays where
     no rung passes. Without --eval half of the calibration rows judge, by fidelity to FP32; without either, rows made
-    of an ONNX model's inputs do, and no rung with fixed scales is kept. Each rung runs in a process of its own; after
-    Ctrl-C the same command takes up the finished ones. With --from-training-job the model is fetched from S3 and
-    checked; MODEL is then a file in its artefact.
+    of an ONNX model's inputs do, and no rung with fixed scales is kept. Where no int8 rung is right and --train is
+    there, a torch module is tuned while it is rounded. Each rung runs in a process of its own; after Ctrl-C the same
+    command takes up the finished ones. With --from-training-job the model is fetched from S3 and checked; MODEL is
+    then a file in its artefact.
     """
     check_folder(output)
     with source(console, model, training_job, MODEL, TrainedModel.model) as (file, came):

@@ -120,6 +120,11 @@ def load(path: Path) -> dict[str, Answer]:
         }
 
 
+def arrays(path: Path) -> dict[str, Array]:
+    """Read what ``save`` wrote where every answer was one array."""
+    return {name: one for name, one in load(path).items() if isinstance(one, np.ndarray)}
+
+
 def _loaded(flat: Array, shapes: Array | None) -> Answer:
     if shapes is None:
         return flat

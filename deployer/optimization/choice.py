@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from deployer.errors import EnvironmentProblem, InputError
-from deployer.optimization import alternatives, hardware, openvino, quantize
+from deployer.optimization import alternatives, hardware, openvino, quantize, recipe, tuned
 from deployer.optimization.session import Arrays
 
 AS_GIVEN = "fp32-as-given"
@@ -49,9 +49,16 @@ def as_given(folder: Path) -> quantize.Rung:
 
 def known(reduce_range: bool, others: Mapping[str, Path], folder: Path) -> dict[str, quantize.Rung]:
     """Return every rung that a climb in ``folder`` may have, by name; searches are shared through the folder."""
+    ours = quantize.rungs(reduce_range=reduce_range, searches=folder)
     every = (
         as_given(folder),
-        *quantize.rungs(reduce_range=reduce_range, searches=folder),
+        *ours,
+        *(recipe.corrected(rung) for rung in ours if rung.mixes and not rung.dynamic_scales),
+        *(
+            recipe.rung(found, reduce_range=reduce_range, searches=folder, others=others)
+            for found in recipe.load(folder)
+        ),
+        tuned.rung(folder, reduce_range=reduce_range),
         *openvino.rungs(hardware.detect()),
         *alternatives.rungs(others, reduce_range=reduce_range),
     )

@@ -68,7 +68,7 @@ def check(arrays: Arrays, inputs: Sequence[TensorSpec], where: str) -> dict[str,
     """
     wanted = [spec.name for spec in inputs]
     for name in arrays:
-        if name not in wanted and not _is_label(name):
+        if name not in wanted and not is_label(name):
             raise InputError(
                 f"{where}: the model has no input {name!r}",
                 hint=f"its inputs: {', '.join(wanted)}; rename the array, or leave it out",
@@ -114,7 +114,8 @@ def truth(arrays: Mapping[str, Array], where: str) -> Array | dict[str, Array] |
     return parts or one
 
 
-def _is_label(name: str) -> bool:
+def is_label(name: str) -> bool:
+    """Whether an array of this name holds right answers, not an input."""
     return name in LABELS or name.startswith(PART)
 
 
@@ -125,7 +126,7 @@ def shared_rows(some: Arrays, others: Arrays) -> int:
 
 
 def _rows(arrays: Arrays) -> Iterator[tuple[bytes, ...]]:
-    columns = [arrays[name] for name in sorted(arrays) if not _is_label(name)]
+    columns = [arrays[name] for name in sorted(arrays) if not is_label(name)]
     for cells in zip(*columns, strict=True):
         yield tuple(hashlib.sha256(cell.tobytes()).digest() for cell in cells)
 
@@ -169,7 +170,7 @@ def _check_rows(arrays: Arrays, inputs: Sequence[TensorSpec], where: str) -> Non
         )
     for name in arrays:
         if (
-            _is_label(name)
+            is_label(name)
             and arrays[name].dtype.kind == "f"
             and not np.isfinite(arrays[name]).all()
         ):

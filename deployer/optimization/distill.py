@@ -41,7 +41,7 @@ def distill(
     inputs = [torch.from_numpy(v) for name, v in training.items() if name not in LABELS]
     if not inputs or len(inputs[0]) == 0:
         raise InputError("distill: the training set has no rows")
-    right = _classes(labels(training, "training"))
+    right = classes(labels(training, "training"))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         target = _answers(teacher, inputs, batch)
@@ -54,12 +54,12 @@ def distill(
             total = 0.0
             for rows in _shuffled(len(inputs[0]), batch):
                 given = learner(*(value[rows] for value in inputs))
-                loss = _loss(given, target[rows], None if right is None else right[rows])
+                lost = loss(given, target[rows], None if right is None else right[rows])
                 optimizer.zero_grad()
-                loss.backward()
+                lost.backward()
                 optimizer.step()
                 schedule.step()
-                total += loss.item() * len(rows)
+                total += lost.item() * len(rows)
             if progress:
                 progress(f"epoch {epoch} of {epochs}: loss {total / len(inputs[0]):.4g}")
     return learner.eval()
@@ -91,7 +91,8 @@ def _shuffled(count: int, batch: int) -> Iterator[Any]:
     yield from torch.randperm(count).split(batch)
 
 
-def _loss(given: Any, target: Any, right: Any | None) -> Any:
+def loss(given: Any, target: Any, right: Any | None) -> Any:
+    """Return the loss of a learner: by the teacher's softened answers and the labels, or without labels by squares."""
     if right is None:
         return functional.mse_loss(given, target)
     soft = functional.kl_div(
@@ -105,7 +106,8 @@ def _loss(given: Any, target: Any, right: Any | None) -> Any:
     return TEACHER_WEIGHT * TEMPERATURE**2 * soft + (1 - TEACHER_WEIGHT) * hard
 
 
-def _classes(right: Array | None) -> Any | None:
+def classes(right: Array | None) -> Any | None:
+    """Return whole numbers as a tensor of classes, None for anything else."""
     if right is None or right.dtype.kind not in "iu":
         return None
     return torch.from_numpy(right.astype(np.int64))

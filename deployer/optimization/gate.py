@@ -30,8 +30,6 @@ RESAMPLES = 2000
 MIN_ROWS = 20
 """Fewer rows carry no interval worth the name, except for right-or-wrong metrics, whose interval is exact enough."""
 
-_Z = NormalDist().inv_cdf(CONFIDENCE)
-
 
 @dataclass(frozen=True)
 class Verdict:
@@ -52,15 +50,17 @@ def accuracy_gate(
     *,
     max_drop: float,
     seed: int,
+    confidence: float = CONFIDENCE,
 ) -> Verdict:
     """Judge the drop of the metric from FP32 (``reference``) on the same rows, paired.
 
     ``outputs`` and ``reference`` are what the metric judges: the first output, or all by name. Passes when the worse
-    end of the interval is at most ``max_drop``. Raises InputError when the metric cannot be computed.
+    end of the interval, at ``confidence``, is at most ``max_drop``. Raises InputError when the metric cannot be
+    computed.
     """
     if _broken(outputs, reference):
         return Verdict(False, math.inf, math.inf, math.inf, "its outputs hold NaN or infinity")
-    drop, low, high = _paired_drop(metric, outputs, reference, labels, seed)
+    drop, low, high = _paired_drop(metric, outputs, reference, labels, seed, confidence)
     shown = f"{metric.name} drops by {drop:.4g} ({low:.4g} to {high:.4g})"
     if high <= max_drop:
         return Verdict(True, drop, low, high, f"{shown}, at most {max_drop:g} is allowed")
@@ -114,18 +114,18 @@ def _broken(outputs: Any, reference: Any) -> bool:
 
 
 def _paired_drop(
-    metric: Metric, outputs: Any, reference: Any, labels: Any, seed: int
+    metric: Metric, outputs: Any, reference: Any, labels: Any, seed: int, confidence: float
 ) -> tuple[float, float, float]:
     if metric.rows is None:
-        return _bootstrap_score(metric, outputs, reference, labels, seed)
+        return _bootstrap_score(metric, outputs, reference, labels, seed, confidence)
     before = metric.rows(reference, reference, labels)
     after = metric.rows(outputs, reference, labels)
     if metric.binary:
-        return _bonett_price(before, after)
-    return _bootstrap_mean(before - after, seed)
+        return _bonett_price(before, after, confidence)
+    return _bootstrap_mean(before - after, seed, confidence)
 
 
-def _bonett_price(before: Floats, after: Floats) -> tuple[float, float, float]:
+def _bonett_price(before: Floats, after: Floats, confidence: float) -> tuple[float, float, float]:
     """Interval of a difference of paired proportions, honest even when no row changed.
 
     Source: Bonett & Price 2012, adjusted Wald: one pseudo-row each way, d ± z·√((p12 + p21 − d²)/(n + 2)).
@@ -134,20 +134,20 @@ def _bonett_price(before: Floats, after: Floats) -> tuple[float, float, float]:
     lost = (np.count_nonzero(before > after) + 1) / (n + 2)
     won = (np.count_nonzero(after > before) + 1) / (n + 2)
     centre = lost - won
-    half = _Z * math.sqrt((lost + won - centre**2) / (n + 2))
+    half = NormalDist().inv_cdf(confidence) * math.sqrt((lost + won - centre**2) / (n + 2))
     return float(before.mean() - after.mean()), float(centre - half), float(centre + half)
 
 
-def _bootstrap_mean(drops: Floats, seed: int) -> tuple[float, float, float]:
+def _bootstrap_mean(drops: Floats, seed: int, confidence: float) -> tuple[float, float, float]:
     if len(drops) < MIN_ROWS:
         return float(drops.mean()), -math.inf, math.inf
     rng = np.random.default_rng(seed)
     means = [float(drops[rng.integers(0, len(drops), len(drops))].mean()) for _ in range(RESAMPLES)]
-    return float(drops.mean()), *_ends(means)
+    return float(drops.mean()), *_ends(means, confidence)
 
 
 def _bootstrap_score(
-    metric: Metric, outputs: Any, reference: Any, labels: Any, seed: int
+    metric: Metric, outputs: Any, reference: Any, labels: Any, seed: int, confidence: float
 ) -> tuple[float, float, float]:
     rows = count(reference)
     before, after = (metric.chosen(x, reference, labels) for x in (reference, outputs))
@@ -160,9 +160,9 @@ def _bootstrap_score(
     for _ in range(RESAMPLES // 4):  # a metric over whole sets costs more than a mean
         pick = rng.integers(0, rows, rows)
         drops.append(before(pick) - after(pick))
-    return drop, *_ends(drops)
+    return drop, *_ends(drops, confidence)
 
 
-def _ends(values: list[float]) -> tuple[float, float]:
-    low, high = np.quantile(values, (1 - CONFIDENCE, CONFIDENCE))
+def _ends(values: list[float], confidence: float) -> tuple[float, float]:
+    low, high = np.quantile(values, (1 - confidence, confidence))
     return float(low), float(high)

@@ -81,13 +81,28 @@ class Isolation:
         self.folder = folder
         self._out = out
         self._limits = limits
+        self._end = float("inf")
+
+    @property
+    def seconds(self) -> float:
+        """Return the bound of one rung on the wall clock."""
+        return self._limits.seconds
+
+    def until(self, end: float) -> Isolation:
+        """Return one for the same climb whose pieces are stopped at ``end`` by the monotonic clock, in seconds."""
+        bounded = Isolation(self.folder, self._out, self._limits)
+        bounded._end = min(end, self._end)
+        return bounded
 
     def run(self, call: str, *, times: int = 1, **arguments: Any) -> Any:
         """Return what ``jobs.call(folder, **arguments)`` returns; ``times`` is how many rungs it concerns.
 
         Raises the DeployerError that it raised, and Lost where there is no answer.
         """
-        limits = replace(self._limits, seconds=self._limits.seconds * times)
+        left = self._end - time.monotonic()
+        if left <= 0:
+            raise Lost("there was no time left", "", 0, final=False)
+        limits = replace(self._limits, seconds=min(self._limits.seconds * times, left))
         with tempfile.TemporaryDirectory(dir=self.folder, prefix=".task-") as inner:
             at = Path(inner).resolve()
             (at / "mark").write_bytes(b"\0")
@@ -134,6 +149,7 @@ class _Server:
     def __init__(self) -> None:
         self._process: subprocess.Popen[bytes] | None = None
         self._owner = 0
+        self._heard = b""
 
     def run(self, task: Mapping[str, Any], limits: Limits) -> tuple[str | None, bool]:
         """Run a task to its end; return why it has no answer (None when it should have) and whether that is final."""
@@ -171,7 +187,7 @@ class _Server:
 
     def stop(self) -> None:
         """Close its stdin, at which it ends with all that it started."""
-        process, self._process = self._process, None
+        process, self._process, self._heard = self._process, None, b""
         if process is None:
             return
         for pipe in (process.stdin, process.stdout):
@@ -186,7 +202,7 @@ class _Server:
 
     def _started(self) -> subprocess.Popen[bytes]:
         if self._owner != os.getpid():  # a fork of the program that started it has to have its own
-            self._process, self._owner = None, os.getpid()
+            self._process, self._owner, self._heard = None, os.getpid(), b""
         if self._process is not None and self._process.poll() is None:
             return self._process
         self.stop()
@@ -211,11 +227,18 @@ class _Server:
         """Return its next message; ``{}`` after ``timeout_s`` (None waits), ``{"status": None}`` when it has ended."""
         assert self._process is not None
         assert self._process.stdout is not None
-        stream = self._process.stdout
-        if not select.select([stream], [], [], timeout_s)[0]:
-            return {}
-        line = stream.readline()
-        return json.loads(line) if line else {"status": None}
+        stream = self._process.stdout.fileno()
+        while (
+            b"\n" not in self._heard
+        ):  # two messages may come at once; a stream's own buffer would hide the second
+            if not select.select([stream], [], [], timeout_s)[0]:
+                return {}
+            if not (block := os.read(stream, 1 << 16)):
+                return {"status": None}
+            self._heard += block
+        line, _, self._heard = self._heard.partition(b"\n")
+        message: dict[str, Any] = json.loads(line)
+        return message
 
 
 class _Watch:
@@ -232,7 +255,7 @@ class _Watch:
         if self.broken:
             return
         if time.monotonic() > self._end:
-            self.broken = f"stopped after {self._seconds:g} s"
+            self.broken = f"stopped after {self._seconds:.4g} s"
         elif (used := memory_bytes(self._pid)) > self._bytes:
             self.broken = (
                 f"stopped at {used / 1e9:.1f} GB of memory, {self._bytes / 1e9:.1f} GB is its bound"

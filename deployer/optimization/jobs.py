@@ -24,6 +24,7 @@ from deployer.optimization import (
     normalise,
     ortfile,
     output,
+    probe,
     quantize,
     sensitivity,
     synthetic,
@@ -33,7 +34,7 @@ from deployer.optimization.graph import Unfit
 from deployer.optimization.openvino import OpenVinoSession
 from deployer.optimization.records import record
 from deployer.optimization.session import Array, Arrays, Session
-from deployer.optimization.timing import clock_for, compare
+from deployer.optimization.timing import clock_for, compare, on_the_wall
 from deployer.optimization.variant import adopt
 from inference_code.contract import OPENVINO
 
@@ -230,6 +231,39 @@ def rank(folder: Path, mark: Mark) -> list[tuple[str, float]]:
     return sensitivity.rank(folder / PREPARED, context.load(folder).calibration)
 
 
+def try_recipe(folder: Path, mark: Mark, **arguments: Any) -> dict[str, Any]:
+    """Build a recipe from a part of the calibration rows and return its error on the others."""
+    return probe.tried(folder / PREPARED, context.load(folder), folder, **arguments)
+
+
+def layers(folder: Path, mark: Mark, **arguments: Any) -> list[tuple[str, str]]:
+    """Return the layers that a search may leave in FP32, the most costly first."""
+    return probe.layers(folder / PREPARED, context.load(folder), folder, **arguments)
+
+
+def by_threads(
+    folder: Path, mark: Mark, model: str, engine: str, threads: int, budget_s: float
+) -> dict[str, Any]:
+    """Time a variant against FP32 where both have so many threads, by the wall clock."""
+    held = context.load(folder)
+    fp32, one = (opened(folder / FP32, "", threads), opened(Path(model), engine, threads))
+    found = compare(fp32, {model: one}, held.cases, clock=on_the_wall, budget_s=budget_s)
+    return record(found[model])
+
+
+def tune(
+    folder: Path, mark: Mark, model: str, is_folder: bool, seed: int, seconds: float
+) -> dict[str, Any]:
+    """Write a model that was tuned to stand int8 as FP32 ONNX, or say why it could not be done."""
+    from deployer.optimization import tuner
+
+    named = Path(model) if is_folder else model
+    held = context.load(folder)
+    return tuner.tuned(
+        named, tuner.rows(folder), held, folder, seed=seed, seconds=seconds, progress=None
+    )
+
+
 CALLS: Mapping[str, Callable[..., Any]] = {
     "open": open_model,
     "synthesize": synthesize,
@@ -239,6 +273,10 @@ CALLS: Mapping[str, Callable[..., Any]] = {
     "score": score,
     "time": time,
     "rank": rank,
+    "try": try_recipe,
+    "layers": layers,
+    "threads": by_threads,
+    "tune": tune,
 }
 
 

@@ -12,7 +12,13 @@ from typing import Any
 from deployer.errors import InputError
 from deployer.optimization import answers, jobs, second
 from deployer.optimization.answers import Answer, Answers
-from deployer.optimization.gate import Verdict, accuracy_gate, cost_gate, latency_gate
+from deployer.optimization.gate import (
+    CONFIDENCE,
+    Verdict,
+    accuracy_gate,
+    cost_gate,
+    latency_gate,
+)
 from deployer.optimization.isolation import Isolation, Lost
 from deployer.optimization.metrics import Labels, Metric
 from deployer.optimization.quantize import Rung
@@ -36,6 +42,7 @@ class Judge:
     ``folder`` is where rungs are written, by processes of ``isolation``; ``finished`` holds those of a climb before.
     ``named`` are the baseline's answers by output, without ``ignored`` ones; ``alone`` names those asked row by row.
     ``cases`` name the inputs that are timed; ``recorded`` holds speed-ups of an earlier climb, used for the clock.
+    ``confidence`` is that of the accuracy gate, one-sided.
     """
 
     isolation: Isolation
@@ -59,6 +66,7 @@ class Judge:
     recorded: Mapping[str, Speedup] | None
     least_gain: float
     usd_per_thousand: UsdPerThousand | None
+    confidence: float = CONFIDENCE
 
     def score(self, rung: Rung, name: str, exclude: frozenset[str] = frozenset()) -> RungResult:
         """Build a rung, with the layers ``exclude`` in FP32, and put it through the accuracy gate alone."""
@@ -225,6 +233,7 @@ class Judge:
             self.labels,
             max_drop=self.max_drop,
             seed=self.seed,
+            confidence=self.confidence,
         )
 
     def seconds_per_item(self, ms_by_case: Mapping[str, float]) -> float:

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from deployer.errors import InputError, Interrupted
-from deployer.optimization import baseline, data, fallback, output, quantize, records
+from deployer.optimization import baseline, data, fallback, output, quantize, records, repair
 from deployer.optimization import rows as sets
 from deployer.optimization.alternatives import rungs as alternative_rungs
 from deployer.optimization.choice import AS_GIVEN, Tried, as_given, tried
@@ -21,10 +21,12 @@ from deployer.optimization.isolation import Isolation, Limits
 from deployer.optimization.judge import Judge, UsdPerThousand
 from deployer.optimization.report import LadderReport, RungResult
 from deployer.optimization.resume import Finished
-from deployer.optimization.rows import Rows
+from deployer.optimization.rows import SYNTHETIC, Rows
+from deployer.optimization.search import Found, search
 from deployer.optimization.session import Arrays
 from deployer.optimization.synthetic import Shapes
 from deployer.optimization.timing import Speedup
+from deployer.optimization.tuning import Tuning
 from deployer.optimization.variant import Variant
 
 NEAR = 0.97
@@ -53,6 +55,8 @@ def climb(
     rung_minutes: float = 30.0,
     rung_memory_gb: float | None = None,
     ignore_outputs: Sequence[str] = (),
+    minutes: float = 0.0,
+    tuning: Tuning | None = None,
     progress: Callable[[str], None] | None = None,
 ) -> LadderReport:
     """Try every rung on the ONNX file ``model``; write ``best.onnx``, ``ladder.json`` and the rungs to ``out``.
@@ -61,13 +65,13 @@ def climb(
     first evaluation rows at ``batch_sizes``, or ``timing_inputs`` by name; ``latencies`` is an earlier
     ``latencies.json``, for the clock. ``usd_per_thousand`` maps seconds per inference (at the best batch size) to USD.
     A rung needs a speed-up of ``least_gain``, and has ``rung_minutes`` and ``rung_memory_gb`` (None: 80% of what is
-    free). FP32, the normalised model, stays where no rung passes every gate.
-
-    Raises InputError for wrong data, model or rung; ConditionFailed, with the report written, when the best is not
-    ``require_speedup`` times as fast as FP32; Interrupted when it was stopped with rungs kept.
+    free); ``minutes`` are for a ``search`` after them, ``tuning`` for where int8 is wrong. FP32, the normalised model,
+    stays where no rung passes every gate. Raises InputError for wrong data, model or rung; ConditionFailed, with the
+    report written, when the best is not ``require_speedup`` times as fast; Interrupted when stopped with rungs kept.
     """
     say, asked = progress or (lambda _: None), sets.Asked(metric, max_drop, shapes, seed)
     _check_numbers(max_drop, threads, batch_sizes, least_gain)
+    _check_minutes(minutes, latencies)
     chosen, finished = tried(rungs), Finished(out)
     limits: dict[str, Any] = {"seed": seed, "threads": threads, "least_gain": least_gain}
     with output.workspace(out) as folder, _stoppable(finished):
@@ -87,10 +91,18 @@ def climb(
             recorded=records.load(latencies) if latencies else None,
             **limits,
         )
-        report = _climbed(judge, rows, chosen, alternatives or {}, out, say)
-    if require_speedup is not None:
-        report.require_speedup(require_speedup)
+        more = _More(minutes, tuning)
+        report = _climbed(judge, rows, chosen, alternatives or {}, out, say, more)
+    report.require_speedup(require_speedup or 0.0)
     return report
+
+
+@dataclass(frozen=True)
+class _More:
+    """What is done beyond the ladder's own rungs."""
+
+    minutes: float
+    tuning: Tuning | None
 
 
 @contextmanager
@@ -119,6 +131,7 @@ def _climbed(
     alternatives: Mapping[str, Path],
     out: Path,
     say: Callable[[str], None],
+    more: _More,
 ) -> LadderReport:
     """Return the report of the climb, with its files in ``out``."""
     rungs = (
@@ -128,11 +141,43 @@ def _climbed(
     )
     for line in (*rows.told, *_told_first(judge, chosen)):
         say(line)
-    results = _climb(judge, rows, rungs, say)
-    found = _conclude(judge, rows, results, chosen)
-    report = output.publish(found, records.dumps(results), judge.folder, out)
+    results = _climb(judge, rows, rungs, say, more.tuning, chosen.reduce_range)
+    found = _searched(judge, rows, results, more.minutes, chosen.reduce_range, alternatives, say)
+    results = [*(found.retimed.get(r.name, r) for r in results), *found.rungs]
+    concluded = _conclude(judge, rows, results, chosen, found.details)
+    report = output.publish(concluded, records.dumps(results), judge.folder, out)
     say(report.conclusion)
     return report
+
+
+def _searched(
+    judge: Judge,
+    rows: Rows,
+    results: Sequence[RungResult],
+    minutes: float,
+    reduce_range: bool,
+    alternatives: Mapping[str, Path],
+    say: Callable[[str], None],
+) -> Found:
+    """Return what a search of some minutes found, nothing where the rows cannot tell or carry no scales."""
+    if not minutes:
+        return Found()
+    if rows.kind == SYNTHETIC:
+        say("no search: made rows show no range of real activations")
+        return Found()
+    if not judge.can_tell():
+        say("no search: the evaluation rows could not tell a finalist's drop")
+        return Found()
+    kept = [r for r in results if r.status == "kept"]
+    return search(
+        judge,
+        _pick(kept, judge.least_gain),
+        kept,
+        minutes=minutes,
+        reduce_range=reduce_range,
+        others=alternatives,
+        say=say,
+    )
 
 
 def _told_first(judge: Judge, chosen: Tried) -> Iterator[str]:
@@ -156,7 +201,12 @@ def _told_first(judge: Judge, chosen: Tried) -> Iterator[str]:
 
 
 def _climb(
-    judge: Judge, rows: Rows, chosen: Sequence[quantize.Rung], say: Callable[[str], None]
+    judge: Judge,
+    rows: Rows,
+    chosen: Sequence[quantize.Rung],
+    say: Callable[[str], None],
+    tuning: Tuning | None,
+    reduce_range: bool,
 ) -> list[RungResult]:
     scored = []
     for number, rung in enumerate(chosen, 1):
@@ -172,7 +222,9 @@ def _climb(
     for result in results:
         if result.speedup and not result.speedup.brief:
             say(f"  {result.name}: {result.status}, {result.reason}")
-    if judge.can_tell() and not any(_is_quantized(r) and r.status == "kept" for r in results):
+    if judge.can_tell() and not _any_kept(results):
+        results += repair.repair(judge, chosen, results, tuning, reduce_range=reduce_range, say=say)
+    if judge.can_tell() and not _any_kept(results):
         results += _fall_back(judge, chosen, results, say)
     return results
 
@@ -196,11 +248,21 @@ def _fall_back(
     return mixed
 
 
+def _any_kept(results: Sequence[RungResult]) -> bool:
+    return any(_is_quantized(r) and r.status == "kept" for r in results)
+
+
 def _is_quantized(result: RungResult) -> bool:
     return result.precision.startswith("int")
 
 
-def _conclude(judge: Judge, rows: Rows, results: list[RungResult], chosen: Tried) -> LadderReport:
+def _conclude(
+    judge: Judge,
+    rows: Rows,
+    results: list[RungResult],
+    chosen: Tried,
+    searched: Mapping[str, Any],
+) -> LadderReport:
     kept = [r for r in results if r.status == "kept"]
     right = [r for r in results if r.accuracy and r.accuracy.passed and _is_quantized(r)]
     best, quantized = (_pick(some, judge.least_gain) for some in (kept, right))
@@ -230,6 +292,7 @@ def _conclude(judge: Judge, rows: Rows, results: list[RungResult], chosen: Tried
             "least_gain": judge.least_gain,
             "not_tried": dict(chosen.left_out),
             "rows_in_both_sets": data.shared_rows(judge.calibration, judge.evaluation),
+            **({"search": dict(searched)} if searched else {}),
         },
     )
 
@@ -297,3 +360,13 @@ def _check_numbers(
         raise InputError(f"threads must be at least 1, not {threads!r}")
     if not batch_sizes or min(batch_sizes) < 1:
         raise InputError(f"batch_sizes must be whole numbers from 1 up, not {tuple(batch_sizes)!r}")
+
+
+def _check_minutes(minutes: float, latencies: Path | None) -> None:
+    if not 0 <= minutes < float("inf"):
+        raise InputError(f"minutes must be a number from 0 up, not {minutes!r}")
+    if minutes and latencies is not None:
+        raise InputError(
+            "a search of some minutes measures, recorded latencies have no clock to measure by",
+            hint="give either --minutes or --latencies",
+        )

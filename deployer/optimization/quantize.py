@@ -147,14 +147,14 @@ def rungs(*, reduce_range: bool, searches: Path | None = None) -> tuple[Rung, ..
             mixes=True,
         ),
         *(
-            Rung(f"int8-static-{method}", "int8", _static(method, reduce_range, store), mixes=True)
+            Rung(f"int8-static-{method}", "int8", static(method, reduce_range, store), mixes=True)
             for method in ("minmax", "entropy", "percentile")
         ),
         *(
             Rung(
                 f"int8-static-{types}",
                 "int8",
-                _static("minmax", reduce_range, store, types),
+                static("minmax", reduce_range, store, types),
                 mixes=True,
             )
             # Weights without sign are for processors on which those with a sign must lose a bit.
@@ -231,7 +231,13 @@ def _dynamic(per_channel: bool, reduce_range: bool) -> Build:
     return build
 
 
-def _static(method: str, reduce_range: bool, store: Store, types: str = "u8s8") -> Build:
+def static(
+    method: str,
+    reduce_range: bool,
+    store: Store,
+    types: str = "u8s8",
+    percentile: float = 99.99,
+) -> Build:
     """Static int8 (QDQ) with scales from calibration by ``method``; ``types`` are of activations and weights.
 
     Where there are convolutions every operator turns to int8, but for a tail that joins different ranges. Elsewhere
@@ -265,7 +271,7 @@ def _static(method: str, reduce_range: bool, store: Store, types: str = "u8s8") 
                 nodes_to_exclude=sorted(tail.with_followers(source, exclude) | left),
                 op_types_to_quantize=operators,
                 calibrate_method=kind,
-                extra_options={"CalibPercentile": 99.99, "MatMulConstBOnly": True},
+                extra_options={"CalibPercentile": percentile, "MatMulConstBOnly": True},
             )
         return ending.note(left)
 

@@ -27,7 +27,7 @@ class RungResult:
     where the rung was not timed; one that failed the accuracy gate was timed in a few rounds, just to be told.
     ``fp32_layers`` were left in FP32 by the fallback; ``note`` says what else stays float, and why. With
     ``dynamic_scales`` an answer depends on the rows that share its batch. ``outputs`` holds the metric's verdict and
-    each output's fidelity to FP32.
+    each output's fidelity to FP32. ``recipe`` tells how a searched one was made.
     """
 
     name: str
@@ -42,6 +42,7 @@ class RungResult:
     dynamic_scales: bool = False
     outputs: tuple[OutputVerdict, ...] = ()
     note: str = ""
+    recipe: Mapping[str, Any] | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return the record with plain numbers; what was not measured is null."""
@@ -61,6 +62,7 @@ class RungResult:
             "answer_depends_on_batch": self.dynamic_scales,
             "outputs": [one.to_json() for one in self.outputs],
             "note": self.note,
+            "recipe": None if self.recipe is None else dict(self.recipe),
         }
 
 

@@ -38,7 +38,7 @@ def key(files: Iterable[Path], groups: Iterable[Arrays], settings: Mapping[str, 
 
 
 class Finished:
-    """The rungs that are finished, each with what its piece answered, its file and its outputs."""
+    """The rungs that are finished, each with what its piece answered, its file and its outputs; and small notes."""
 
     def __init__(self, out: Path) -> None:
         self._out = out
@@ -81,6 +81,24 @@ class Finished:
             document = {**answer, "files": [part.name for part in parts]}
             draft.write_text(json.dumps(document), encoding="utf-8")
             os.replace(draft, self._file(f"{name}.json"))
+
+    def note(self, name: str, value: Any) -> None:
+        """Keep a small answer (what JSON holds) by a name of its own, as ``keep`` does a rung."""
+        if self._key is None:
+            return
+        with contextlib.suppress(OSError):
+            self._folder.mkdir(parents=True, exist_ok=True)
+            self._file("key").write_text(self._key, encoding="ascii")
+            draft = self._file(f"{name}.part")
+            draft.write_text(json.dumps(value), encoding="utf-8")
+            os.replace(draft, self._file(f"{name}.note"))
+
+    def noted(self, name: str) -> Any:
+        """Return what was noted under the name, None where nothing was."""
+        try:
+            return json.loads(self._file(f"{name}.note").read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return None
 
     def count(self) -> int:
         """Return how many rungs of this climb are kept."""

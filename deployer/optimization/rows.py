@@ -119,7 +119,7 @@ def chosen(
     elif calibration is None:
         data.check(evaluation, _inputs(isolation, model), "evaluation")
         evaluation, calibration = _halves(evaluation, asked.seed, MOST_TAKEN)
-        calibration = {n: v for n, v in calibration.items() if n not in data.LABELS}
+        calibration = {n: v for n, v in calibration.items() if not data.is_label(n)}
         told.append(f"{_count(calibration)} of the evaluation rows calibrate, the others judge")
     by = "fidelity to FP32" if found.name == FIDELITY else found.name
     judged_by = f"{by} on {_count(evaluation)} {_KINDS[kind]} rows"

@@ -62,12 +62,12 @@ def smaller(
     taught: dict[str, Path] = {}
     if remove is not None:
         say(f"prune {remove:.0%} of the channels, then tune")
-        whole = _trainable(resolve(model, "model", seed), "model")
+        whole = trainable(resolve(model, "model", seed), "model")
         small = prune(whole, rows, remove=remove, training={**rows, **right}, seed=seed)
         taught["pruned"] = _export(small, rows, folder / "pruned.onnx")
     if student is not None:
         say("distil the student from the model's answers")
-        learner = _trainable(resolve(student, "student", seed), "student")
+        learner = trainable(resolve(student, "student", seed), "student")
         made = distill(learner, _Teacher(fp32), {**rows, **right}, seed=seed, progress=say)
         taught["student"] = _export(made, rows, folder / "student.onnx")
     return taught
@@ -89,7 +89,8 @@ def resolve(model: Model, what: str, seed: int) -> Any:
     return made
 
 
-def _trainable(model: Any, what: str) -> torch.nn.Module:
+def trainable(model: Any, what: str) -> torch.nn.Module:
+    """Return the module of what ``resolve`` gave. Raises InputError for a fixed graph."""
     found = load(model) if isinstance(model, Path) else model
     if isinstance(found, torch.nn.Module) and not isinstance(found, torch.jit.ScriptModule):
         return found

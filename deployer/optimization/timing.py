@@ -112,6 +112,11 @@ def clock_for(threads: int) -> Callable[[], float]:
     return time.thread_time if threads == 1 else time.perf_counter
 
 
+def on_the_wall() -> float:
+    """Return the wall clock's seconds: what numbers of threads can be compared by, one among them."""
+    return time.perf_counter()
+
+
 def speedup(cases: list[str], fp32_s: Floats, candidate_s: Floats) -> Speedup:
     """Return the Speedup of (rounds, cases) times in seconds."""
     ratios = np.sort(_geometric(fp32_s, candidate_s))

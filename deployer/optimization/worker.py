@@ -14,6 +14,7 @@ import os
 import select
 import signal
 import sys
+import tempfile
 import time
 import warnings
 from pathlib import Path
@@ -77,6 +78,7 @@ def _child(task: dict[str, Any], work: Any, starter: int) -> None:
         with contextlib.suppress(OSError):
             os.chdir(task["cwd"])
         sys.path[:] = task["path"]
+        tempfile.tempdir = task["at"]  # what a killed quantizer leaves goes with the task's folder
         work(task)
         code = 0
     except OSError as error:

@@ -4,6 +4,7 @@
     pip install -e '.[openvino]' -c constraints.txt            # two more rungs, where wanted
     python tests/benchmarks/optimization/run.py minilm out/    # five minutes on two quiet cores
     python tests/benchmarks/optimization/run.py digits out/
+    python tests/benchmarks/optimization/run.py digits out/ --minutes 1    # and a search behind the ladder
     python tests/benchmarks/optimization/run.py big out/       # wants 24 GiB of memory and 20 GiB of disk
 
 MiniLM is timed on one thread at batch 1 and 8 and length 32 and 128; its calibration sentences and its evaluation
@@ -261,8 +262,10 @@ def main() -> None:
     parser.add_argument("model", choices=climbs)
     parser.add_argument("out", type=Path)
     parser.add_argument("--rung", action="append", help="only this one; repeat for more")
+    parser.add_argument("--minutes", type=float, default=0.0, help="of a search behind the ladder")
     chosen = parser.parse_args()
-    climb = climbs[chosen.model](chosen.out, {"rungs": chosen.rung})
+    options = {"rungs": chosen.rung, "minutes": chosen.minutes}
+    climb = climbs[chosen.model](chosen.out, options)
     report = climb.report
     engines = [
         n for n in ("onnxruntime", "openvino", "nncf", "torch") if importlib.util.find_spec(n)

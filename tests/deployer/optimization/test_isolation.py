@@ -19,7 +19,7 @@ import pytest
 
 from deployer.errors import InputError
 from deployer.optimization import ladder
-from deployer.optimization.isolation import Limits, memory_bytes
+from deployer.optimization.isolation import Limits, _Server, memory_bytes
 from deployer.optimization.resume import FOLDER
 
 pytestmark = pytest.mark.optimize
@@ -265,6 +265,35 @@ def test_same_climb_takes_up_what_was_finished_and_ends_alike(
     document = json.loads((tmp_path / "out/ladder.json").read_text())
     assert all(rung["speedup"] for rung in document["rungs"])
     assert not (tmp_path / "out" / FOLDER).exists()
+
+
+class _Dozing(_Server):
+    """Listens only when all that will be said has been said."""
+
+    def _hear(self, timeout_s: float | None) -> dict[str, Any]:
+        time.sleep(0.3)
+        return super()._hear(timeout_s)
+
+
+def test_piece_that_ends_before_anyone_listens_is_heard_all_the_same(tmp_path: Path) -> None:
+    """Its start and its end then come in one block, of which a buffered reader would hand out the first line only."""
+    server = _Dozing()
+    (tmp_path / "mark").write_bytes(b"\0")
+    task = {
+        "call": "no such piece",
+        "arguments": {},
+        "folder": str(tmp_path),
+        "at": str(tmp_path),
+        "said": str(tmp_path / "said"),
+        "out": str(tmp_path / "out"),
+        "cwd": str(tmp_path),
+        "path": sys.path,
+    }
+    try:
+        assert server.run(task, Limits(seconds=20)) == (None, True)
+    finally:
+        server.stop()
+    assert "KeyError" in (tmp_path / "answer.json").read_text()
 
 
 @pytest.mark.parametrize("bad", [{"seconds": 0}, {"seconds": float("nan")}, {"memory_bytes": 0}])

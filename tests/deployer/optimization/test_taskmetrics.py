@@ -126,7 +126,12 @@ def test_edit_distance_is_a_distance(some: str, other: str) -> None:
 PLAIN = np.arange(8.0).reshape(4, 2)
 BAD: dict[str, tuple[str, Any, Any, str]] = {
     "auc of one class": ("auc", PLAIN, np.zeros(4, int), "two classes; every label is 0"),
-    "auc of an unknown class": ("auc", PLAIN, np.array([0, 1, 2, 1]), "the model tells 2 classes apart"),
+    "auc of an unknown class": (
+        "auc",
+        PLAIN,
+        np.array([0, 1, 2, 1]),
+        "the model tells 2 classes apart",
+    ),
     "auc without whole numbers": ("auc", PLAIN, np.zeros(4), "one whole number per row"),
     "sts of odd rows": ("sts", PLAIN[:3], np.zeros(3), "an even number of rows"),
     "sts of unlike labels": ("sts", PLAIN, np.arange(4.0), "rows 0 and 1 are a pair with two"),
