@@ -27,7 +27,7 @@ class Model:
     example: Maker
     inputs: str
     judged: str = "near"
-    metric: str = "cosine"
+    metric: str = "fidelity"
     max_drop: float = 0.01
     batch_sizes: str = "1,8"
     most: int = 3
@@ -44,7 +44,7 @@ MODELS: dict[str, Model] = {
     "nudenet": Model(
         "nudenet==3.4.2", "nudenet/320n.onnx", pictures.nudenet,
         "real: crops of bus.jpg and zidane.jpg (ultralytics) and of the astronaut (scikit-image)",
-        judged="boxes", calibration=32, evaluation=64,
+        judged="boxes", calibration=32, evaluation=112,
     ),
     "rapidocr-det": Model(
         "rapidocr==3.10.0", "rapidocr/models/PP-OCRv6_det_small.onnx", pictures.page, f"real: {_PAGE}",
