@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import json
 import shutil
+import signal
 import sys
 import time
 from datetime import UTC, datetime
@@ -72,30 +73,21 @@ def row(record: dict[str, Any]) -> str:
         batching = "joined" if joined["proven"] else short(joined["reason"], 80)
     ladder = record.get("ladder")
     if ladder is None:
-        choice, speed, reason = "none", "", short(record["errors"].get("optimize", ""))
+        choice, speed, reason = "as given", "", short(record["errors"].get("optimize", ""))
     else:
         choice, reason = ladder["best"], short(ladder["conclusion"])
         speed = f"{ladder['speed']:.2f}x" if ladder["speed"] else ""
     kept = record.get("kept")
     keeps = f"{kept['value']:.3f} of {kept['count']} {kept['measure']}" if kept else ""
     cells = (record["model"], record["megabytes"], serving, batching, choice, speed, keeps,
-             f"{record['seconds']:.0f}", reason)  # fmt: skip
+             f"{record['seconds']:.0f} ({record['cpu_seconds']:.0f})", reason)  # fmt: skip
     return "| " + " | ".join(map(str, cells)) + " |"
 
 
 def table(records: list[dict[str, Any]]) -> str:
     """Return the table in Markdown, with the wheels below it."""
-    head = (
-        "model",
-        "MB",
-        "equal answers",
-        "requests joined",
-        "ladder's choice",
-        "speed",
-        "kept of FP32's",
-        "s",
-        "why",
-    )
+    head = ("model", "MB", "equal answers", "requests joined", "ladder's choice", "speed", "kept of FP32's",
+            "s (CPU)", "why")  # fmt: skip
     lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head), *map(row, records), ""]
     lines += ["| model | wheel | file | inputs |", "|---|---|---|---|"]
     lines += [f"| {r['model']} | {r['wheel']} | {r['file']} | {r['inputs']} |" for r in records]
@@ -112,9 +104,10 @@ def main() -> int:
     parser.add_argument("--only", action="append", choices=sorted(MODELS), help="repeat for more")
     parser.add_argument("--again", action="store_true", help="run what has a record, too")
     parser.add_argument(
-        "--optimize-s", type=float, default=120.0, help="for each climb, at most; 0: serve only"
+        "--optimize-s", type=float, default=600.0, help="for each climb, at most; 0: serve only"
     )
     options = parser.parse_args()
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background ignores it, for all below too
     options.out.mkdir(parents=True, exist_ok=True)
     results = options.out / "results.json"
     held: dict[str, Any] = json.loads(results.read_text()) if results.is_file() else {"models": {}}
@@ -140,9 +133,9 @@ def main() -> int:
     print(table(records))
     wrong = {record["model"]: record["faults"] for record in records if record["faults"]}
     wheels_used = len({record["wheel"] for record in records})
-    print(
-        f"{len(records)} models of {wheels_used} wheels; wrong: {json.dumps(wrong, indent=1) if wrong else 'none'}"
-    )
+    spent = [sum(record[key] for record in records) / 60 for key in ("seconds", "cpu_seconds")]
+    print(f"{len(records)} models of {wheels_used} wheels, {spent[0]:.1f} minutes, {spent[1]:.1f} of the processor;"
+          f" wrong: {json.dumps(wrong, indent=1) if wrong else 'none'}")  # fmt: skip
     return 1 if wrong else 0
 
 
