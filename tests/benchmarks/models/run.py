@@ -107,7 +107,8 @@ def main() -> int:
         "--optimize-s", type=float, default=600.0, help="for each climb, at most; 0: serve only"
     )
     options = parser.parse_args()
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background ignores it, for all below too
+    # A shell ignores it for what runs in the background, and so would all that is started here.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     options.out.mkdir(parents=True, exist_ok=True)
     results = options.out / "results.json"
     held: dict[str, Any] = json.loads(results.read_text()) if results.is_file() else {"models": {}}
