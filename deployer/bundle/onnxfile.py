@@ -96,7 +96,7 @@ def read_onnx(path: str, stream: BufferedReader) -> OnnxFile:
         outputs=tuple(found.outputs),
         unclear={name: why for name, why in found.unclear.items() if name not in found.weights},
         data_files=tuple(sorted(found.places)),
-        engine=found.notes.get(ENGINE_KEY),
+        engine=found.engine,
         precision=found.precision,
     )
 
@@ -120,7 +120,7 @@ class _Found:
     unclear: dict[str, str] = field(default_factory=dict)
     weights: set[str] = field(default_factory=set)
     places: set[str] = field(default_factory=set)
-    notes: dict[str, str] = field(default_factory=dict)
+    engine: str | None = None
     operators: set[str] = field(default_factory=set)
     sizes: Counter[int] = field(default_factory=Counter)
 
@@ -151,14 +151,19 @@ class _Found:
                 case "operator":
                     self.operators.add(self.wire.text(stop))
                 case "note":
-                    texts = {part: self.wire.text(at) for part, at in _parts(self.wire, stop)}
-                    self.notes[texts.get(1, "")] = texts.get(2, "")
+                    self._note(stop)
                 case "input":
                     self._value(stop, self.inputs)
                 case "output":
                     self._value(stop, self.outputs)
                 case child:
                     self.walk(child, stop, depth + 1)
+
+    def _note(self, end: int) -> None:
+        """Keep a note of ours; those of others may be long (the alphabet of a reader of text) and in any encoding."""
+        texts = {part: self.wire.short(stop) for part, stop in _parts(self.wire, end)}
+        if texts.get(1) == ENGINE_KEY.encode():
+            self.engine = (texts.get(2) or b"").decode(errors="replace")
 
     def _tensor(self, kind: str, end: int | None) -> None:
         """Note a tensor's name where it is a weight, its file, and how many bytes of which type it holds."""

@@ -64,6 +64,11 @@ class Wire:
         except UnicodeDecodeError:
             raise Malformed("a name is not UTF-8") from None
 
+    def short(self, end: int) -> bytes | None:
+        """Return the bytes up to ``end``, None when there are more than a name has."""
+        size = end - self.position
+        return self._read(size) if size <= _LONGEST_TEXT else None
+
     def _at(self, end: int | None) -> bool:
         if end is None:
             return not self._stream.peek(1)

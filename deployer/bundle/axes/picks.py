@@ -26,7 +26,8 @@ from deployer.bundle.axes.values import (
 )
 
 RULES = Rules()
-_END = 2**31 - 1
+_END = 10**9
+"""To the end, as tf2onnx writes it (others: 2**31 - 1 or more): an axis so long would take a gigabyte at least."""
 
 
 @RULES.of("Slice", takes_sizes=True)

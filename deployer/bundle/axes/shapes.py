@@ -123,9 +123,14 @@ def _resolved(dims: Sequence[Size], wanted: Sequence[Any], keeps_zero: bool) -> 
         if missing is None:
             raise MixedError("the length that -1 stands for cannot be told")
         found[found.index(-1)] = missing
-    if sizes.product(found) != sizes.product(dims):
+    if sizes.product(found) != sizes.product(dims) and not _led_by_rows(dims, found):
         raise MixedError(f"it is not clear that {_words(dims)} can be laid out as {_words(found)}")
     return found
+
+
+def _led_by_rows(dims: Sequence[Size], found: Sequence[Size]) -> bool:
+    """Whether the first axis is the rows before and after: then each row keeps its own, or nothing fits."""
+    return bool(dims and found) and dims[0] == found[0] == sizes.BATCH
 
 
 def _words(dims: Sequence[Size]) -> str:
@@ -276,7 +281,8 @@ def _constant_of_shape(node: Node, given: Given) -> Results:
     wanted = numbers(first(given), "the shape")
     fill = node.get("value")
     total = sizes.product(wanted)
-    if isinstance(total, int) and total <= _LONGEST:
+    plain = all(isinstance(size, int) for size in wanted)  # no rows of length 0
+    if plain and isinstance(total, int) and total <= _LONGEST:
         flat = np.full(int(total), 0 if fill is None else fill.flat[0].item(), dtype=object)
         return [constant(flat.reshape([int(size) for size in wanted]))]
     return [expanded(Value(()), wanted)]

@@ -57,6 +57,7 @@ FLOATS = {"W": np.ones((6, 3), np.float32), "k": np.ones(6, np.float32)}
         ([node("Relu", "x")], ROW, 0, 0),
         ([node("Add", "x,k")], ROW, 0, 0),
         ([node("MatMul", "x,W")], ROW, 0, 0),
+        ([node("Slice", "x,i0,most")], ROW, 0, 0),  # x[:], as tf2onnx writes it
         ([node("Transpose", "x")], ROW, 0, 1),
         ([node("ReduceMean", "x", axes=[1], keepdims=0)], ROW, 0, 0),
         ([node("Softmax", "x", axis=-1)], ROW, 0, 0),
@@ -82,13 +83,41 @@ FLOATS = {"W": np.ones((6, 3), np.float32), "k": np.ones(6, np.float32)}
             0,
             1,
         ),
+        # (n, a*b, 6) as (n, 1, b, 6), as readers of text have it: it fits where a is 1, and rows stay whole anyway.
+        (
+            [
+                node("Shape", "x", "s"),
+                node("Gather", "s,i0", "n"),
+                node("Gather", "s,two", "b"),
+                node("Reshape", "x,flat", "ab"),
+                node("Concat", "n,i1,b,six", "wide", axis=0),
+                node("Reshape", "ab,wide"),
+            ],
+            ["n", "a", "b", 6],
+            0,
+            0,
+        ),
+        # Nothing for each row, joined to what there is, as tf2onnx and torch pad.
+        (
+            [
+                node("Shape", "x", "s"),
+                node("Gather", "s,i0", "n"),
+                node("Concat", "n,i0,six", "none", axis=0),
+                node("ConstantOfShape", "none", "c"),
+                node("Concat", "x,c", axis=1),
+            ],
+            ["n", "t", 6],
+            0,
+            0,
+        ),
     ],
     ids=str,
 )
 def test_rows_that_stay_apart_are_found(
     tmp_path: Path, nodes: list[Any], shape: list[Any], axis: int, out: int
 ) -> None:
-    numbers = {"i0": [0], "i1": [1], "two": [2], "three": [3], "six": [6]}
+    numbers = {"i0": [0], "i1": [1], "two": [2], "three": [3], "six": [6], "most": [10**9],
+               "flat": [0, -1, 6]}  # fmt: skip
     weights = {**FLOATS, **{name: np.array(v, np.int64) for name, v in numbers.items()}}
     found = proof(tmp_path, nodes, {"x": shape}, weights=weights)
     assert found == Batching({"x": axis}, {"y": out}, "rows", model_sha256="d" * 64)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from deployer.bundle.onnxfile import OnnxFile, data_member, read_onnx
 from deployer.errors import InputError
-from inference_code.contract import TensorSpec
+from inference_code.contract import ENGINE_KEY, TensorSpec
 
 if TYPE_CHECKING:
     from conftest import OnnxForge
@@ -27,6 +27,15 @@ def test_inputs_and_outputs_are_read(onnx_forge: OnnxForge) -> None:
     assert onnx.inputs == (TensorSpec("x", "float32", (None, 4)),)
     assert onnx.outputs == (TensorSpec("y", "float32", (None, 2)),)
     assert (onnx.unclear, onnx.data_files) == ({}, ())
+
+
+def test_notes_of_others_may_be_long_and_in_any_encoding(onnx_forge: OnnxForge) -> None:
+    f = onnx_forge.field
+    long = f(14, f(1, "character") + f(2, "字" * 40_000))
+    odd = f(14, f(1, b"\xff\xfe") + f(2, b"\xff"))
+    ours = f(14, f(2, "openvino") + f(1, ENGINE_KEY))
+    assert read(long + odd + onnx_forge.model()).engine is None
+    assert read(long + odd + ours + onnx_forge.model()).engine == "openvino"
 
 
 def test_an_input_that_a_weight_stands_in_for_is_none(onnx_forge: OnnxForge) -> None:
