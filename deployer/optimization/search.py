@@ -138,7 +138,11 @@ class _Search:
         return self._start + self._seconds - time.monotonic()
 
     def _exploring(self) -> bool:
-        return self._left() > (1 - EXPLORED) * self._seconds
+        """Whether there is time for another candidate; once there is not, the search says so."""
+        enough = self._left() > (1 - EXPLORED) * self._seconds
+        if not enough:
+            self.ended = "the time for more candidates was over"
+        return enough
 
     def _halve(self) -> list[tuple[Recipe, float]]:
         """Return the best calibration of each kernel with its error, biases corrected where that lowers it."""
@@ -310,6 +314,7 @@ class _Search:
         times: dict[int, Mapping[str, Any]] = {}
         for threads in advice.counts():
             if self._left() < (1 - CONFIRMED) * self._seconds:
+                self.ended = "the time for more threads was over"
                 break
             answer = self._run(
                 "threads",

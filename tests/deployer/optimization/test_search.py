@@ -101,7 +101,8 @@ def test_budget_ends_the_search_in_the_middle_of_a_candidate(
         minutes=0.01,
     )
     told = report.details["search"]
-    assert told["ended"] == "the time was over"
+    assert told["ended"].startswith("the time ")
+    assert told["tried"] < sum(map(len, recipe.FAMILIES.values()))
     assert told["seconds"] <= 0.6
     assert [rung.name for rung in report.rungs] == ["fp32", "int8-dynamic"]
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
