@@ -270,9 +270,7 @@ def test_a_sample_that_its_own_model_refuses_is_told_as_the_samples_fault(tmp_pa
     wrong = {"inputs": {"ids": [[10]], "mask": [[1]]}}
     (folder / "code/samples/one.json").write_text(json.dumps(wrong))
     model = ServedModel(read_settings(folder))
-    with pytest.raises(
-        HandlerInvalid, match=r"one\.json.*BadRequest.*'ids'.*idx=10 must be within"
-    ):
+    with pytest.raises(HandlerInvalid, match=r"one\.json.*'ids'.*idx=10 must be within"):
         model.warm_up()
 
 

@@ -46,7 +46,7 @@ def test_new_weights_keep_the_image_and_another_base_or_requirement_does_not(
     assert build(echo_bundle("2")).tag == tag
     assert build(echo_bundle("1"), base="python:3.13-slim").tag != tag
     (tmp_path / "weights.txt").write_text("1")
-    (tmp_path / "handler.py").write_text("class Handler: ...")
+    (tmp_path / "handler.py").write_text("def model_fn(folder): ...\n")
     (tmp_path / "needs.txt").write_text("idna==3.10\n")
     other = api.package(
         tmp_path / "weights.txt",

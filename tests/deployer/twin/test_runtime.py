@@ -394,7 +394,7 @@ def test_names_and_ports_are_checked_first(bundle: Path, url: str) -> None:
 
 def test_a_server_that_cannot_start_ends_the_command(tmp_path: Path) -> None:
     (tmp_path / "weights.txt").write_text("1")
-    (tmp_path / "handler.py").write_text("raise RuntimeError('no')")
+    (tmp_path / "handler.py").write_text("def model_fn(folder): raise RuntimeError('no')")
     broken = api.package(
         tmp_path / "weights.txt", tmp_path / "dist", name="broken", handler=tmp_path / "handler.py"
     ).path
