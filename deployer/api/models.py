@@ -67,7 +67,6 @@ def optimize(
     channels to take out) and ``student`` (a module) add smaller models, and a module that no rung in int8 keeps right
     is tuned for it; ``alternatives`` are ONNX files for the same job. ``instance_type`` adds the cost gate, by its
     price in ``region``. ``options`` go to ``ladder.climb``, ``minutes`` of a search among them.
-
     Raises ConditionFailed when the best is not ``require_speedup`` times as fast as FP32, Interrupted on Ctrl-C.
     """
     from deployer.optimization import ladder, output

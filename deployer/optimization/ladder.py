@@ -70,8 +70,7 @@ def climb(
     report written, when the best is not ``require_speedup`` times as fast; Interrupted when stopped with rungs kept.
     """
     say, asked = progress or (lambda _: None), sets.Asked(metric, max_drop, shapes, seed)
-    _check_numbers(max_drop, threads, batch_sizes, least_gain)
-    _check_minutes(minutes, latencies)
+    _check_numbers(max_drop, threads, batch_sizes, least_gain, minutes, latencies)
     chosen, finished = tried(rungs), Finished(out)
     limits: dict[str, Any] = {"seed": seed, "threads": threads, "least_gain": least_gain}
     with output.workspace(out) as folder, _stoppable(finished):
@@ -91,8 +90,7 @@ def climb(
             recorded=records.load(latencies) if latencies else None,
             **limits,
         )
-        more = _More(minutes, tuning)
-        report = _climbed(judge, rows, chosen, alternatives or {}, out, say, more)
+        report = _climbed(judge, rows, chosen, alternatives or {}, out, say, _More(minutes, tuning))
     report.require_speedup(require_speedup or 0.0)
     return report
 
@@ -350,7 +348,12 @@ def _too_few(judge: Judge) -> str:
 
 
 def _check_numbers(
-    max_drop: float | None, threads: int, batch_sizes: Sequence[int], least_gain: float
+    max_drop: float | None,
+    threads: int,
+    batch_sizes: Sequence[int],
+    least_gain: float,
+    minutes: float,
+    latencies: Path | None,
 ) -> None:
     if not 1 <= least_gain < float("inf"):
         raise InputError(f"least_gain must be a number from 1 up, not {least_gain!r}")
@@ -360,9 +363,6 @@ def _check_numbers(
         raise InputError(f"threads must be at least 1, not {threads!r}")
     if not batch_sizes or min(batch_sizes) < 1:
         raise InputError(f"batch_sizes must be whole numbers from 1 up, not {tuple(batch_sizes)!r}")
-
-
-def _check_minutes(minutes: float, latencies: Path | None) -> None:
     if not 0 <= minutes < float("inf"):
         raise InputError(f"minutes must be a number from 0 up, not {minutes!r}")
     if minutes and latencies is not None:
