@@ -147,14 +147,19 @@ def rungs(*, reduce_range: bool, searches: Path | None = None) -> tuple[Rung, ..
             mixes=True,
         ),
         *(
-            Rung(f"int8-static-{method}", "int8", static(method, reduce_range, store), mixes=True)
+            Rung(
+                f"int8-static-{method}",
+                "int8",
+                static(method, reduce_range, store=store),
+                mixes=True,
+            )
             for method in ("minmax", "entropy", "percentile")
         ),
         *(
             Rung(
                 f"int8-static-{types}",
                 "int8",
-                static("minmax", reduce_range, store, types),
+                static("minmax", reduce_range, types, store=store),
                 mixes=True,
             )
             # Weights without sign are for processors on which those with a sign must lose a bit.
@@ -234,11 +239,13 @@ def _dynamic(per_channel: bool, reduce_range: bool) -> Build:
 def static(
     method: str,
     reduce_range: bool,
-    store: Store,
     types: str = "u8s8",
     percentile: float = 99.99,
+    store: Store | None = None,
 ) -> Build:
     """Static int8 (QDQ) with scales from calibration by ``method``; ``types`` are of activations and weights.
+
+    Ranges that are measured are shared through ``store``.
 
     Where there are convolutions every operator turns to int8, but for a tail that joins different ranges. Elsewhere
     only matrix products and tables do: the huge negative numbers of an attention mask would eat the whole range of
@@ -254,7 +261,7 @@ def static(
         source: Path, calibration: Arrays, target: Path, exclude: frozenset[str]
     ) -> str | None:
         operators = _static_operators(source)
-        ending = tail.find(source, calibration, store)
+        ending = tail.find(source, calibration, store or Store(None))
         left = ending.within(operators)
         fixed = Session(source).fixed_batch
         rows = (_Rows if method == "minmax" else _equal_rows)(calibration, fixed)

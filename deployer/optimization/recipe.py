@@ -210,5 +210,5 @@ def _build(recipe: Recipe, *, reduce_range: bool, searches: Path | None) -> quan
     store = Store(searches)
     if recipe.calibration.startswith("p"):
         cut = float(recipe.calibration[1:])
-        return quantize.static("percentile", reduce_range, store, recipe.kernel, cut)
-    return quantize.static(recipe.calibration, reduce_range, store, recipe.kernel)
+        return quantize.static("percentile", reduce_range, recipe.kernel, cut, store)
+    return quantize.static(recipe.calibration, reduce_range, recipe.kernel, store=store)

@@ -23,7 +23,7 @@ def rung(folder: Path, *, reduce_range: bool) -> quantize.Rung:
     ) -> str | None:
         nodes = onnx.load(str(source), load_external_data=False).graph.node
         convolves = any(node.op_type == "Conv" for node in nodes)
-        make = quantize.static("minmax", reduce_range, Store(folder)) if convolves else None
+        make = quantize.static("minmax", reduce_range, store=Store(folder)) if convolves else None
         return (make or recipe.even(reduce_range=reduce_range))(
             source, calibration, target, exclude
         )
