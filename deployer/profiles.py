@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 from deployer import processes
 from deployer.errors import InputError
+from deployer.progress import Say, silent
 from inference_code.contract import BENCH_BUDGET_S, BENCH_PROGRESS, Manifest
 
 SCHEMA_VERSION = 1
@@ -185,7 +186,7 @@ def measure(
     seconds: float = 2.0,
     budget_s: float = BENCH_BUDGET_S,
     threads: int | None = None,
-    say: Callable[[str], None] = lambda line: None,
+    say: Say = silent,
 ) -> Profile:
     """Time an unpacked bundle on this machine: its own serving code, in a process of its own.
 

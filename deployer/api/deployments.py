@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from deployer.api import fleet, sagemaker
-from deployer.api.sources import Say, silent, spec_of
+from deployer.api.sources import spec_of
 from deployer.errors import InputError, PartialFailure
+from deployer.progress import Say, silent
 from deployer.spec import serde
 from deployer.spec.deployment import DeploymentSpec
 from deployer.spec.fleet_resolved import ResolvedFleet
@@ -18,13 +19,13 @@ from deployer.spec.resolved import Resolved
 
 if TYPE_CHECKING:
     from deployer.clients.base import Answer, Body
+    from deployer.deployments.aws.expiry import Expired, Reaped
+    from deployer.deployments.aws.notes import SageMakerDeployment
     from deployer.deployments.ec2.plan import FleetPlan
     from deployer.deployments.ec2.verbs import FleetDeployment, FleetStatus
-    from deployer.deployments.expiry import Expired, Reaped
     from deployer.deployments.local import DeploymentStatus
     from deployer.deployments.plan import DeployPlan
     from deployer.deployments.sagemaker.plan import SageMakerPlan
-    from deployer.deployments.sagemaker.record import SageMakerDeployment
     from deployer.deployments.sagemaker.rollback import SageMakerStatusChange
     from deployer.deployments.sagemaker.status import SageMakerStatus
     from deployer.deployments.state import Deployment, ServerLog
@@ -213,14 +214,14 @@ def reap(*, region: str = "", say: Say = silent) -> tuple[Reaped, ...]:
 
     Raises PartialFailure listing what is left of them, when something is, after trying all.
     """
+    from deployer.deployments.aws.polling import Polling
     from deployer.deployments.ec2 import reap as fleets
-    from deployer.deployments.patience import Patience
 
     aws = sagemaker.connect(region, "--region", say)
     known, found = fleets.names(aws), fleets.expired(aws, datetime.now(UTC))
     ways: tuple[Callable[[], tuple[Reaped, ...]], ...] = (
         lambda: sagemaker.reap(aws, known, say=say),
-        lambda: fleets.reap(aws, found, patience=Patience(), say=say),
+        lambda: fleets.reap(aws, found, polling=Polling(), say=say),
     )
     done: list[Reaped] = []
     left: list[str] = []

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 
 from deployer.api import sagemaker
 from deployer.api.forecast import forecast
-from deployer.api.sources import Say, profile_of, silent, spec_of
+from deployer.api.sources import profile_of, spec_of
 from deployer.distribution import version
 from deployer.errors import AwsRefusal, EnvironmentProblem, InputError
+from deployer.progress import Say, silent
 from deployer.spec import fleet_resolved as documents
 from deployer.spec import placeholders
 from deployer.spec.deployment import DeploymentSpec
@@ -79,12 +80,12 @@ def plan_offline(
     ttl_s: float | None = None,
 ) -> FleetPlan:
     """Work out what a specification resolves to in ``account`` without a call to AWS; boto3 is not needed."""
+    from deployer.deployments.aws.prepare import offline_place
     from deployer.deployments.ec2 import offline
-    from deployer.deployments.sagemaker.offline import place_of
     from deployer.pricing import snapshot
 
     assert isinstance(spec.target, Ec2Fleet)
-    place = place_of(account, spec.target.region, region)
+    place = offline_place(account, spec.target.region, region)
     measured = None if profile is None else profile_of(profile)
     run = forecast(spec, measured, trace)
     asked = _asked(spec, measured, ttl_s)
@@ -101,8 +102,8 @@ def deploy(
     """Make the account equal to a specification, or to a resolved document, which is taken verbatim."""
     if isinstance(source, ResolvedFleet):
         placeholders.refuse(source.placeholders)
+    from deployer.deployments.aws import notes
     from deployer.deployments.ec2 import verbs
-    from deployer.deployments.sagemaker import record
     from deployer.deployments.state import Store
     from deployer.pricing import snapshot
 
@@ -117,7 +118,7 @@ def deploy(
     say(wanted.summary)
     store = Store()
     with store.lock(wanted.spec.name):
-        record.remember(wanted.resolved, store)
+        notes.remember(wanted.resolved, store)
         return verbs.apply(aws, wanted, say=say)
 
 
@@ -126,11 +127,11 @@ def home(name: str, region: str = "") -> Aws | None:
 
     This machine's note decides; without one, AWS is asked for the stack where a region is named.
     """
-    from deployer.deployments.sagemaker import record
+    from deployer.deployments.aws import notes
     from deployer.deployments.state import Store
 
     store = Store()
-    note = record.recall(name, store)
+    note = notes.recall(name, store)
     if note is not None and (not region or region == note.region):
         return sagemaker.home(name, region) if note.kind == Ec2Fleet.kind else None
     if not region and store.find(name) is not None:
@@ -191,24 +192,24 @@ def remaining(aws: Aws, name: str) -> tuple[str, ...]:
 
 def destroy(aws: Aws, name: str, *, say: Say = silent) -> tuple[str, ...]:
     """Remove everything of a fleet, verify it, and forget where it was."""
+    from deployer.deployments.aws import notes
+    from deployer.deployments.aws.polling import Polling
     from deployer.deployments.ec2 import destroy as removal
-    from deployer.deployments.patience import Patience
-    from deployer.deployments.sagemaker import record
 
     def remove(bucket: str) -> tuple[str, ...]:
-        return removal.destroy(aws, name, bucket=bucket, patience=Patience(), say=say)
+        return removal.destroy(aws, name, bucket=bucket, polling=Polling(), say=say)
 
-    return record.removed(name, aws.region, remove)
+    return notes.removed(name, aws.region, remove)
 
 
 def rollback(aws: Aws, name: str, *, say: Say = silent) -> SageMakerStatusChange:
     """Deploy again what a fleet ran before, with the rollout and the alarms of then, and verify that it serves."""
+    from deployer.deployments.aws import notes
     from deployer.deployments.ec2 import rollback as ways_back
-    from deployer.deployments.sagemaker import record
     from deployer.deployments.sagemaker.rollback import SageMakerStatusChange
     from deployer.deployments.state import Store
 
-    note = record.recall(name, Store())
+    note = notes.recall(name, Store())
     there = note.bucket if note is not None and note.region == aws.region else ""
     now, document = ways_back.before(aws, name, bucket=there)
     say(f"back to document {document.digest[:12]} with bundle {document.artifact.digest[:12]}")

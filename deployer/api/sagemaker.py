@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from deployer.api.forecast import forecast
-from deployer.api.sources import Say, profile_of, silent, spec_of
+from deployer.api.sources import profile_of, spec_of
 from deployer.distribution import version
 from deployer.errors import InputError
+from deployer.progress import Say, silent
 from deployer.spec import limits, placeholders
 from deployer.spec import resolved as documents
 from deployer.spec.deployment import DeploymentSpec
@@ -23,9 +24,9 @@ if TYPE_CHECKING:
     from deployer.aws.session import Aws
     from deployer.clients.base import Answer, Body
     from deployer.clients.batch import BatchResult
-    from deployer.deployments.expiry import Expired, Reaped
+    from deployer.deployments.aws.expiry import Expired, Reaped
+    from deployer.deployments.aws.notes import SageMakerDeployment
     from deployer.deployments.sagemaker.plan import SageMakerPlan
-    from deployer.deployments.sagemaker.record import SageMakerDeployment
     from deployer.deployments.sagemaker.rollback import SageMakerStatusChange
     from deployer.deployments.sagemaker.status import SageMakerStatus
     from deployer.deployments.state import ServerLog
@@ -90,10 +91,11 @@ def plan_offline(
     ttl_s: float | None = None,
 ) -> SageMakerPlan:
     """Work out what a specification resolves to in ``account`` without a call to AWS; boto3 is not needed."""
+    from deployer.deployments.aws.prepare import offline_place
     from deployer.deployments.sagemaker import offline
     from deployer.pricing import snapshot
 
-    place = offline.place_of(account, str(getattr(spec.target, "region", "")), region)
+    place = offline_place(account, str(getattr(spec.target, "region", "")), region)
     measured = None if profile is None else profile_of(profile)
     found = offline.plan(
         spec,
@@ -107,7 +109,7 @@ def plan_offline(
 
 def _of_this_bundle(found: SageMakerPlan, measured: Profile | None) -> SageMakerPlan:
     """Return the plan, with a note when the profile is of another bundle than the one that is deployed."""
-    from deployer.deployments.sagemaker.checks import Check
+    from deployer.deployments.aws.checks import Check
 
     if measured is None or measured.bundle_digest == found.resolved.artifact.digest:
         return found
@@ -147,11 +149,11 @@ def home(name: str, region: str = "") -> Aws | None:
     do not know is looked for in AWS where the environment names a region. Raises InputError when nothing
     knows the name, or when the credentials are of another account than it was deployed to.
     """
-    from deployer.deployments.sagemaker import record
+    from deployer.deployments.aws import notes
     from deployer.deployments.state import Store
 
     store = Store()
-    note = record.recall(name, store)
+    note = notes.recall(name, store)
     if not region and note is None:
         return None if store.find(name) is not None else _anywhere(name, store)
     if not region and note is not None and store.find(name) is not None:
@@ -258,14 +260,14 @@ def remaining(aws: Aws, name: str) -> tuple[str, ...]:
 
 def destroy(aws: Aws, name: str, *, say: Say = silent) -> tuple[str, ...]:
     """Remove everything of a deployment, verify it, and forget where it was."""
-    from deployer.deployments.patience import Patience
+    from deployer.deployments.aws import notes
+    from deployer.deployments.aws.polling import Polling
     from deployer.deployments.sagemaker import destroy as removal
-    from deployer.deployments.sagemaker import record
 
     def remove(bucket: str) -> tuple[str, ...]:
-        return removal.destroy(aws, name, bucket=bucket, patience=Patience(), say=say)
+        return removal.destroy(aws, name, bucket=bucket, polling=Polling(), say=say)
 
-    return record.removed(name, aws.region, remove)
+    return notes.removed(name, aws.region, remove)
 
 
 def expired(aws: Aws, but: Collection[str]) -> tuple[Expired, ...]:
@@ -283,11 +285,11 @@ def reap(aws: Aws, but: Collection[str], *, say: Say = silent) -> tuple[Reaped, 
 
     Raises PartialFailure listing what is left of them, when something is.
     """
-    from deployer.deployments.patience import Patience
+    from deployer.deployments.aws.polling import Polling
     from deployer.deployments.sagemaker import reap as reaping
 
     found = expired(aws, but)
-    return reaping.reap(aws, found, patience=Patience(), say=say)
+    return reaping.reap(aws, found, polling=Polling(), say=say)
 
 
 def connect(region: str, source: str, say: Say) -> Aws:
@@ -345,10 +347,10 @@ def derived_target(spec: DeploymentSpec, profile: Profile) -> float | None:
 
 
 def _resolved(name: str, path: Path | None) -> Resolved:
-    from deployer.deployments.sagemaker import record
+    from deployer.deployments.aws import notes
     from deployer.deployments.state import Store
 
-    found = documents.load(path) if path else record.last_resolved(name, Store())
+    found = documents.load(path) if path else notes.last_resolved(name, Store())
     if found is None:
         raise InputError(
             f"nothing to send to {name!r}, and this machine knows no batch jobs of it",

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from deployer.api.sources import Say, silent
+from deployer.progress import Say, silent
 
 
 @contextmanager

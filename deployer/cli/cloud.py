@@ -13,9 +13,9 @@ from deployer.cli.text import mark, table
 
 if TYPE_CHECKING:
     from deployer.clients.batch import BatchResult
-    from deployer.deployments.expiry import Expired, Reaped
+    from deployer.deployments.aws.expiry import Expired, Reaped
+    from deployer.deployments.aws.notes import SageMakerDeployment
     from deployer.deployments.sagemaker.plan import SageMakerPlan
-    from deployer.deployments.sagemaker.record import SageMakerDeployment
     from deployer.deployments.sagemaker.rollback import SageMakerStatusChange
     from deployer.deployments.sagemaker.status import SageMakerStatus
 

@@ -32,8 +32,8 @@ from deployer.errors import ConditionFailed, DeployerError, InputError
 from deployer.spec import schema
 
 if TYPE_CHECKING:
+    from deployer.deployments.aws.notes import SageMakerDeployment
     from deployer.deployments.sagemaker.plan import SageMakerPlan
-    from deployer.deployments.sagemaker.record import SageMakerDeployment
     from deployer.deployments.sagemaker.status import SageMakerStatus
 
 _F = TypeVar("_F", bound=Callable[..., Any])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -25,13 +25,10 @@ from deployer.deployments.plan import (
 )
 from deployer.deployments.state import Deployment, Server, Store
 from deployer.errors import DeployerError, Interrupted, PartialFailure
+from deployer.progress import Say, silent
 
-Say = Callable[[str], None]
 
-
-def apply(
-    plan: DeployPlan, *, store: Store | None = None, say: Say = lambda line: None
-) -> Deployment:
+def apply(plan: DeployPlan, *, store: Store | None = None, say: Say = silent) -> Deployment:
     """Run a plan and return the new record. Running the same one twice changes nothing.
 
     A new version first has to start on a spare port: one that cannot never stops the old one. Raises

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from deployer.bundle import archive
 from deployer.deployments import server as servers
 from deployer.deployments.state import Store
 from deployer.errors import DeployerError, EnvironmentProblem
+from deployer.progress import Say, silent
 
 
 @contextmanager
@@ -55,7 +56,7 @@ def serve(
     workers: int | None = None,
     threads: int | None = None,
     store: Store | None = None,
-    say: Callable[[str], None] = lambda line: None,
+    say: Say = silent,
 ) -> None:
     """Serve a bundle in the foreground until SIGINT or SIGTERM, then drain; its log goes to stderr.
 

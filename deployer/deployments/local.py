@@ -8,7 +8,6 @@ before them: see ``fleet``.
 from __future__ import annotations
 
 import signal
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -21,10 +20,10 @@ from deployer.deployments.fleet.record import LOCK_S
 from deployer.deployments.foreground import running, serve
 from deployer.deployments.state import Deployment, Server, ServerLog, Store
 from deployer.errors import PartialFailure, Unreachable
+from deployer.progress import Say, silent
 
 __all__ = ["DeploymentStatus", "apply", "destroy", "invoke", "logs", "running", "serve", "status"]
 
-Say = Callable[[str], None]
 Health = Literal["serving", "not answering", "dead"]
 
 
@@ -107,9 +106,7 @@ def invoke(
     )
 
 
-def destroy(
-    name: str, *, store: Store | None = None, say: Say = lambda line: None
-) -> tuple[str, ...]:
+def destroy(name: str, *, store: Store | None = None, say: Say = silent) -> tuple[str, ...]:
     """Drain and stop every server, remove the record, bundles and logs; return what was removed.
 
     Raises PartialFailure listing what could not be removed; the record then stays.

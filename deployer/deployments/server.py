@@ -16,13 +16,14 @@ import subprocess
 import time
 import uuid
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from deployer import processes
 from deployer.clients.http import HttpInvoker
 from deployer.deployments.state import Server
 from deployer.errors import DeployerError, EnvironmentProblem
+from deployer.progress import Say, silent
 from inference_code.contract import PING_ROUTE, PORT_ENV
 
 HOST = "127.0.0.1"
@@ -148,7 +149,7 @@ def wait_ready(
     *,
     host: str = HOST,
     limit_s: float = STARTUP_S,
-    say: Callable[[str], None] = lambda line: None,
+    say: Say = silent,
 ) -> float:
     """Wait until the server answers /ping and return the seconds it took.
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from deployer.errors import DeployerError, InputError
-from deployer.spec import records, serde
+from deployer.spec import naming, records, serde
 from deployer.spec import resolved as sagemaker
 from deployer.spec.assumptions import Assumptions
 from deployer.spec.deployment import DeploymentSpec
@@ -185,7 +185,7 @@ class ResolvedFleet:
     @property
     def stack(self) -> str:
         """The name of the CloudFormation stack."""
-        return f"deployer-{self.spec.name}"
+        return naming.stack(self.spec.name)
 
     @property
     def digest(self) -> str:

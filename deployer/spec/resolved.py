@@ -26,11 +26,6 @@ VARIANT = "AllTraffic"
 INSTANCE_COUNT = "sagemaker:variant:DesiredInstanceCount"
 PROVISIONED_CONCURRENCY = "sagemaker:variant:DesiredProvisionedConcurrency"
 
-NAME_TAG = "deployer:name"
-DIGEST_TAG = "deployer:digest"
-VERSION_TAG = "deployer:version"
-EXPIRES_TAG = "deployer:expires"
-
 
 @dataclass(frozen=True)
 class Place:

@@ -20,6 +20,7 @@ from deployer.bundle.bundle import open_bundle
 from deployer.deployments import foreground
 from deployer.deployments import server as servers
 from deployer.errors import DeployerError, EnvironmentProblem, InputError
+from deployer.progress import Say, silent
 from deployer.twin import storage
 from deployer.twin.container import Container
 from deployer.twin.front import Front
@@ -56,7 +57,7 @@ def serve(
     workers: int | None = None,
     threads: int | None = None,
     objects: Path | None = None,
-    say: Callable[[str], None] = lambda line: None,
+    say: Say = silent,
 ) -> None:
     """Do as ``running`` in the foreground until SIGINT or SIGTERM, then drain; the log goes to stderr.
 
@@ -113,7 +114,7 @@ def _start(
     )
 
 
-def _open(front: Front, inner: int, say: Callable[[str], None]) -> bool:
+def _open(front: Front, inner: int, say: Say) -> bool:
     """Open the front once the container is healthy, as an endpoint gets in service; tell whether it is."""
     if servers.ping_ms(inner) is None:
         return False

@@ -5,6 +5,7 @@ An alarm needs requests to judge: below ``LEAST_REQUESTS`` a minute a share of e
 
 from __future__ import annotations
 
+from deployer.spec import naming
 from deployer.spec.deployment import DeploymentSpec
 from deployer.spec.fleet_resolved import (
     LOAD_BALANCER,
@@ -17,11 +18,6 @@ from deployer.spec.resolved import Alarm, Metric
 from deployer.spec.target import Ec2Fleet
 
 LEAST_REQUESTS = 20
-
-
-def prefix(name: str) -> str:
-    """Return what the names of a deployment's alarms start with; a slash is in no deployment's name."""
-    return f"deployer/{name}/"
 
 
 def balancer_metric(name: str, statistic: str) -> Metric:
@@ -40,13 +36,13 @@ def single(spec: DeploymentSpec, target: Ec2Fleet, queue: str, dead: str) -> tup
         where = {"QueueName": dead}
         metric = Metric("AWS/SQS", "ApproximateNumberOfMessagesVisible", "Maximum", where)
         text = f"Messages of {queue} were given up"
-        return (Alarm(f"{prefix(spec.name)}dead-letters", text, metric, 0.0),)
+        return (Alarm(f"{naming.alarms(spec.name)}dead-letters", text, metric, 0.0),)
     if spec.slo.p99_ms is None:
         return ()
     text = f"The p99 of {spec.name} is above {spec.slo.p99_ms:g} ms"
     latency = balancer_metric("TargetResponseTime", "p99")
     limit = spec.slo.p99_ms / 1000
-    name = f"{prefix(spec.name)}p99"
+    name = f"{naming.alarms(spec.name)}p99"
     return (Alarm(name, text, latency, limit, periods=2, low_samples="ignore"),)
 
 
@@ -57,7 +53,7 @@ def computed(spec: DeploymentSpec, target: Ec2Fleet) -> tuple[ComputedAlarm, ...
     percent = spec.rollout.max_error_percent
     return tuple(
         ComputedAlarm(
-            f"{prefix(spec.name)}{word}",
+            f"{naming.alarms(spec.name)}{word}",
             f"More than {percent:g}% of the requests fail ({metric})",
             Computed(
                 f"percent of requests ({metric})",

@@ -6,9 +6,9 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from deployer.cost.month import MonthlyCost
-from deployer.deployments import steps
-from deployer.deployments.sagemaker.checks import Check
-from deployer.deployments.steps import Step
+from deployer.deployments.aws import steps
+from deployer.deployments.aws.checks import Check
+from deployer.deployments.aws.steps import Step
 from deployer.spec.deployment import DeploymentSpec
 from deployer.spec.fleet import ENDPOINTS, NAT
 from deployer.spec.fleet_resolved import ResolvedFleet

@@ -8,8 +8,9 @@ from __future__ import annotations
 import math
 from typing import assert_never
 
-from deployer.deployments.ec2.alarms import balancer_metric, prefix
+from deployer.deployments.ec2.alarms import balancer_metric
 from deployer.errors import SpecError
+from deployer.spec import naming
 from deployer.spec.deployment import DeploymentSpec
 from deployer.spec.fleet_resolved import (
     Computed,
@@ -164,7 +165,7 @@ def _stepping(
     rises = word == "out"
     comparison = "GreaterThanOrEqualToThreshold" if rises else "LessThanThreshold"
     periods = OUT_PERIODS if rises else IN_PERIODS
-    name = f"{prefix(spec.name)}scale-{word}"
+    name = f"{naming.alarms(spec.name)}scale-{word}"
     text = f"{policy.metric} {'at or above' if rises else 'below'} {threshold:g}"
     if policy.metric == "concurrency":
         alarm = ComputedAlarm(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import shutil
 import signal
 import time
-from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,10 +16,10 @@ from deployer.deployments.fleet.balancer import FULL_WEIGHT, Balancer
 from deployer.deployments.plan import DeployPlan
 from deployer.deployments.state import Deployment, Server, Store
 from deployer.errors import ConditionFailed, DeployerError, Interrupted
+from deployer.progress import Say
 from deployer.spec.deployment import DeploymentSpec
 from deployer.spec.rollout import AllAtOnce, Canary, Rolling, Rollout
 
-Say = Callable[[str], None]
 _LOOK_S = 0.5
 
 

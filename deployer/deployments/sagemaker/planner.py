@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
+from deployer.deployments.aws.steps import Action, Kind, Step
 from deployer.deployments.sagemaker import requests
 from deployer.deployments.sagemaker.observe import Observed, digest_of, holds
-from deployer.deployments.steps import Action, Kind, Step
-from deployer.spec.resolved import EXPIRES_TAG, Alarm, Resolved
+from deployer.spec.naming import EXPIRES_TAG
+from deployer.spec.resolved import Alarm, Resolved
 from deployer.spec.rollout import AllAtOnce
 from deployer.spec.target import SageMakerServerless
 

@@ -15,14 +15,15 @@ from deployer.aws.autoscaling import Autoscaling
 from deployer.aws.metrics import CloudWatch
 from deployer.aws.sagemaker import SageMaker
 from deployer.aws.session import Aws
-from deployer.deployments.patience import Patience, Say
+from deployer.deployments.aws.polling import Polling
 from deployer.deployments.sagemaker import observe
-from deployer.deployments.sagemaker.observe import PREVIOUS_TAG, Endpoint
-from deployer.deployments.sagemaker.resolve import SHORT
+from deployer.deployments.sagemaker.observe import Endpoint
 from deployer.deployments.sagemaker.waiting import Watch
 from deployer.deployments.state import Store
 from deployer.errors import ConditionFailed, InputError
-from deployer.spec.resolved import DIGEST_TAG, INSTANCE_COUNT, VARIANT
+from deployer.progress import Say, silent
+from deployer.spec.naming import DIGEST_TAG, PREVIOUS_TAG, SHORT
+from deployer.spec.resolved import INSTANCE_COUNT, VARIANT
 
 AT_ONCE: Mapping[str, Any] = {
     "BlueGreenUpdatePolicy": {
@@ -46,8 +47,8 @@ def rollback(
     name: str,
     *,
     store: Store | None = None,
-    patience: Patience = Patience(),  # noqa: B008  # frozen
-    say: Say = lambda line: None,
+    polling: Polling = Polling(),  # noqa: B008  # frozen
+    say: Say = silent,
 ) -> SageMakerStatusChange:
     """Return an endpoint to the config before, and verify that it runs it.
 
@@ -55,7 +56,7 @@ def rollback(
     deployment and for what a stack made; ConditionFailed when the endpoint does not run it afterwards.
     """
     with (store or Store()).lock(name):
-        found = Watch(aws, name, patience, say).settled()
+        found = Watch(aws, name, polling, say).settled()
         if found is None:
             raise _no_endpoint(aws, name)
         observe.refuse_stack(name, observe.stack_of(found.tags), "rollback")
@@ -69,7 +70,7 @@ def rollback(
         client.set_tags(found.arn, {PREVIOUS_TAG: f"{wanted} {found.config}"})
         began = datetime.now(UTC)
         watched = _start(aws, found, wanted, say)
-        after = Watch(aws, name, patience, say).updated(found, wanted)
+        after = Watch(aws, name, polling, say).updated(found, wanted)
         if after is None or after.config != wanted or after.status != "InService":
             raise _refused(aws, name, after, wanted, watched)
         if tags := _bundle_tag(client, wanted):

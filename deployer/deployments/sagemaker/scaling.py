@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import assert_never
 
 from deployer.errors import SpecError
+from deployer.spec import naming
 from deployer.spec.deployment import DeploymentSpec
 from deployer.spec.resolved import (
     INSTANCE_COUNT,
@@ -147,7 +148,7 @@ def _endpoint_metric(name: str, endpoint: str, statistic: str = "Average") -> Me
 def _wake(name: str, endpoint: str) -> Stepping:
     """One instance as soon as requests wait and there is none: two minutes, as AWS's guide has it."""
     alarm = Alarm(
-        f"deployer/{name}/wake",
+        f"{naming.alarms(name)}wake",
         f"Requests wait for {endpoint} and it has no instance",
         _endpoint_metric("HasBacklogWithoutCapacity", endpoint),
         1.0,
@@ -198,7 +199,7 @@ def _step(
     out = direction == "out"
     ranges = tuple(StepRange(change, bounds[i], bounds[i + 1]) for i, change in enumerate(changes))
     alarm = Alarm(
-        f"deployer/{spec.name}/step-{direction}",
+        f"{naming.alarms(spec.name)}step-{direction}",
         f"{spec.name}: {policy.metric} asks for {'more' if out else 'fewer'} instances",
         metric,
         threshold,

@@ -12,11 +12,13 @@ from deployer.aws.metrics import CloudWatch
 from deployer.aws.sagemaker import SageMaker
 from deployer.aws.session import Aws
 from deployer.cost.materials import SERVICES
+from deployer.deployments.aws.alarms import alarms_of
 from deployer.deployments.sagemaker import observe
 from deployer.deployments.sagemaker.observe import Endpoint
 from deployer.errors import UnknownPrice
 from deployer.pricing.book import PriceBook
-from deployer.spec.resolved import EXPIRES_TAG, VARIANT
+from deployer.spec.naming import EXPIRES_TAG
+from deployer.spec.resolved import VARIANT
 
 
 @dataclass(frozen=True)
@@ -78,7 +80,7 @@ def status(aws: Aws, name: str, book: PriceBook) -> SageMakerStatus:
     scaled = registered(aws, f"endpoint/{name}/variant/{VARIANT}")
     target = scaled[0].target() if scaled else None
     bounds = (int(target["MinCapacity"]), int(target["MaxCapacity"])) if target else None
-    alarms = observe.our_alarms(aws, name)
+    alarms = alarms_of(aws, name)
     return SageMakerStatus(
         name=name,
         region=aws.region,

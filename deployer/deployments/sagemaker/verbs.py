@@ -9,8 +9,14 @@ from deployer.aws.sagemaker import SageMaker
 from deployer.aws.session import Aws
 from deployer.aws.upload import PART_BYTES
 from deployer.cost.month import MonthlyCost
+from deployer.deployments.aws import notes
+from deployer.deployments.aws.checks import Check
+from deployer.deployments.aws.notes import SageMakerDeployment
+from deployer.deployments.aws.place import place_of, refuse_other
+from deployer.deployments.aws.polling import Polling
+from deployer.deployments.aws.prepare import opened, ready
+from deployer.deployments.aws.steps import Step
 from deployer.deployments.facts import facts_of
-from deployer.deployments.patience import Patience, Say
 from deployer.deployments.sagemaker import (
     checks,
     facts,
@@ -18,25 +24,19 @@ from deployer.deployments.sagemaker import (
     observe,
     planner,
     prepare,
-    record,
     requests,
 )
 from deployer.deployments.sagemaker.executor import Executor
 from deployer.deployments.sagemaker.plan import SageMakerPlan
-from deployer.deployments.sagemaker.record import SageMakerDeployment
 from deployer.deployments.sagemaker.resolve import Asked
 from deployer.deployments.state import ServerLog, Store
-from deployer.deployments.steps import Step
-from deployer.errors import InputError, Interrupted
+from deployer.errors import Interrupted
 from deployer.pricing.book import PriceBook
+from deployer.progress import Say, silent
 from deployer.runs import Run
-from deployer.spec import rules
+from deployer.spec import naming, rules
 from deployer.spec.deployment import DeploymentSpec
 from deployer.spec.resolved import Image, Resolved
-
-
-def silent(line: str) -> None:
-    """Say nothing."""
 
 
 def plan(
@@ -46,7 +46,7 @@ def plan(
     *,
     asked: Asked = Asked(),  # noqa: B008  # frozen
     run: Run | None = None,
-    patience: Patience = Patience(),  # noqa: B008  # frozen
+    polling: Polling = Polling(),  # noqa: B008  # frozen
 ) -> SageMakerPlan:
     """Work out what deploying ``spec`` would change; no call changes anything.
 
@@ -54,29 +54,29 @@ def plan(
     EnvironmentProblem or DeployerError for what would fail later.
     """
     requests.hosting(spec)
-    spec = prepare.ready(spec)
-    draft = prepare.draft(spec, prepare.opened(spec, "SageMaker"), book, asked)
-    place = observe.place_of(aws)
+    spec = ready(spec)
+    draft = prepare.draft(spec, opened(spec, "SageMaker"), book, asked)
+    place = place_of(aws)
     # The price comes first, on a stand-in for the image: it needs nobody's answer.
     stand_in = Image(getattr(spec.target, "image_uri", "") or "to-be-found")
     _, predicted = draft.priced(place, stand_in, book, run)
     image, architectures = facts.find_image(aws, spec)
     resolved = draft.resolve(place, image)
     found = checks.check_facts(resolved, facts.gather(aws, resolved, architectures))
-    return _planned(aws, resolved, found, predicted, patience)
+    return _planned(aws, resolved, found, predicted, polling)
 
 
 def _planned(
     aws: Aws,
     resolved: Resolved,
-    found: tuple[checks.Check, ...],
+    found: tuple[Check, ...],
     predicted: MonthlyCost,
-    patience: Patience,
+    polling: Polling,
 ) -> SageMakerPlan:
     """Return the plan. That there is nothing to do is believed when a second look says the same."""
     said: tuple[Step, ...] | None = None
     while True:
-        seen = observe.observe(aws, resolved, sleep=patience.sleep)
+        seen = observe.observe(aws, resolved, sleep=polling.sleep)
         steps = planner.decide(resolved, seen)
         if steps == said or any(step.action != "keep" for step in steps):
             found = (*found, *checks.route(seen.stack, there=seen.role is not None))
@@ -89,24 +89,17 @@ def replan(
     resolved: Resolved,
     book: PriceBook,
     *,
-    patience: Patience = Patience(),  # noqa: B008  # frozen
+    polling: Polling = Polling(),  # noqa: B008  # frozen
 ) -> SageMakerPlan:
     """Return the steps from what exists to a document resolved earlier, which is taken verbatim.
 
     Raises InputError when the credentials or the region are others than the document's, RuleBroken for its
     specification.
     """
-    place = observe.place_of(aws)
-    stated = resolved.place
-    if (place.account, place.region) != (stated.account, stated.region):
-        raise InputError(
-            f"resolved for account {stated.account} in {stated.region}; these credentials are of "
-            f"{place.account} in {place.region}",
-            hint="use the other credentials, or plan again",
-        )
+    refuse_other(aws, resolved.place)
     rules.require(resolved.spec, facts_of(resolved.spec, digest=resolved.artifact.digest))
     found = checks.check_facts(resolved, facts.gather(aws, resolved, ()))
-    return _planned(aws, resolved, found, inventory.predict(resolved, book), patience)
+    return _planned(aws, resolved, found, inventory.predict(resolved, book), polling)
 
 
 def apply(
@@ -114,7 +107,7 @@ def apply(
     plan: SageMakerPlan,
     *,
     store: Store | None = None,
-    patience: Patience = Patience(),  # noqa: B008  # frozen
+    polling: Polling = Polling(),  # noqa: B008  # frozen
     say: Say = silent,
     part_bytes: int = PART_BYTES,
 ) -> SageMakerDeployment:
@@ -128,9 +121,9 @@ def apply(
     name = plan.spec.name
     observe.refuse_stack(name, plan.stack, "deploy")
     with store.lock(name):
-        record.remember(plan.resolved, store)
+        notes.remember(plan.resolved, store)
         try:
-            return Executor(aws, plan, patience=patience, say=say, part_bytes=part_bytes).run()
+            return Executor(aws, plan, polling=polling, say=say, part_bytes=part_bytes).run()
         except KeyboardInterrupt:
             raise Interrupted(
                 f"stopped while deploying {name!r}; what AWS was asked for goes on",
@@ -157,11 +150,11 @@ def mode(aws: Aws, name: str) -> str:
 
 def logs(aws: Aws, name: str, *, lines: int) -> tuple[ServerLog, ...]:
     """Return the last lines of the containers that spoke last: of the endpoint, else of the batch jobs."""
-    group = f"/aws/sagemaker/Endpoints/{name}"
+    group = naming.endpoint_logs(name)
     client = Logs(aws)
     streams = client.streams(group)
     if not streams:
-        group = "/aws/sagemaker/TransformJobs"
+        group = naming.JOB_LOGS
         streams = client.streams(group, prefix=f"{name}-")
     return tuple(
         ServerLog(8080, f"{group}/{stream}", client.tail(group, stream, lines))

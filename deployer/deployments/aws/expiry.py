@@ -6,9 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 
-from deployer.deployments.patience import Say
 from deployer.errors import DeployerError, PartialFailure
-from deployer.spec.resolved import EXPIRES_TAG
+from deployer.progress import Say
+from deployer.spec.naming import EXPIRES_TAG
 
 
 @dataclass(frozen=True)

@@ -6,11 +6,9 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-Say = Callable[[str], None]
-
 
 @dataclass(frozen=True)
-class Patience:
+class Polling:
     """How waiting goes on: a look every ``poll_s``, at most ``limit_s``.
 
     An answer may be stale for ``settle_s``: one that shows nothing of a change just asked for is not believed
