@@ -20,7 +20,7 @@ from click.testing import CliRunner
 
 from deployer import api
 from deployer.cli.main import cli
-from deployer.deployments.server import free_port
+from deployer.deployments.local.server import free_port
 
 HANDLER = """
 from inference_code.handler import Handler as Base

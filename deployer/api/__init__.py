@@ -30,8 +30,8 @@ from deployer.api.experiments import (
     save_trace,
     simulate,
 )
+from deployer.api.jobs import transform
 from deployer.api.models import export, optimize, package, profile
-from deployer.api.sagemaker import transform
 from deployer.api.twins import sagemaker_twin, serve_as_sagemaker
 from deployer.api.uploads import upload
 from deployer.api.validation import validate

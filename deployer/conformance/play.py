@@ -17,7 +17,7 @@ from deployer.conformance.models import MultiModel
 from deployer.conformance.report import ConformanceReport, Outcome, RuleResult
 from deployer.conformance.site import Process, Site
 from deployer.conformance.verdict import BrokenError, NotPlayedError, expect, within
-from deployer.deployments import server as servers
+from deployer.deployments.local import server as servers
 from deployer.deployments.state import Server
 from deployer.errors import DeployerError, InputError
 from deployer.image import tools

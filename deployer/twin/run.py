@@ -17,8 +17,8 @@ from pathlib import Path
 from deployer import processes
 from deployer.bundle import archive
 from deployer.bundle.bundle import open_bundle
-from deployer.deployments import foreground
-from deployer.deployments import server as servers
+from deployer.deployments.local import foreground
+from deployer.deployments.local import server as servers
 from deployer.errors import DeployerError, EnvironmentProblem, InputError
 from deployer.progress import Say, silent
 from deployer.twin import storage

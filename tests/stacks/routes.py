@@ -23,10 +23,10 @@ import boto3
 from deployer.aws.session import Aws
 from deployer.cost.month import MonthlyCost
 from deployer.deployments.aws.polling import Polling
+from deployer.deployments.plan import resolving
 from deployer.deployments.sagemaker import planner
 from deployer.deployments.sagemaker.executor import Executor
 from deployer.deployments.sagemaker.observe import Endpoint, Observed
-from deployer.deployments.sagemaker.plan import SageMakerPlan
 from deployer.spec.naming import BUCKET_TAG, NAME_TAG, PREVIOUS_TAG
 from deployer.spec.resolved import Resolved
 
@@ -95,7 +95,7 @@ def sdk_calls(resolved: Resolved, running: str = "") -> list[Call]:
     if running:
         endpoint = Endpoint(resolved.endpoint_name, "arn", "InService", running, MADE, MADE, {})
     seen = Observed(endpoint, {}, {}, True, frozenset(), True, None, None)
-    plan = SageMakerPlan(resolved, planner.decide(resolved, seen), (), MonthlyCost(()))
+    plan = resolving(resolved, planner.decide(resolved, seen), (), MonthlyCost(()))
     still = Polling(sleep=lambda _: None)
     Executor(recorder.aws, plan, polling=still, say=lambda _: None).run()
     return recorder.calls

@@ -3,23 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from typing import Literal
 
+from deployer.deployments.backend import Asked
+from deployer.deployments.plan import Check
 from deployer.errors import DeployerError, InputError, SpecError
 from deployer.spec.placeholders import BUNDLE, IMAGE
 from deployer.spec.resolved import Image, Role
-
-Outcome = Literal["ok", "note"]
-
-
-@dataclass(frozen=True)
-class Check:
-    """One thing that was looked at."""
-
-    subject: str
-    outcome: Outcome
-    seen: str
 
 
 def given_alarms(names: tuple[str, ...], states: Mapping[str, str]) -> None:
@@ -42,6 +31,13 @@ def given_role(role: Role, *, there: bool) -> None:
     """Raise InputError for a role that the user names and that is not there."""
     if not role.made and not there:
         raise InputError(f"there is no role {role.arn}", hint="correct target.role_arn")
+
+
+def profiled(asked: Asked, digest: str) -> Iterator[Check]:
+    """Yield a note when the profile is of another bundle than the one of ``digest``, which is deployed."""
+    if asked.digest not in ("", digest):
+        words = f"measured of bundle {asked.digest[:12]}, not of the one that is deployed"
+        yield Check("profile", "note", words)
 
 
 def unchecked(subject: str, words: str) -> Check:

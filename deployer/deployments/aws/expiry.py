@@ -1,40 +1,26 @@
-"""Deployments whose time (``--ttl``) is over, whatever target they are on: which they are, and removing each."""
+"""Deployments whose time (``--ttl``) is over, whatever target they are on: which they are."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
 from datetime import datetime
 
+from deployer.deployments.backend import Expired, Reaped
 from deployer.errors import DeployerError, PartialFailure
 from deployer.progress import Say
 from deployer.spec.naming import EXPIRES_TAG
 
 
-@dataclass(frozen=True)
-class Expired:
-    """A deployment whose time was over at ``expires`` (ISO)."""
-
-    name: str
-    expires: str
-
-
-@dataclass(frozen=True)
-class Reaped:
-    """A deployment that was destroyed, and what that removed."""
-
-    name: str
-    expires: str
-    removed: tuple[str, ...]
-
-
 def remove_each(
-    found: tuple[Expired, ...], remove: Callable[[str], tuple[str, ...]], say: Say
+    found: Iterable[tuple[Expired, Callable[[str], tuple[str, ...]]]], say: Say
 ) -> tuple[Reaped, ...]:
-    """Remove one deployment after the other. Raises PartialFailure listing what is left, after trying all."""
+    """Remove one deployment after the other, each by its own backend.
+
+    Raises PartialFailure listing what is left, after trying all.
+    """
     done: list[Reaped] = []
     left: list[str] = []
-    for item in found:
+    for item, remove in found:
         say(f"{item.name}: its time was over at {item.expires}")
         try:
             done.append(Reaped(item.name, item.expires, remove(item.name)))

@@ -1,6 +1,6 @@
-"""What came out of a deployment, and what this machine remembers of it.
+"""What this machine remembers of a deployment in AWS.
 
-The note (``STATE/NAME/sagemaker.json``) only spares typing a region, and the copy of ``resolved.json`` beside
+The note (``STATE/NAME/aws.json``) only spares typing a region, and the copy of ``resolved.json`` beside
 it only spares naming that file to a batch job: AWS's tags are the record.
 """
 
@@ -9,41 +9,15 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
+from pathlib import Path
 
 from deployer.deployments.state import Store, write_whole
-from deployer.spec import resolved as documents
 from deployer.spec.fleet_resolved import ResolvedFleet
 from deployer.spec.resolved import Resolved
 
-
-@dataclass(frozen=True)
-class SageMakerDeployment:
-    """What runs now. ``warnings`` say what the deployment does not prove."""
-
-    name: str
-    kind: str
-    region: str
-    account: str
-    endpoint: str
-    config: str
-    model: str
-    bundle_digest: str
-    seconds: float
-    changed: int
-    warnings: tuple[str, ...] = ()
-
-    @property
-    def url(self) -> str:
-        """Where requests go; empty without an endpoint."""
-        if not self.endpoint:
-            return ""
-        host = f"https://runtime.sagemaker.{self.region}.amazonaws.com"
-        return f"{host}/endpoints/{self.endpoint}/invocations"
-
-    def to_json(self) -> dict[str, Any]:
-        """Return it as a JSON document."""
-        return {**asdict(self), "warnings": list(self.warnings), "url": self.url}
+FILE = "aws.json"
+FILE_0_1 = "sagemaker.json"
+"""What version 0.1 called it, for fleets too."""
 
 
 @dataclass(frozen=True)
@@ -61,30 +35,33 @@ def remember(resolved: Resolved | ResolvedFleet, store: Store) -> None:
     place = resolved.place
     note = Note(resolved.spec.target.kind, place.account, place.region, resolved.artifact.bucket)
     folder = store.folder(resolved.spec.name)
-    write_whole(folder / "sagemaker.json", json.dumps(asdict(note), indent=1) + "\n")
+    (folder / FILE_0_1).unlink(missing_ok=True)
+    write_whole(folder / FILE, json.dumps(asdict(note), indent=1) + "\n")
     write_whole(folder / "resolved.json", json.dumps(resolved.to_json(), indent=1) + "\n")
 
 
 def recall(name: str, store: Store) -> Note | None:
     """Return the note; None when there is none that can be read."""
-    try:
-        text = (store.folder(name) / "sagemaker.json").read_text(encoding="utf-8")
-        data: Mapping[str, str] = json.loads(text)
-        return Note(**data)
-    except (OSError, ValueError, TypeError):
-        return None
+    folder = store.folder(name)
+    for file in (FILE, FILE_0_1):
+        try:
+            data: Mapping[str, str] = json.loads((folder / file).read_text(encoding="utf-8"))
+            return Note(**data)
+        except (OSError, ValueError, TypeError):
+            continue
+    return None
 
 
-def last_resolved(name: str, store: Store) -> Resolved | None:
-    """Return what was deployed last from this machine; None when that is not known here."""
+def resolved_path(name: str, store: Store) -> Path | None:
+    """Return where the document lies that was deployed last from this machine; None when that is not known here."""
     path = store.folder(name) / "resolved.json"
-    return documents.load(path) if path.exists() else None
+    return path if path.exists() else None
 
 
 def forget(name: str, store: Store) -> None:
     """Remove the note, and the folder when nothing else is in it."""
     folder = store.folder(name)
-    for file in ("sagemaker.json", "resolved.json"):
+    for file in (FILE, FILE_0_1, "resolved.json"):
         (folder / file).unlink(missing_ok=True)
     try:
         folder.rmdir()

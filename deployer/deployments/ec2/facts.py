@@ -10,8 +10,9 @@ from deployer.aws.quotas import quota
 from deployer.aws.roles import Roles
 from deployer.aws.session import Aws, ClientError, code_of, translated
 from deployer.deployments.aws import images
-from deployer.deployments.aws.checks import Check, given_alarms, given_role
+from deployer.deployments.aws.checks import given_alarms, given_role
 from deployer.deployments.ec2 import checks, quotas
+from deployer.deployments.plan import Check
 from deployer.errors import SpecError
 from deployer.pricing.book import PriceBook
 from deployer.spec.deployment import DeploymentSpec

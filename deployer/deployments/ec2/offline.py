@@ -8,10 +8,11 @@ from datetime import UTC, datetime
 
 from deployer.bundle.bundle import Bundle
 from deployer.deployments.aws import prepare
-from deployer.deployments.aws.checks import Check, ground, rest, unchecked
+from deployer.deployments.aws.checks import ground, profiled, rest, unchecked
+from deployer.deployments.backend import Asked
 from deployer.deployments.ec2 import checks, inventory, quotas
-from deployer.deployments.ec2.plan import FleetPlan
-from deployer.deployments.ec2.resolve import Asked, resolve
+from deployer.deployments.ec2.resolve import resolve
+from deployer.deployments.plan import Check, Plan, resolving
 from deployer.pricing.book import PriceBook
 from deployer.runs import Run
 from deployer.spec.deployment import DeploymentSpec
@@ -28,7 +29,7 @@ def plan(
     *,
     asked: Asked,
     run: Run | None = None,
-) -> FleetPlan:
+) -> Plan[ResolvedFleet]:
     """Resolve ``spec`` for ``place`` and check what needs no call; nothing in AWS is looked at.
 
     ``run`` is what traffic would be like, which prices what follows it. Raises RuleBroken or InputError.
@@ -49,8 +50,9 @@ def plan(
     )
     found = (*prepare.missing(image, bundle), *(() if target.ami_id else (AMI,)))
     resolved = replace(document, placeholders=found)
-    notes = tuple(_notes(resolved, book, bundle))
-    return FleetPlan(resolved, (), notes, inventory.predict(resolved, book, run), offline=True)
+    own = () if bundle is None else profiled(asked, bundle.digest)
+    notes = (*_notes(resolved, book, bundle), *own)
+    return resolving(resolved, (), notes, inventory.predict(resolved, book, run), offline=True)
 
 
 def _notes(resolved: ResolvedFleet, book: PriceBook, bundle: Bundle | None) -> Iterator[Check]:

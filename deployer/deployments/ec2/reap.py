@@ -7,10 +7,8 @@ from datetime import datetime
 
 from deployer.aws import fleets
 from deployer.aws.session import Aws
-from deployer.deployments.aws.expiry import Expired, Reaped, remove_each, time_of
-from deployer.deployments.aws.polling import Polling
-from deployer.deployments.ec2 import destroy
-from deployer.progress import Say
+from deployer.deployments.aws.expiry import time_of
+from deployer.deployments.backend import Expired
 from deployer.spec import naming
 from deployer.spec.naming import EXPIRES_TAG, NAME_TAG
 
@@ -18,13 +16,6 @@ from deployer.spec.naming import EXPIRES_TAG, NAME_TAG
 def expired(aws: Aws, now: datetime) -> tuple[Expired, ...]:
     """Return the fleets of the account and region whose time is over, sorted by name; reads only."""
     return tuple(sorted(_expired(aws, now), key=lambda item: item.name))
-
-
-def reap(aws: Aws, found: tuple[Expired, ...], *, polling: Polling, say: Say) -> tuple[Reaped, ...]:
-    """Destroy what has expired. Raises PartialFailure listing what is left, after trying all."""
-    return remove_each(
-        found, lambda name: destroy.destroy(aws, name, polling=polling, say=say), say
-    )
 
 
 def names(aws: Aws) -> frozenset[str]:

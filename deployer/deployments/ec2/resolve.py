@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from datetime import datetime
 
 from deployer.deployments.aws import prepare
+from deployer.deployments.backend import Asked
 from deployer.deployments.ec2 import alarms, permissions, scaling
 from deployer.spec import naming
 from deployer.spec.deployment import DeploymentSpec
@@ -17,16 +17,6 @@ from deployer.spec.rollout import AllAtOnce, Canary, Linear, Rolling
 from deployer.spec.sizes import bounds
 from deployer.spec.target import Ec2Fleet
 from inference_code.contract import ServingConfig
-
-
-@dataclass(frozen=True)
-class Asked:
-    """What the caller adds: a derived target value, the measured p99, a time to live, our version."""
-
-    derived_target: float | None = None
-    p99_s: float | None = None
-    ttl_s: float | None = None
-    version: str = "0"
 
 
 def resolve(

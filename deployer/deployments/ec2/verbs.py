@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -15,12 +14,14 @@ from deployer.aws.storage import Storage
 from deployer.clients.sqs import Work
 from deployer.deployments.aws import objects, prepare
 from deployer.deployments.aws.alarms import alarms_of
+from deployer.deployments.aws.checks import profiled
 from deployer.deployments.aws.place import place_of, refuse_other
-from deployer.deployments.aws.steps import Step
+from deployer.deployments.backend import Asked
 from deployer.deployments.ec2 import cdk, checks, facts, inventory, rollback
-from deployer.deployments.ec2.plan import FleetPlan
-from deployer.deployments.ec2.resolve import Asked, resolve
+from deployer.deployments.ec2.nouns import STABLE, FleetDeployed, FleetStatus
+from deployer.deployments.ec2.resolve import resolve
 from deployer.deployments.facts import facts_of
+from deployer.deployments.plan import Plan, Step, resolving
 from deployer.deployments.state import ServerLog
 from deployer.errors import ConditionFailed, InputError
 from deployer.pricing.book import PriceBook
@@ -32,13 +33,10 @@ from deployer.spec.fleet_resolved import ResolvedFleet
 from deployer.spec.naming import EXPIRES_TAG
 from deployer.spec.resolved import Image
 
-STABLE = ("CREATE_COMPLETE", "UPDATE_COMPLETE")
-SERVES = "healthy"
-
 
 def plan(
     aws: Aws, spec: DeploymentSpec, book: PriceBook, *, asked: Asked, run: Run | None = None
-) -> FleetPlan:
+) -> Plan[ResolvedFleet]:
     """Work out what deploying ``spec`` would change; no call changes anything.
 
     ``run`` is what traffic would be like, which prices what follows it.
@@ -57,11 +55,11 @@ def plan(
     image = facts.find_image(aws, spec, target)
     ami = facts.find_ami(aws, target)
     resolved = resolve(spec, place, image, bundle.digest, serving, ami, asked=asked, now=now)
-    found = facts.check(aws, resolved, book)
-    return FleetPlan(resolved, steps(aws, resolved), found, predicted)
+    found = (*facts.check(aws, resolved, book), *profiled(asked, bundle.digest))
+    return resolving(resolved, steps(aws, resolved), found, predicted)
 
 
-def replan(aws: Aws, resolved: ResolvedFleet, book: PriceBook) -> FleetPlan:
+def replan(aws: Aws, resolved: ResolvedFleet, book: PriceBook) -> Plan[ResolvedFleet]:
     """Return the steps from what exists to a document resolved earlier, which is taken verbatim.
 
     Raises InputError when the credentials or the region are others than the document's, RuleBroken for its
@@ -70,7 +68,7 @@ def replan(aws: Aws, resolved: ResolvedFleet, book: PriceBook) -> FleetPlan:
     refuse_other(aws, resolved.place)
     rules.require(resolved.spec, facts_of(resolved.spec, digest=resolved.artifact.digest))
     found = facts.check(aws, resolved, book)
-    return FleetPlan(resolved, steps(aws, resolved), found, inventory.predict(resolved, book))
+    return resolving(resolved, steps(aws, resolved), found, inventory.predict(resolved, book))
 
 
 def steps(aws: Aws, resolved: ResolvedFleet) -> tuple[Step, ...]:
@@ -94,26 +92,6 @@ def steps(aws: Aws, resolved: ResolvedFleet) -> tuple[Step, ...]:
     )
 
 
-@dataclass(frozen=True)
-class FleetDeployment:
-    """What runs now. ``url`` is where requests go, or messages: a queue's."""
-
-    name: str
-    kind: str
-    region: str
-    account: str
-    group: str
-    url: str
-    bundle_digest: str
-    seconds: float
-    changed: int
-    warnings: tuple[str, ...] = ()
-
-    def to_json(self) -> dict[str, Any]:
-        """Return it as a JSON document."""
-        return {**asdict(self), "warnings": list(self.warnings)}
-
-
 class BootLogs:
     """Says what instances write while they start, each line once."""
 
@@ -130,7 +108,7 @@ class BootLogs:
             self._seen[stream] = len(lines)
 
 
-def apply(aws: Aws, plan: FleetPlan, *, say: Say) -> FleetDeployment:
+def apply(aws: Aws, plan: Plan[ResolvedFleet], *, say: Say) -> FleetDeployed:
     """Make the account equal to the plan's document and return what runs.
 
     Running it twice changes nothing. Raises ConditionFailed when too few instances serve afterwards, DeployerError
@@ -152,10 +130,10 @@ def apply(aws: Aws, plan: FleetPlan, *, say: Say) -> FleetDeployment:
     found = status(aws, resolved.spec.name)
     if found.serving < resolved.least and not resolved.target.types:
         raise ConditionFailed(
-            f"{found.serving} of {resolved.least} instances serve: {found.words}",
+            f"{found.serving} of {resolved.least} instances serve: {found.rows}",
             hint=f"`deployer status {resolved.spec.name}` shows whether it is only late",
         )
-    return FleetDeployment(
+    return FleetDeployed(
         name=resolved.spec.name,
         kind=resolved.spec.target.kind,
         region=resolved.place.region,
@@ -166,50 +144,6 @@ def apply(aws: Aws, plan: FleetPlan, *, say: Say) -> FleetDeployment:
         seconds=round((datetime.now(UTC) - began).total_seconds(), 1),
         changed=len(plan.changes),
     )
-
-
-@dataclass(frozen=True)
-class FleetStatus:
-    """How a fleet is. ``instances`` are (id, state in the group, state at the load balancer).
-
-    Of a queue: ``waiting``, ``taken`` by workers and given up (``dead``) messages, as SQS counts; None without one.
-    """
-
-    name: str
-    region: str
-    stack: str
-    status: str
-    bundle_digest: str
-    url: str
-    bounds: tuple[int, int]
-    desired: int
-    instances: tuple[tuple[str, str, str], ...]
-    alarms: tuple[tuple[str, str], ...]
-    expires: str
-    queue_url: str = ""
-    results_s3_uri: str = ""
-    waiting: int | None = None
-    taken: int | None = None
-    dead: int | None = None
-
-    @property
-    def serving(self) -> int:
-        """How many instances serve: in service, and healthy at the load balancer where there is one."""
-        return sum(
-            state == "InService" and health in (SERVES, "") for _, state, health in self.instances
-        )
-
-    @property
-    def healthy(self) -> bool:
-        """Whether the stack is at rest, all that is wanted serves, and no alarm fires."""
-        calm = all(state != "ALARM" for _, state in self.alarms)
-        return self.status in STABLE and self.serving >= self.desired and calm
-
-    @property
-    def words(self) -> str:
-        """The instances in one line."""
-        rows = [f"{name} {state} {health}".strip() for name, state, health in self.instances]
-        return ", ".join(rows) or "there is none"
 
 
 def status(aws: Aws, name: str) -> FleetStatus:

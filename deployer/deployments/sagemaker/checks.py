@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from deployer.deployments.aws.checks import Check, given_alarms, given_role
+from deployer.deployments.aws.checks import given_alarms, given_role
+from deployer.deployments.plan import Check
 from deployer.errors import DeployerError, SpecError
 from deployer.spec.resolved import Resolved
 from deployer.spec.target import SageMakerBatch, SageMakerRealtime

@@ -1,4 +1,4 @@
-"""Run a SageMakerPlan step by step. Every step may be repeated, so an interrupted run resumes.
+"""Run a Plan step by step. Every step may be repeated, so an interrupted run resumes.
 
 After an update the endpoint must run the new config: SageMaker returns to the old one without an error when an
 alarm fires or the new fleet does not start, and the endpoint then looks as healthy as before.
@@ -13,9 +13,8 @@ from deployer.aws.metrics import CloudWatch, Logs
 from deployer.aws.sagemaker import SageMaker
 from deployer.aws.session import Aws
 from deployer.aws.upload import PART_BYTES
-from deployer.deployments.aws.notes import SageMakerDeployment
 from deployer.deployments.aws.polling import Polling
-from deployer.deployments.aws.steps import Step
+from deployer.deployments.plan import Plan, Step
 from deployer.deployments.sagemaker import (
     destroy,
     diagnose,
@@ -25,12 +24,13 @@ from deployer.deployments.sagemaker import (
     requests,
 )
 from deployer.deployments.sagemaker.actions import Actions
+from deployer.deployments.sagemaker.nouns import SageMakerDeployed
 from deployer.deployments.sagemaker.observe import Endpoint
-from deployer.deployments.sagemaker.plan import SageMakerPlan
 from deployer.deployments.sagemaker.waiting import Watch, eventually
 from deployer.errors import AwsRefusal, ConditionFailed, DeployerError, PartialFailure
 from deployer.progress import Say
 from deployer.spec.naming import PREVIOUS_TAG
+from deployer.spec.resolved import Resolved
 
 LOG_LINES = 50
 COLLECTED = ("endpoint config", "model", "bundle")
@@ -43,7 +43,7 @@ class Executor:
     def __init__(
         self,
         aws: Aws,
-        plan: SageMakerPlan,
+        plan: Plan[Resolved],
         *,
         polling: Polling,
         say: Say,
@@ -57,7 +57,7 @@ class Executor:
         self._again = 0
         self._found_unused: frozenset[tuple[str, str]] | None = None
 
-    def run(self) -> SageMakerDeployment:
+    def run(self) -> SageMakerDeployed:
         """Run every step that changes something and return what runs then."""
         began = self._polling.clock()
         changes = self._plan.changes
@@ -66,7 +66,7 @@ class Executor:
             self._do(step)
         self._look_again()
         resolved = self._resolved
-        return SageMakerDeployment(
+        return SageMakerDeployed(
             name=resolved.spec.name,
             kind=resolved.spec.target.kind,
             region=resolved.place.region,

@@ -6,14 +6,15 @@ import re
 from collections.abc import Iterator
 from dataclasses import replace
 
-from deployer.deployments.aws.checks import Check, ground, rest, unchecked
+from deployer.deployments.aws.checks import ground, profiled, rest, unchecked
 from deployer.deployments.aws.prepare import missing, offline_image, opened_if_there, ready
+from deployer.deployments.backend import Asked
+from deployer.deployments.plan import Check, Plan, resolving
 from deployer.deployments.sagemaker import checks, prepare
-from deployer.deployments.sagemaker.plan import SageMakerPlan
-from deployer.deployments.sagemaker.resolve import Asked
 from deployer.pricing.book import PriceBook
 from deployer.runs import Run
 from deployer.spec.deployment import DeploymentSpec
+from deployer.spec.placeholders import BUNDLE
 from deployer.spec.resolved import Place, Resolved
 from deployer.spec.target import SageMakerBatch
 
@@ -27,7 +28,7 @@ def plan(
     *,
     asked: Asked = Asked(),  # noqa: B008  # frozen
     run: Run | None = None,
-) -> SageMakerPlan:
+) -> Plan[Resolved]:
     """Resolve ``spec`` for ``place`` and check what needs no call; nothing in AWS is looked at.
 
     ``run`` is what traffic would be like, which prices what follows it. Raises RuleBroken or InputError.
@@ -38,10 +39,10 @@ def plan(
     image = offline_image(spec, place)
     document, predicted = draft.priced(place, image, book, run)
     resolved = replace(document, placeholders=missing(image, bundle))
-    return SageMakerPlan(resolved, (), tuple(_notes(resolved)), predicted, offline=True)
+    return resolving(resolved, (), _notes(resolved, asked), predicted, offline=True)
 
 
-def _notes(resolved: Resolved) -> Iterator[Check]:
+def _notes(resolved: Resolved, asked: Asked) -> Iterator[Check]:
     spec = resolved.spec
     yield from ground(resolved.image, resolved.artifact.source, resolved.placeholders)
     instance_type = getattr(spec.target, "instance_type", "")
@@ -51,3 +52,5 @@ def _notes(resolved: Resolved) -> Iterator[Check]:
         most = checks.most_instances(resolved)
         yield unchecked("quota", f"whether it allows {most} {instance_type} for {use}")
     yield from rest(resolved.role.arn, resolved.role.made, spec.rollout.alarms)
+    if BUNDLE not in resolved.placeholders:
+        yield from profiled(asked, resolved.artifact.digest)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from deployer.deployments.aws.steps import Action, Kind, Step
+from deployer.deployments.plan import Action, Kind, Step
 from deployer.deployments.sagemaker import requests
 from deployer.deployments.sagemaker.observe import Observed, digest_of, holds
 from deployer.spec.naming import EXPIRES_TAG

@@ -7,8 +7,9 @@ from datetime import UTC, datetime
 
 from deployer.bundle.bundle import Bundle
 from deployer.cost.month import MonthlyCost
+from deployer.deployments.backend import Asked
 from deployer.deployments.sagemaker import inventory, requests
-from deployer.deployments.sagemaker.resolve import Asked, resolve
+from deployer.deployments.sagemaker.resolve import resolve
 from deployer.pricing.book import PriceBook
 from deployer.runs import Run
 from deployer.spec.deployment import DeploymentSpec

@@ -14,11 +14,9 @@ from deployer.aws.roles import Roles
 from deployer.aws.sagemaker import SageMaker
 from deployer.aws.session import Aws
 from deployer.aws.storage import Storage
-from deployer.deployments.aws.expiry import Expired, Reaped, remove_each, time_of
+from deployer.deployments.aws.expiry import time_of
 from deployer.deployments.aws.place import bucket_of
-from deployer.deployments.aws.polling import Polling
-from deployer.deployments.sagemaker import destroy
-from deployer.progress import Say
+from deployer.deployments.backend import Expired
 from deployer.spec import naming
 from deployer.spec.naming import EXPIRES_TAG, NAME_TAG
 
@@ -34,16 +32,6 @@ def expired(aws: Aws, now: datetime) -> tuple[Expired, ...]:
         Expired(name, when) for name, when in marks.items() if when and time_of(name, when) <= now
     ]
     return tuple(sorted(over, key=lambda item: item.name))
-
-
-def reap(aws: Aws, found: tuple[Expired, ...], *, polling: Polling, say: Say) -> tuple[Reaped, ...]:
-    """Destroy what has expired. Raises PartialFailure listing what is left, after trying all.
-
-    What a CloudFormation stack made is left to it, and listed.
-    """
-    return remove_each(
-        found, lambda name: destroy.destroy(aws, name, polling=polling, say=say), say
-    )
 
 
 def _marks(aws: Aws) -> Iterator[tuple[str, str]]:

@@ -9,11 +9,12 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
 from deployer.deployments.aws import prepare
+from deployer.deployments.backend import Asked
 from deployer.deployments.sagemaker import alarms, permissions, requests, scaling
 from deployer.spec import naming
 from deployer.spec.deployment import DeploymentSpec
@@ -25,15 +26,6 @@ from deployer.spec.target import (
     SageMakerRealtime,
     SageMakerServerless,
 )
-
-
-@dataclass(frozen=True)
-class Asked:
-    """What the caller adds to a specification: a derived target value, a time to live, our version."""
-
-    derived_target: float | None = None
-    ttl_s: float | None = None
-    version: str = "0"
 
 
 def resolve(

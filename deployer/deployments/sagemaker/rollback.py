@@ -7,7 +7,6 @@ way back too. An alarm that fires now would end it at once, so then all traffic 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -16,6 +15,7 @@ from deployer.aws.metrics import CloudWatch
 from deployer.aws.sagemaker import SageMaker
 from deployer.aws.session import Aws
 from deployer.deployments.aws.polling import Polling
+from deployer.deployments.backend import Change
 from deployer.deployments.sagemaker import observe
 from deployer.deployments.sagemaker.observe import Endpoint
 from deployer.deployments.sagemaker.waiting import Watch
@@ -33,15 +33,6 @@ AT_ONCE: Mapping[str, Any] = {
 }
 
 
-@dataclass(frozen=True)
-class SageMakerStatusChange:
-    """An endpoint that went from one config to another."""
-
-    name: str
-    left: str
-    runs: str
-
-
 def rollback(
     aws: Aws,
     name: str,
@@ -49,7 +40,7 @@ def rollback(
     store: Store | None = None,
     polling: Polling = Polling(),  # noqa: B008  # frozen
     say: Say = silent,
-) -> SageMakerStatusChange:
+) -> Change:
     """Return an endpoint to the config before, and verify that it runs it.
 
     Scaling and alarms stay as they are. Raises InputError when there is no config to go back to, for a batch
@@ -77,7 +68,7 @@ def rollback(
             client.set_tags(found.arn, tags)
         if watched and not observe.invocations(aws, name, began):
             say("no request was seen on the way back: its alarms had nothing to judge")
-        return SageMakerStatusChange(name, found.config, wanted)
+        return Change(name, found.config, wanted)
 
 
 def _start(aws: Aws, found: Endpoint, wanted: str, say: Say) -> tuple[str, ...]:

@@ -10,13 +10,13 @@ from deployer.aws.session import Aws
 from deployer.aws.upload import PART_BYTES
 from deployer.cost.month import MonthlyCost
 from deployer.deployments.aws import notes
-from deployer.deployments.aws.checks import Check
-from deployer.deployments.aws.notes import SageMakerDeployment
+from deployer.deployments.aws.checks import profiled
 from deployer.deployments.aws.place import place_of, refuse_other
 from deployer.deployments.aws.polling import Polling
 from deployer.deployments.aws.prepare import opened, ready
-from deployer.deployments.aws.steps import Step
+from deployer.deployments.backend import Asked
 from deployer.deployments.facts import facts_of
+from deployer.deployments.plan import Check, Plan, Step, resolving
 from deployer.deployments.sagemaker import (
     checks,
     facts,
@@ -27,8 +27,7 @@ from deployer.deployments.sagemaker import (
     requests,
 )
 from deployer.deployments.sagemaker.executor import Executor
-from deployer.deployments.sagemaker.plan import SageMakerPlan
-from deployer.deployments.sagemaker.resolve import Asked
+from deployer.deployments.sagemaker.nouns import SageMakerDeployed
 from deployer.deployments.state import ServerLog, Store
 from deployer.errors import Interrupted
 from deployer.pricing.book import PriceBook
@@ -47,7 +46,7 @@ def plan(
     asked: Asked = Asked(),  # noqa: B008  # frozen
     run: Run | None = None,
     polling: Polling = Polling(),  # noqa: B008  # frozen
-) -> SageMakerPlan:
+) -> Plan[Resolved]:
     """Work out what deploying ``spec`` would change; no call changes anything.
 
     ``run`` is what traffic would be like, which prices what follows it. Raises RuleBroken, InputError,
@@ -63,6 +62,7 @@ def plan(
     image, architectures = facts.find_image(aws, spec)
     resolved = draft.resolve(place, image)
     found = checks.check_facts(resolved, facts.gather(aws, resolved, architectures))
+    found = (*found, *profiled(asked, resolved.artifact.digest))
     return _planned(aws, resolved, found, predicted, polling)
 
 
@@ -72,7 +72,7 @@ def _planned(
     found: tuple[Check, ...],
     predicted: MonthlyCost,
     polling: Polling,
-) -> SageMakerPlan:
+) -> Plan[Resolved]:
     """Return the plan. That there is nothing to do is believed when a second look says the same."""
     said: tuple[Step, ...] | None = None
     while True:
@@ -80,7 +80,7 @@ def _planned(
         steps = planner.decide(resolved, seen)
         if steps == said or any(step.action != "keep" for step in steps):
             found = (*found, *checks.route(seen.stack, there=seen.role is not None))
-            return SageMakerPlan(resolved, steps, found, predicted, seen.stack)
+            return resolving(resolved, steps, found, predicted, stack=seen.stack)
         said = steps
 
 
@@ -90,7 +90,7 @@ def replan(
     book: PriceBook,
     *,
     polling: Polling = Polling(),  # noqa: B008  # frozen
-) -> SageMakerPlan:
+) -> Plan[Resolved]:
     """Return the steps from what exists to a document resolved earlier, which is taken verbatim.
 
     Raises InputError when the credentials or the region are others than the document's, RuleBroken for its
@@ -104,13 +104,13 @@ def replan(
 
 def apply(
     aws: Aws,
-    plan: SageMakerPlan,
+    plan: Plan[Resolved],
     *,
     store: Store | None = None,
     polling: Polling = Polling(),  # noqa: B008  # frozen
     say: Say = silent,
     part_bytes: int = PART_BYTES,
-) -> SageMakerDeployment:
+) -> SageMakerDeployed:
     """Make the account equal to the plan's resolved document and return what runs.
 
     Running it twice changes nothing; after an interruption the next run goes on. Raises ConditionFailed when

@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from deployer import api
-from deployer.deployments import server as servers
+from deployer.deployments.local import server as servers
 from deployer.errors import DeployerError, EnvironmentProblem, InputError
 
 boto3 = pytest.importorskip("boto3")

@@ -11,8 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from deployer.deployments.backend import Asked
 from deployer.deployments.ec2 import scaling
-from deployer.deployments.ec2.resolve import Asked, resolve
+from deployer.deployments.ec2.resolve import resolve
 from deployer.deployments.sagemaker import scaling as sagemaker
 from deployer.errors import SpecError
 from deployer.spec import rules, serde

@@ -14,13 +14,15 @@ import boto3
 import pytest
 
 from deployer.aws.session import Aws, connect
-from deployer.deployments.aws.notes import SageMakerDeployment
+from deployer.deployments.aws.expiry import remove_each
 from deployer.deployments.aws.polling import Polling
+from deployer.deployments.backend import Asked
+from deployer.deployments.plan import Plan
 from deployer.deployments.sagemaker import destroy, reap, rollback, verbs
-from deployer.deployments.sagemaker.plan import SageMakerPlan
-from deployer.deployments.sagemaker.resolve import Asked
+from deployer.deployments.sagemaker.nouns import SageMakerDeployed
 from deployer.pricing import snapshot
 from deployer.spec.deployment import DeploymentSpec, Slo
+from deployer.spec.resolved import Resolved
 from deployer.spec.rollout import Canary
 from deployer.spec.scaling import TargetTracking
 from deployer.spec.target import SageMakerRealtime
@@ -100,13 +102,13 @@ class Cloud:
         }
         return DeploymentSpec(**(values | changes))
 
-    def plan(self, spec: DeploymentSpec, **asked: Any) -> SageMakerPlan:
+    def plan(self, spec: DeploymentSpec, **asked: Any) -> Plan[Resolved]:
         return verbs.plan(self.aws(), spec, snapshot.load(), asked=Asked(version="1.0", **asked))
 
-    def apply(self, plan: SageMakerPlan) -> SageMakerDeployment:
+    def apply(self, plan: Plan[Resolved]) -> SageMakerDeployed:
         return verbs.apply(self.aws(), plan, polling=polling(), say=self.said.append)
 
-    def deploy(self, spec: DeploymentSpec) -> SageMakerDeployment:
+    def deploy(self, spec: DeploymentSpec) -> SageMakerDeployed:
         aws = self.aws()
         calm, asked = polling(), Asked(version="1.0")
         plan = verbs.plan(aws, spec, snapshot.load(), asked=asked, polling=calm)
@@ -118,7 +120,7 @@ class Cloud:
     def reap(self) -> Any:
         aws = self.aws()
         found = reap.expired(aws, datetime.now(UTC))
-        return reap.reap(aws, found, polling=polling(), say=self.said.append)
+        return remove_each([(item, self.destroy) for item in found], self.said.append)
 
     @staticmethod
     def alarm(name: str) -> None:

@@ -17,8 +17,9 @@ import pytest
 
 from deployer import api
 from deployer.clients.base import Body
-from deployer.deployments import local, planner
-from deployer.deployments import server as servers
+from deployer.deployments.local import planner
+from deployer.deployments.local import server as servers
+from deployer.deployments.local import verbs as local
 from deployer.deployments.state import Store
 from deployer.errors import ConditionFailed, DeployerError, InputError
 from deployer.spec.deployment import DeploymentSpec, Slo

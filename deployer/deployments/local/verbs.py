@@ -8,65 +8,28 @@ before them: see ``fleet``.
 from __future__ import annotations
 
 import signal
-from dataclasses import dataclass
-from typing import Literal
 
 from deployer.clients.base import Answer, Body
 from deployer.clients.http import HttpInvoker
-from deployer.deployments import server as servers
-from deployer.deployments.apply import apply
-from deployer.deployments.fleet.balancer import Balancer
-from deployer.deployments.fleet.record import LOCK_S
-from deployer.deployments.foreground import running, serve
-from deployer.deployments.state import Deployment, Server, ServerLog, Store
+from deployer.deployments.local import server as servers
+from deployer.deployments.local.balanced.balancer import Balancer
+from deployer.deployments.local.balanced.record import LOCK_S
+from deployer.deployments.local.executor import apply
+from deployer.deployments.local.foreground import running, serve
+from deployer.deployments.local.nouns import Health, LocalStatus, ServerStatus
+from deployer.deployments.state import Server, ServerLog, Store
 from deployer.errors import PartialFailure, Unreachable
 from deployer.progress import Say, silent
 
-__all__ = ["DeploymentStatus", "apply", "destroy", "invoke", "logs", "running", "serve", "status"]
-
-Health = Literal["serving", "not answering", "dead"]
+__all__ = ["LocalStatus", "apply", "destroy", "invoke", "logs", "running", "serve", "status"]
 
 
-@dataclass(frozen=True)
-class ServerStatus:
-    """One server as it answered just now; ``ping_ms`` None when it did not."""
-
-    port: int
-    pid: int
-    url: str
-    health: Health
-    ping_ms: float | None
-    bundle_digest: str
-
-
-@dataclass(frozen=True)
-class DeploymentStatus:
-    """A deployment and what each of its servers answered."""
-
-    deployment: Deployment
-    servers: tuple[ServerStatus, ...]
-    front: tuple[tuple[str, bool], ...] = ()
-    """Of a fleet: "balancer" and "supervisor", each with whether it runs."""
-
-    @property
-    def serving(self) -> int:
-        """How many servers answer."""
-        return sum(server.health == "serving" for server in self.servers)
-
-    @property
-    def healthy(self) -> bool:
-        """Whether all wanted servers answer, with the deployed bundle."""
-        right = {s.bundle_digest for s in self.servers} <= {self.deployment.bundle_digest}
-        front = all(runs for _, runs in self.front)
-        return self.serving == self.deployment.instances and right and front
-
-
-def status(name: str, *, store: Store | None = None) -> DeploymentStatus:
+def status(name: str, *, store: Store | None = None) -> LocalStatus:
     """Ask each server of a deployment how it is. Raises InputError when there is no such deployment."""
     record = (store or Store()).get(name)
     parts = (("balancer", record.balancer), ("supervisor", record.supervisor))
     front = tuple((word, servers.runs(part)) for word, part in parts if part is not None)
-    return DeploymentStatus(record, tuple(_ask(server) for server in record.servers), front)
+    return LocalStatus(record, tuple(_ask(server) for server in record.servers), front)
 
 
 def _ask(server: Server) -> ServerStatus:

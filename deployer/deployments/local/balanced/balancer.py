@@ -18,7 +18,7 @@ import socket
 import time
 from collections.abc import Sequence
 
-from deployer.deployments import server as servers
+from deployer.deployments.local import server as servers
 from deployer.deployments.state import Server, Store, write_whole
 from deployer.errors import DeployerError, EnvironmentProblem
 

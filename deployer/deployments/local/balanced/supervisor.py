@@ -16,10 +16,10 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from deployer.clients.http import HttpInvoker
-from deployer.deployments import server as servers
-from deployer.deployments.fleet import control, record
-from deployer.deployments.fleet.balancer import FULL_WEIGHT, Balancer
-from deployer.deployments.fleet.control import Period
+from deployer.deployments.local import server as servers
+from deployer.deployments.local.balanced import control, record
+from deployer.deployments.local.balanced.balancer import FULL_WEIGHT, Balancer
+from deployer.deployments.local.balanced.control import Period
 from deployer.deployments.state import Busy, Deployment, Server, Store
 from deployer.errors import DeployerError, EnvironmentProblem
 from deployer.scaling import CALM, Observation

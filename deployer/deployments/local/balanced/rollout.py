@@ -10,10 +10,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from deployer.bundle import archive
-from deployer.deployments import server as servers
-from deployer.deployments.fleet import control, judge, record
-from deployer.deployments.fleet.balancer import FULL_WEIGHT, Balancer
-from deployer.deployments.plan import DeployPlan
+from deployer.deployments.local import server as servers
+from deployer.deployments.local.balanced import canary, control, record
+from deployer.deployments.local.balanced.balancer import FULL_WEIGHT, Balancer
+from deployer.deployments.plan import Plan
 from deployer.deployments.state import Deployment, Server, Store
 from deployer.errors import ConditionFailed, DeployerError, Interrupted
 from deployer.progress import Say
@@ -50,7 +50,7 @@ def canary_weight(percent: int, old: int, new: int) -> int:
     return max(1, round(FULL_WEIGHT * old * percent / (100 - percent) / new))
 
 
-def deploy(plan: DeployPlan, store: Store, say: Say) -> Deployment:
+def deploy(plan: Plan[None], store: Store, say: Say) -> Deployment:
     """Run a plan for a fleet, the lock held, and return the new record.
 
     Raises ConditionFailed when the new version was rolled back, DeployerError when it does not start (the old one
@@ -78,7 +78,7 @@ def deploy(plan: DeployPlan, store: Store, say: Say) -> Deployment:
     return roll.record
 
 
-def _new(plan: DeployPlan) -> Deployment:
+def _new(plan: Plan[None]) -> Deployment:
     spec = plan.spec
     path = str(Path(spec.bundle).resolve())
     date = datetime.now(UTC).isoformat(timespec="seconds")
@@ -205,16 +205,16 @@ class _Roll:
             return
         self._say(f"watch {len(added)} new servers for {bake_s:g} s")
         end = time.monotonic() + bake_s
-        sight = judge.NOTHING
+        sight = canary.NOTHING
         while time.monotonic() < end:
             time.sleep(min(_LOOK_S, max(0.0, end - time.monotonic())))
-            sight = judge.look(added)
-            if words := judge.complaint(sight, rollout, slo):
+            sight = canary.look(added)
+            if words := canary.complaint(sight, rollout, slo):
                 raise ConditionFailed(f"the new version was rolled back: {words}")
-        if rollout.generated_alarms and sight.answers < judge.MIN_REQUESTS:
+        if rollout.generated_alarms and sight.answers < canary.MIN_REQUESTS:
             raise ConditionFailed(
                 f"the new version was rolled back: it had only {sight.answers} requests in {bake_s:g} s, "
-                f"and fewer than {judge.MIN_REQUESTS} show nothing",
+                f"and fewer than {canary.MIN_REQUESTS} show nothing",
                 hint="send more traffic, bake for longer, or set rollout.generated_alarms = false",
             )
 

@@ -14,9 +14,9 @@ import pytest
 
 from deployer import api
 from deployer.clients.base import Body
-from deployer.deployments import local, planner
-from deployer.deployments import server as servers
-from deployer.deployments.plan import DeployPlan, ReplaceServer
+from deployer.deployments.local import planner
+from deployer.deployments.local import server as servers
+from deployer.deployments.local import verbs as local
 from deployer.deployments.state import Store
 from deployer.errors import DeployerError, EnvironmentProblem, InputError, Unreachable
 from deployer.spec.deployment import DeploymentSpec
@@ -89,7 +89,7 @@ def test_a_new_bundle_replaces_the_old_one(store: Store, echo_bundle: Callable[.
     old = api.deploy(spec(echo_bundle("1"), instances=2, port=port))
     wish = spec(echo_bundle("2"), instances=2, port=port)
     steps = planner.plan(wish).steps
-    assert all(isinstance(step, ReplaceServer) for step in steps)
+    assert all(step.action == "update" for step in steps)
     record = api.deploy(wish)
     assert answers(2) == ["2", "2"]
     assert not any(servers.runs(server) for server in old.servers)
@@ -180,7 +180,7 @@ def test_a_saved_plan_runs_as_it_is_or_is_refused_as_stale(
 ) -> None:
     plan = api.plan(spec(echo_bundle(), port=free_ports(1)))
     (tmp_path / "plan.json").write_text(json.dumps(plan.to_json()))
-    assert isinstance(plan, DeployPlan)
+    assert plan.resolved is None
     api.deploy(tmp_path / "plan.json")
     with pytest.raises(InputError, match="the plan is stale"):
         api.deploy(tmp_path / "plan.json")

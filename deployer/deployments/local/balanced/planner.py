@@ -4,16 +4,10 @@ from __future__ import annotations
 
 import time
 
-from deployer.deployments import server as servers
-from deployer.deployments.fleet import balancer, control, record
-from deployer.deployments.plan import (
-    KeepServer,
-    ReplaceServer,
-    SetFront,
-    StartServer,
-    Step,
-    StopServer,
-)
+from deployer.deployments.local import server as servers
+from deployer.deployments.local import steps as to
+from deployer.deployments.local.balanced import balancer, control, record
+from deployer.deployments.local.steps import ServerStep
 from deployer.deployments.state import Deployment, Store
 from deployer.errors import DeployerError, EnvironmentProblem, InputError
 from deployer.spec.deployment import DeploymentSpec
@@ -22,7 +16,7 @@ from deployer.spec.target import Local
 
 def steps(
     spec: DeploymentSpec, digest: str, found: Deployment | None, store: Store
-) -> tuple[Step, ...]:
+) -> tuple[ServerStep, ...]:
     """Return the steps from what runs to what ``spec`` asks for.
 
     Raises InputError where a deployment without a balancer has this name or the other way round,
@@ -46,16 +40,16 @@ def steps(
     free = [slot for slot in record.slots(spec) if slot not in taken]
     return (
         *front,
-        *(StartServer(slot) for slot in free[: max(0, missing - len(old))]),
-        *(ReplaceServer(s.port, s.pid, s.bundle_digest) for s in old[:missing]),
-        *(StopServer(s.port, s.pid) for s in (*old[missing:], *new[wanted:])),
-        *(KeepServer(s.port, s.pid) for s in new[:wanted]),
+        *(to.start(slot) for slot in free[: max(0, missing - len(old))]),
+        *(to.replace(s.port, s.pid, s.bundle_digest) for s in old[:missing]),
+        *(to.stop(s.port, s.pid) for s in (*old[missing:], *new[wanted:])),
+        *(to.keep(s.port, s.pid) for s in new[:wanted]),
     )
 
 
 def _front(
     spec: DeploymentSpec, port: int, found: Deployment | None, store: Store
-) -> tuple[SetFront, ...]:
+) -> tuple[ServerStep, ...]:
     balancer.find()
     parts = (found.balancer, found.supervisor) if found else (None, None)
     runs = all(part is not None and servers.runs(part) for part in parts)
@@ -69,7 +63,7 @@ def _front(
         same = runs and _without_bundle(record.load_spec(store, spec.name)) == _without_bundle(spec)
     except DeployerError:
         same = False
-    return () if same else (SetFront(port),)
+    return () if same else (to.set_front(port),)
 
 
 def _without_bundle(spec: DeploymentSpec) -> tuple[object, ...]:

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 
 from deployer.clients.http import HttpInvoker
-from deployer.deployments import server as servers
+from deployer.deployments.local import server as servers
 from deployer.deployments.state import Server
 from deployer.errors import EnvironmentProblem
 from deployer.spec.deployment import Slo

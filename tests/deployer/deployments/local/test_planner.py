@@ -7,15 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deployer.deployments import plan as plans
-from deployer.deployments import planner
-from deployer.deployments.plan import (
-    DeployPlan,
-    KeepServer,
-    ReplaceServer,
-    StartServer,
-    StopServer,
-)
+from deployer.deployments.local import planner
+from deployer.deployments.local import steps as to
+from deployer.deployments.plan import Plan
 from deployer.deployments.state import Server
 from deployer.errors import InputError, NotSupported, RuleBroken
 from deployer.spec.deployment import DeploymentSpec
@@ -29,24 +23,24 @@ def server(port: int, digest: str = "new") -> Server:
 
 
 def test_a_first_deployment_only_starts() -> None:
-    assert planner.decide([80, 81], "new", (), ()) == (StartServer(80), StartServer(81))
+    assert planner.decide([80, 81], "new", (), ()) == (to.start(80), to.start(81))
 
 
 def test_what_runs_the_very_bundle_is_kept() -> None:
     steps = planner.decide([80], "new", [server(80)], {80})
-    assert steps == (KeepServer(80, 1080),)
+    assert steps == (to.keep(80, 1080),)
 
 
 def test_a_dead_server_is_started_again() -> None:
-    assert planner.decide([80], "new", [server(80)], ()) == (StartServer(80),)
+    assert planner.decide([80], "new", [server(80)], ()) == (to.start(80),)
 
 
 def test_starts_come_before_replacements_before_stops() -> None:
     observed = [server(80, "old"), server(70)]
     assert planner.decide([80, 81], "new", observed, {80, 70}) == (
-        StartServer(81),
-        ReplaceServer(80, 1080, "old"),
-        StopServer(70, 1070),
+        to.start(81),
+        to.replace(80, 1080, "old"),
+        to.stop(70, 1070),
     )
 
 
@@ -61,16 +55,17 @@ def test_after_the_steps_exactly_the_wanted_ports_run_the_new_bundle(
     servers = [server(port, digest) for port, digest in observed.items()]
     running = {port: observed[port] for port in alive if port in observed}
     for step in planner.decide(wanted, "new", servers, alive):
-        match step:
-            case StartServer(port):
+        port = int(step.name)
+        match step.action:
+            case "create":
                 assert port not in running
                 running[port] = "new"
-            case ReplaceServer(port):
+            case "update":
                 assert running[port] == "old"
                 running[port] = "new"
-            case StopServer(port):
+            case "delete":
                 running.pop(port, None)
-            case KeepServer(port):
+            case "keep":
                 assert running[port] == "new"
     assert running == dict.fromkeys(wanted, "new")
 
@@ -95,11 +90,11 @@ def test_ports_past_the_last_one_are_refused() -> None:
 
 
 def test_a_plan_reads_back_as_it_was_saved(tmp_path: Path) -> None:
-    steps = (StartServer(81), ReplaceServer(80, 5, "old"), StopServer(70, 6), KeepServer(82, 7))
-    plan = DeployPlan(DeploymentSpec("a", "b.tar.gz", Local(instances=3)), "d" * 64, steps)
+    steps = (to.start(81), to.replace(80, 5, "old"), to.stop(70, 6), to.keep(82, 7))
+    plan = Plan(DeploymentSpec("a", "b.tar.gz", Local(instances=3)), "d" * 64, steps, None)
     path = tmp_path / "plan.json"
     path.write_text(json.dumps(plan.to_json()))
-    assert plans.load(path) == plan
+    assert to.load(path) == plan
     assert plan.summary == "Plan: 1 to add, 1 to replace, 1 to remove, 1 unchanged."
 
 
@@ -110,4 +105,4 @@ def test_a_plan_reads_back_as_it_was_saved(tmp_path: Path) -> None:
 def test_what_is_no_plan_is_refused(tmp_path: Path, text: str) -> None:
     (tmp_path / "plan.json").write_text(text)
     with pytest.raises(InputError, match=r"plan\.json"):
-        plans.load(tmp_path / "plan.json")
+        to.load(tmp_path / "plan.json")

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from deployer.deployments.fleet import balancer, control, judge, record, rollout
-from deployer.deployments.fleet.control import Period
-from deployer.deployments.fleet.judge import Sight
+from deployer.deployments.local.balanced import balancer, canary, control, record, rollout
+from deployer.deployments.local.balanced.canary import Sight
+from deployer.deployments.local.balanced.control import Period
 from deployer.errors import RuleBroken
 from deployer.scaling import CALM, Observation
 from deployer.spec import rules
@@ -132,17 +132,17 @@ def test_a_version_is_judged_by_errors_and_by_latencies_that_are_certainly_too_l
     assert (seen.answers, seen.errors) == (200, 10)
     assert seen.slower_than(0.02) == 100  # those above 25 ms: some of the others may be, too
     assert seen.slower_than(0.05) == 20
-    assert "5.0% of its 200 answers are errors" in judge.complaint(seen, AllAtOnce(), Slo())
+    assert "5.0% of its 200 answers are errors" in canary.complaint(seen, AllAtOnce(), Slo())
     lenient = AllAtOnce(max_error_percent=10)
-    assert "20 of its 200 answers took longer" in judge.complaint(seen, lenient, Slo(p99_ms=50))
-    assert judge.complaint(seen, lenient, Slo()) == ""
-    assert judge.complaint(seen, AllAtOnce(generated_alarms=False), Slo(p99_ms=1)) == ""
+    assert "20 of its 200 answers took longer" in canary.complaint(seen, lenient, Slo(p99_ms=50))
+    assert canary.complaint(seen, lenient, Slo()) == ""
+    assert canary.complaint(seen, AllAtOnce(generated_alarms=False), Slo(p99_ms=1)) == ""
     assert seen.plus(seen).answers == 400
 
 
 def test_too_few_answers_are_no_verdict():
-    few = Sight(judge.MIN_REQUESTS - 1, judge.MIN_REQUESTS - 1, ())
-    assert judge.complaint(few, AllAtOnce(), Slo()) == ""
+    few = Sight(canary.MIN_REQUESTS - 1, canary.MIN_REQUESTS - 1, ())
+    assert canary.complaint(few, AllAtOnce(), Slo()) == ""
 
 
 def test_nothing_is_sent_twice_by_the_balancer():

@@ -1,4 +1,4 @@
-"""Run a DeployPlan step by step on this machine; the record on disk is right after every step."""
+"""Run a Plan step by step on this machine; the record on disk is right after every step."""
 
 from __future__ import annotations
 
@@ -10,25 +10,17 @@ from pathlib import Path
 from typing import assert_never
 
 from deployer.bundle import archive
-from deployer.deployments import planner
-from deployer.deployments import server as servers
-from deployer.deployments.fleet import rollout
-from deployer.deployments.fleet.record import LOCK_S
-from deployer.deployments.plan import (
-    DeployPlan,
-    KeepServer,
-    ReplaceServer,
-    SetFront,
-    StartServer,
-    Step,
-    StopServer,
-)
+from deployer.deployments.local import planner
+from deployer.deployments.local import server as servers
+from deployer.deployments.local.balanced import rollout
+from deployer.deployments.local.balanced.record import LOCK_S
+from deployer.deployments.plan import Plan, Step
 from deployer.deployments.state import Deployment, Server, Store
 from deployer.errors import DeployerError, Interrupted, PartialFailure
 from deployer.progress import Say, silent
 
 
-def apply(plan: DeployPlan, *, store: Store | None = None, say: Say = silent) -> Deployment:
+def apply(plan: Plan[None], *, store: Store | None = None, say: Say = silent) -> Deployment:
     """Run a plan and return the new record. Running the same one twice changes nothing.
 
     A new version first has to start on a spare port: one that cannot never stops the old one. Raises
@@ -48,7 +40,7 @@ def apply(plan: DeployPlan, *, store: Store | None = None, say: Say = silent) ->
 class _Executor:
     """Runs the steps of one plan; the record on disk is right after every step."""
 
-    def __init__(self, plan: DeployPlan, store: Store, say: Say) -> None:
+    def __init__(self, plan: Plan[None], store: Store, say: Say) -> None:
         self._plan, self._store, self._say = plan, store, say
         spec = plan.spec
         folder = store.folder(spec.name) / "bundles"
@@ -72,7 +64,8 @@ class _Executor:
             self._unpack()
             self._trial()
             for number, step in enumerate(self._plan.changes, 1):
-                self._say(f"[{number}/{len(self._plan.changes)}] {step.action} port {step.port}")
+                word = step.to_json()["action"]
+                self._say(f"[{number}/{len(self._plan.changes)}] {word} port {step.name}")
                 self._do(step)
         except KeyboardInterrupt:
             raise Interrupted(
@@ -91,7 +84,7 @@ class _Executor:
 
     def _trial(self) -> None:
         """Start the new version once on a spare port before any server of the old one is stopped."""
-        if not any(isinstance(step, ReplaceServer) for step in self._plan.steps):
+        if not any(step.action == "update" for step in self._plan.steps):
             return
         self._say("try the new version on a spare port")
         log = self._store.log(self._record.name, 0)
@@ -109,19 +102,20 @@ class _Executor:
             servers.stop(server, servers.GRACE_S)
 
     def _do(self, step: Step) -> None:
-        match step:
-            case StartServer():
-                self._forget(step.port)
-                self._start(step.port)
-            case ReplaceServer():
-                self._stop(step.port)
-                self._start(step.port)
-            case StopServer():
-                self._stop(step.port)
-            case KeepServer() | SetFront():
+        port = int(step.name)
+        match step.action:
+            case "create":
+                self._forget(port)
+                self._start(port)
+            case "update":
+                self._stop(port)
+                self._start(port)
+            case "delete":
+                self._stop(port)
+            case "keep":
                 pass
             case _:
-                assert_never(step)
+                assert_never(step.action)
 
     def _start(self, port: int) -> None:
         log = self._store.log(self._record.name, port)

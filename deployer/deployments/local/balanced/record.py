@@ -9,8 +9,8 @@ from pathlib import Path
 
 from deployer import processes
 from deployer.clients.http import HttpInvoker
-from deployer.deployments import server as servers
-from deployer.deployments.fleet import balancer, control
+from deployer.deployments.local import server as servers
+from deployer.deployments.local.balanced import balancer, control
 from deployer.deployments.state import Deployment, Server, Store, write_whole
 from deployer.errors import DeployerError, EnvironmentProblem, SpecError
 from deployer.spec import serde
@@ -82,7 +82,7 @@ def ensure_supervisor(store: Store, name: str, running: Server | None) -> Server
     if running is not None and servers.runs(running):
         return running
     return servers.launch(
-        [sys.executable, "-m", "deployer.deployments.fleet", name],
+        [sys.executable, "-m", "deployer.deployments.local.balanced", name],
         0,
         log=store.folder(name) / "logs" / "supervisor.log",
         digest="",

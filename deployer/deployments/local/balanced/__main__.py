@@ -2,7 +2,7 @@
 
 import sys
 
-from deployer.deployments.fleet import supervisor
+from deployer.deployments.local.balanced import supervisor
 
 if __name__ == "__main__":
     sys.exit(supervisor.main(sys.argv[1:]))

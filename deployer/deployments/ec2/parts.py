@@ -1,69 +1,9 @@
-"""FleetPlan: what deploying a fleet would change in the account, as data that is shown."""
+"""What the stack of a fleet consists of, in words for people: pure."""
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import Any
-
-from deployer.cost.month import MonthlyCost
-from deployer.deployments.aws import steps
-from deployer.deployments.aws.checks import Check
-from deployer.deployments.aws.steps import Step
-from deployer.spec.deployment import DeploymentSpec
 from deployer.spec.fleet import ENDPOINTS, NAT
 from deployer.spec.fleet_resolved import ResolvedFleet
-
-SCHEMA_VERSION = 1
-
-
-@dataclass(frozen=True)
-class FleetPlan:
-    """Steps, in order, that make the account equal to ``resolved``; with checks and cost.
-
-    ``offline``: nothing in AWS was looked at, so there are no steps.
-    """
-
-    resolved: ResolvedFleet
-    steps: tuple[Step, ...]
-    checks: tuple[Check, ...]
-    cost: MonthlyCost
-    offline: bool = False
-
-    @property
-    def spec(self) -> DeploymentSpec:
-        """The specification."""
-        return self.resolved.spec
-
-    @property
-    def parts(self) -> tuple[tuple[str, str], ...]:
-        """What the stack consists of, in words for people."""
-        return parts(self.resolved)
-
-    @property
-    def changes(self) -> tuple[Step, ...]:
-        """The steps that change something."""
-        return steps.changes(self.steps)
-
-    @property
-    def summary(self) -> str:
-        """The last line of a plan."""
-        return (
-            steps.unseen(self.spec.name)
-            if self.offline
-            else steps.summary(self.spec.name, self.steps)
-        )
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the plan as a JSON document."""
-        return {
-            "schema_version": SCHEMA_VERSION,
-            "resolved": self.resolved.to_json(),
-            "steps": [asdict(step) for step in self.steps],
-            "checks": [asdict(check) for check in self.checks],
-            "cost": self.cost.to_json(),
-            "summary": self.summary,
-            **({"offline": True} if self.offline else {}),
-        }
 
 
 def parts(resolved: ResolvedFleet) -> tuple[tuple[str, str], ...]:

@@ -1,4 +1,4 @@
-"""From a specification and what exists to a DeployPlan; reads, and changes nothing."""
+"""From a specification and what exists to a Plan; reads, and changes nothing."""
 
 from __future__ import annotations
 
@@ -7,28 +7,20 @@ from dataclasses import replace
 from pathlib import Path
 
 from deployer.bundle import bundle as bundles
-from deployer.deployments import plan as plans
-from deployer.deployments import server as servers
 from deployer.deployments.facts import facts_of
-from deployer.deployments.fleet import plan as fleet
-from deployer.deployments.plan import (
-    DeployPlan,
-    KeepServer,
-    ReplaceServer,
-    StartServer,
-    Step,
-    StopServer,
-)
+from deployer.deployments.local import server as servers
+from deployer.deployments.local import steps as to
+from deployer.deployments.local.balanced import planner as balanced
+from deployer.deployments.local.steps import ServerStep
+from deployer.deployments.plan import Plan
 from deployer.deployments.state import Server, Store
 from deployer.errors import EnvironmentProblem, InputError, NotSupported
 from deployer.spec import rules
 from deployer.spec.deployment import DeploymentSpec
 from deployer.spec.target import Local
 
-load = plans.load
 
-
-def plan(spec: DeploymentSpec, store: Store | None = None) -> DeployPlan:
+def plan(spec: DeploymentSpec, store: Store | None = None) -> Plan[None]:
     """Return what deploying ``spec`` would change on this machine.
 
     Raises NotSupported for a target other than ``local``, RuleBroken for a rule that is broken, InputError or a
@@ -42,37 +34,38 @@ def plan(spec: DeploymentSpec, store: Store | None = None) -> DeployPlan:
     observed = record.servers if record else ()
     alive = frozenset(server.port for server in observed if servers.runs(server))
     if target.balancer or (record is not None and record.balancer is not None):
-        return DeployPlan(spec, digest, fleet.steps(spec, digest, record, store or Store()))
+        found = balanced.steps(spec, digest, record, store or Store())
+        return Plan(spec, digest, found, None)
     steps = decide(wanted_ports(target), digest, observed, alive)
     for step in steps:
-        if isinstance(step, StartServer) and not servers.port_free(step.port):
+        if step.action == "create" and not servers.port_free(step.port):
             raise EnvironmentProblem(
                 f"port {step.port} is in use by something else",
                 hint="set target.port to the first of a free range, or stop what listens there",
             )
-    return DeployPlan(spec, digest, steps)
+    return Plan(spec, digest, steps, None)
 
 
 def decide(
     wanted: Sequence[int], digest: str, observed: Collection[Server], alive: Collection[int]
-) -> tuple[Step, ...]:
+) -> tuple[ServerStep, ...]:
     """Return the steps from the observed servers to ``wanted`` ports that all run ``digest``.
 
     New servers come first, then replacements one by one, then removals: capacity falls last.
     """
     recorded = {server.port: server for server in observed}
-    starts: list[Step] = []
-    replacements: list[Step] = []
-    kept: list[Step] = []
+    starts: list[ServerStep] = []
+    replacements: list[ServerStep] = []
+    kept: list[ServerStep] = []
     for port in wanted:
         server = recorded.get(port)
         if server is None or port not in alive:
-            starts.append(StartServer(port))
+            starts.append(to.start(port))
         elif server.bundle_digest != digest:
-            replacements.append(ReplaceServer(port, server.pid, server.bundle_digest))
+            replacements.append(to.replace(port, server.pid, server.bundle_digest))
         else:
-            kept.append(KeepServer(port, server.pid))
-    stops = [StopServer(s.port, s.pid) for s in observed if s.port not in wanted]
+            kept.append(to.keep(port, server.pid))
+    stops = [to.stop(s.port, s.pid) for s in observed if s.port not in wanted]
     return (*starts, *replacements, *stops, *kept)
 
 
@@ -91,7 +84,7 @@ def local_target(spec: DeploymentSpec) -> Local:
     return spec.target
 
 
-def refuse_stale(saved: DeployPlan, store: Store | None = None) -> None:
+def refuse_stale(saved: Plan[None], store: Store | None = None) -> None:
     """Raise InputError when what exists, or the bundle, changed since the plan was made."""
     now = plan(saved.spec, store)
     fleet_target = isinstance(saved.spec.target, Local) and saved.spec.target.balancer

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from deployer import processes
 from deployer.bundle import archive
-from deployer.deployments import server as servers
+from deployer.deployments.local import server as servers
 from deployer.deployments.state import Store
 from deployer.errors import DeployerError, EnvironmentProblem
 from deployer.progress import Say, silent

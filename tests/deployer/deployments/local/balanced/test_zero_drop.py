@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 
 from deployer import api
-from deployer.deployments import local
-from deployer.deployments import server as servers
+from deployer.deployments.local import server as servers
+from deployer.deployments.local import verbs as local
 from deployer.deployments.state import Store
 from deployer.spec.deployment import DeploymentSpec
 from deployer.spec.target import Local
