@@ -198,7 +198,7 @@ def _target_words(spec: DeploymentSpec) -> str:
 def _bounds(spec: DeploymentSpec) -> str:
     match spec.scaling:
         case Fixed():
-            return f"×{getattr(spec.target, 'instances', 1)}"
+            return f"×{spec.target.instances}"
         case Scheduled():
             return "scheduled"
         case policy:

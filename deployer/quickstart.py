@@ -205,7 +205,7 @@ def candidates(bundles: list[Bundle], folder: Path) -> list[Path]:
             serverless = isinstance(target, SageMakerServerless)
             scaling = Fixed() if serverless else TargetTracking(max_instances=6)
             spec = DeploymentSpec("digits", str(bundle.path.resolve()), target, scaling, slo=SLO)
-            kind = getattr(target, "instance_type", "serverless").replace(".", "-")
+            kind = (target.instance_type or "serverless").replace(".", "-")
             path = folder / f"{target.kind}-{kind}-{bundle.manifest.precision}.toml"
             path.write_text(api.to_toml(spec))
             paths.append(path)

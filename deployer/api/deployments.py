@@ -125,7 +125,7 @@ def _plan_offline(
     from deployer.deployments.sagemaker import offline as endpoints
     from deployer.pricing import snapshot
 
-    place = prepare.offline_place(account, str(getattr(spec.target, "region", "")), region)
+    place = prepare.offline_place(account, spec.target.region, region)
     run, asked = forecast(spec, measured, trace), asked_of(spec, measured, ttl_s)
     if isinstance(spec.target, Ec2Fleet):
         return fleets.plan(spec, snapshot.load(), place, asked=asked, run=run)

@@ -63,7 +63,7 @@ def _step(step: Step, plan: AnyPlan) -> str:
     match step.action:
         case "create":
             return f"{words}  bundle {digest}"
-        case "update" if getattr(plan.spec.target, "balancer", False):
+        case "update" if plan.spec.target.balancer:
             return f"{words}  makes room for bundle {digest}, which starts first"
         case "update":
             return f"{words}  bundle {digest}; the port is silent while it starts"

@@ -116,7 +116,7 @@ def scope(
             f"{spec.name!r} has the target {spec.target.kind}; the policies are for AWS's"
         )
     place = None if isinstance(source, DeploymentSpec) or source is None else source.place
-    stated = place.region if place else str(getattr(spec.target, "region", ""))
+    stated = place.region if place else spec.target.region
     if region and stated and region != stated:
         raise InputError(f"{spec.name!r} is for {stated}, not for {region}")
     if place and account and account != place.account:
@@ -126,10 +126,10 @@ def scope(
     return Scope(
         name=spec.name,
         region=region or stated or Scope.region,
-        bucket=str(getattr(spec.target, "bucket", "")),
-        image=str(getattr(spec.target, "image_uri", "")),
-        role_arn=str(getattr(spec.target, "role_arn", "")),
-        kms_key_arn=str(getattr(spec.target, "kms_key_arn", "")),
+        bucket=spec.target.bucket,
+        image=spec.target.image_uri,
+        role_arn=spec.target.role_arn,
+        kms_key_arn=spec.target.kms_key_arn,
         alarms=spec.rollout.alarms,
         fleet=fleet,
         **given,

@@ -74,7 +74,7 @@ def of_serverless(target: SageMakerServerless, profile: Profile) -> tuple[str, .
 def _service(profile: Profile, target: InstanceTarget | SageMakerServerless) -> list[str]:
     if isinstance(target, Local):
         return []
-    where = getattr(target, "instance_type", None) or "a serverless container"
+    where = target.instance_type or "a serverless container"
     if isinstance(target, SageMakerServerless):
         where = f"{where} of {target.memory_mb} MB"
     cpu = profile.hardware.get("cpu", "an unnamed machine")

@@ -114,7 +114,7 @@ def shared_queue(policy: ScalingPolicy, target: InstanceTarget, profile: Profile
     """Return how many requests an instance takes at a time from a queue outside it; 0 when there is none."""
     if isinstance(target, SageMakerAsync):
         return target.max_concurrent
-    queued = isinstance(policy, QueueBacklog) or getattr(target, "queue", None) is not None
+    queued = isinstance(policy, QueueBacklog) or target.queue is not None
     return profile.workers * profile.max_batch if queued else 0
 
 

@@ -92,8 +92,8 @@ def opened_if_there(spec: DeploymentSpec, service: str) -> Bundle | None:
 
 def offline_image(spec: DeploymentSpec, place: Place) -> Image:
     """Return the image: by its digest when the specification says it, else an address that stands for it."""
-    uri = str(getattr(spec.target, "image_uri", ""))
-    wanted = architecture(getattr(spec.target, "instance_type", "ml.c5.large"))
+    uri = spec.target.image_uri
+    wanted = architecture(spec.target.instance_type)
     if not uri:
         host = f"{place.account}.dkr.ecr.{place.region}.amazonaws.com"
         return Image(f"{host}/{images.repository(spec.name)}:{IMAGE_TAG}", "", wanted)

@@ -59,7 +59,7 @@ class Actions:
     def bundle(self) -> None:
         """Upload the bundle, whole, verified against the digest that is resolved."""
         artifact = self._resolved.artifact
-        key = getattr(self._resolved.spec.target, "kms_key_arn", "")
+        key = self._resolved.spec.target.kms_key_arn
         if artifact.files:
             path = Path(artifact.source)
             bundle = bundles.open_bundle(path, digest=artifact.digest)

@@ -28,7 +28,7 @@ def check_facts(resolved: Resolved, facts: Facts) -> tuple[Check, ...]:
 
 def _facts(resolved: Resolved, facts: Facts) -> Iterator[Check]:
     target = resolved.spec.target
-    instance_type = getattr(target, "instance_type", "")
+    instance_type = target.instance_type
     if instance_type:
         if instance_type not in facts.instance_types:
             raise SpecError(

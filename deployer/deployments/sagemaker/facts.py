@@ -40,7 +40,7 @@ def find_image(aws: Aws, spec: DeploymentSpec) -> tuple[Image, tuple[str, ...]]:
     named.
     """
     target = hosting(spec)
-    kind = getattr(target, "instance_type", "ml.c5.large")
+    kind = target.instance_type
     return images.find(aws, spec.name, target.image_uri, kind)
 
 

@@ -91,7 +91,7 @@ def answer(
     prefix = f"{naming.objects(resolved.spec.name)}input/{digest}"
     storage = Storage(aws, resolved.artifact.bucket)
     tags = {key: value for key, value in resolved.tags.items() if key.startswith("deployer:")}
-    options = object_options({}, tags, getattr(target, "kms_key_arn", ""))
+    options = object_options({}, tags, target.kms_key_arn)
     storage.put(f"{prefix}/body", body.content, options | {"ContentType": body.content_type})
     if isinstance(target, SageMakerBatch) and not target.content_type:
         typed = replace(target, content_type=body.content_type)

@@ -45,7 +45,7 @@ def plan(
 def _notes(resolved: Resolved, asked: Asked) -> Iterator[Check]:
     spec = resolved.spec
     yield from ground(resolved.image, resolved.artifact.source, resolved.placeholders)
-    instance_type = getattr(spec.target, "instance_type", "")
+    instance_type = spec.target.instance_type
     if instance_type:
         use = "transform jobs" if isinstance(spec.target, SageMakerBatch) else "endpoints"
         yield unchecked("instance type", f"whether SageMaker has {instance_type} for {use}")

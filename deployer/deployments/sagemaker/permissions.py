@@ -113,7 +113,7 @@ def _inputs(
 
 
 def _options(target: Target, place: Place) -> Iterator[Statement]:
-    key = getattr(target, "kms_key_arn", "")
+    key = target.kms_key_arn
     if key:
         writes = isinstance(target, SageMakerAsync | SageMakerBatch | SageMakerRealtime)
         actions = ("kms:Decrypt", "kms:GenerateDataKey") if writes else ("kms:Decrypt",)

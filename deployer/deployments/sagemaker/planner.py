@@ -48,7 +48,7 @@ def _hosting(resolved: Resolved, seen: Observed) -> Iterator[Step]:
     yield Step(_made(resolved.model_name in seen.models), "model", resolved.model_name)
     if not resolved.endpoint_name:
         return
-    what = f"{resolved.instances} × {getattr(target, 'instance_type', 'serverless')}"
+    what = f"{resolved.instances} × {target.instance_type or 'serverless'}"
     if isinstance(target, SageMakerServerless):
         what = f"serverless, {target.memory_mb} MB, at most {target.max_concurrency} at a time"
     yield Step(

@@ -50,7 +50,7 @@ class Draft:
 def draft(spec: DeploymentSpec, bundle: Bundle | None, book: PriceBook, asked: Asked) -> Draft:
     """Return the draft; without a bundle its digest is a placeholder. Raises InputError for another target."""
     requests.hosting(spec)
-    shape = book.shape(getattr(spec.target, "instance_type", ""))
+    shape = book.shape(spec.target.instance_type)
     return Draft(
         spec,
         bundle.digest if bundle else BUNDLE_DIGEST,

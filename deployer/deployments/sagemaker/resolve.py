@@ -60,7 +60,7 @@ def resolve(
         place=place,
         image=image,
         artifact=artifact,
-        role=prepare.role(spec.name, getattr(target, "role_arn", ""), place, rows),
+        role=prepare.role(spec.name, target.role_arn, place, rows),
         model_name="",
         config_name="",
         endpoint_name=endpoint,
@@ -90,8 +90,8 @@ def named(draft: Resolved) -> Resolved:
 
 
 def _artifact(spec: DeploymentSpec, place: Place, digest: str) -> Artifact:
-    files = getattr(spec.target, "model_data", "tar") == "files"
-    bucket = getattr(spec.target, "bucket", "") or naming.bucket(place.account, place.region)
+    files = spec.target.model_data == "files"
+    bucket = spec.target.bucket or naming.bucket(place.account, place.region)
     key = naming.bundle_key(spec.name, digest, files=files)
     return Artifact(bucket, key, digest, files, spec.bundle)
 
@@ -116,7 +116,7 @@ def _instances(spec: DeploymentSpec, least: int) -> int:
     """What a new fleet starts with: the target's count, within the policy's bounds, never 0."""
     if isinstance(spec.target, SageMakerServerless):
         return max(spec.target.provisioned_concurrency, least)
-    wanted = max(getattr(spec.target, "instances", 1), least, 1)
+    wanted = max(spec.target.instances, least, 1)
     most = getattr(spec.scaling, "max_instances", wanted)
     return int(min(wanted, most))
 

@@ -57,7 +57,7 @@ def plan(
     draft = prepare.draft(spec, opened(spec, "SageMaker"), book, asked)
     place = place_of(aws)
     # The price comes first, on a stand-in for the image: it needs nobody's answer.
-    stand_in = Image(getattr(spec.target, "image_uri", "") or "to-be-found")
+    stand_in = Image(spec.target.image_uri or "to-be-found")
     _, predicted = draft.priced(place, stand_in, book, run)
     image, architectures = facts.find_image(aws, spec)
     resolved = draft.resolve(place, image)

@@ -261,7 +261,7 @@ def cpu(spec: DeploymentSpec, facts: Facts) -> Iterator[Wrong]:
 )
 def fixed(spec: DeploymentSpec, facts: Facts) -> Iterator[Wrong]:
     """Only a policy can bring the first one later."""
-    if isinstance(spec.scaling, Fixed) and getattr(spec.target, "instances", 1) == 0:
+    if isinstance(spec.scaling, Fixed) and spec.target.instances == 0:
         yield Wrong(
             "target.instances",
             "must be at least 1 where nothing scales the fleet",
