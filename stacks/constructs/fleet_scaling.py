@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 
 from aws_cdk import aws_autoscaling as autoscaling
 from constructs import Construct
 
-from deployer.spec.fleet_resolved import Computed, FleetScaling, FleetStepping, FleetTracking
-from deployer.spec.resolved import Metric
-from stacks.constructs.alarms import MetricAlarm
-from stacks.constructs.fleet_alarms import ValueAlarm, named
+from deployer.spec.resolved import Expression, Metric, Policies, Stepping, Tracking
+from stacks.constructs.alarms import PlannedAlarm, named
 
 _Policy = autoscaling.CfnScalingPolicy
 
@@ -24,7 +21,7 @@ class GroupScaling(Construct):
         scope: Construct,
         id: str,
         *,
-        scaling: FleetScaling,
+        scaling: Policies,
         group: autoscaling.CfnAutoScalingGroup,
         names: Mapping[str, str],
         label: str,
@@ -49,7 +46,7 @@ class GroupScaling(Construct):
                 desired_capacity=action.capacity,
             )
 
-    def _track(self, tracking: FleetTracking) -> None:
+    def _track(self, tracking: Tracking) -> None:
         predefined = custom = None
         if tracking.predefined:
             of_balancer = tracking.predefined.startswith("ALB")
@@ -57,10 +54,10 @@ class GroupScaling(Construct):
                 predefined_metric_type=tracking.predefined,
                 resource_label=self._label if of_balancer else None,
             )
+        elif isinstance(tracking.metric, Expression):
+            custom = self._expression(tracking.metric)
         elif tracking.metric is not None:
             custom = self._custom(named(tracking.metric, self._names))
-        elif tracking.value is not None:
-            custom = self._computed(tracking.value)
         self.policies.append(
             _Policy(
                 self,
@@ -87,8 +84,8 @@ class GroupScaling(Construct):
             dimensions=_dimensions(metric) or None,
         )
 
-    def _computed(
-        self, value: Computed
+    def _expression(
+        self, value: Expression
     ) -> autoscaling.CfnScalingPolicy.CustomizedMetricSpecificationProperty:
         inputs = []
         for row in value.inputs:
@@ -112,7 +109,7 @@ class GroupScaling(Construct):
         )
         return _Policy.CustomizedMetricSpecificationProperty(metrics=[*inputs, result])
 
-    def _step(self, stepping: FleetStepping) -> None:
+    def _step(self, stepping: Stepping) -> None:
         policy = _Policy(
             self,
             stepping.name,
@@ -131,13 +128,8 @@ class GroupScaling(Construct):
             ],
         )
         self.policies.append(policy)
-        if stepping.computed is not None:
-            alarm = stepping.computed
-            ValueAlarm(self, alarm.name, alarm=alarm, names=self._names, actions=[policy.ref])
-        elif stepping.alarm is not None:
-            single = stepping.alarm
-            known = replace(single, metric=named(single.metric, self._names))
-            MetricAlarm(self, single.name, alarm=known, actions=[policy.ref])
+        alarm = stepping.alarm
+        PlannedAlarm(self, alarm.name, alarm=alarm, names=self._names, actions=[policy.ref])
 
 
 def _dimensions(metric: Metric) -> list[autoscaling.CfnScalingPolicy.MetricDimensionProperty]:

@@ -6,7 +6,7 @@ from aws_cdk import aws_applicationautoscaling as autoscaling
 from constructs import Construct
 
 from deployer.spec.resolved import Metric, Resolved, Scaling, Stepping, Tracking
-from stacks.constructs.alarms import MetricAlarm
+from stacks.constructs.alarms import PlannedAlarm
 
 _Policy = autoscaling.CfnScalingPolicy
 _Target = autoscaling.CfnScalableTarget
@@ -48,7 +48,7 @@ class VariantScaling(Construct):
 
     def _track(self, tracking: Tracking) -> None:
         predefined = custom = None
-        if tracking.metric is None:
+        if not isinstance(tracking.metric, Metric):
             predefined = _Policy.PredefinedMetricSpecificationProperty(
                 predefined_metric_type=tracking.predefined
             )
@@ -90,7 +90,7 @@ class VariantScaling(Construct):
                 ],
             ),
         )
-        MetricAlarm(self, stepping.alarm.name, alarm=stepping.alarm, actions=[policy.ref])
+        PlannedAlarm(self, stepping.alarm.name, alarm=stepping.alarm, actions=[policy.ref])
 
 
 def _custom(metric: Metric) -> autoscaling.CfnScalingPolicy.CustomizedMetricSpecificationProperty:

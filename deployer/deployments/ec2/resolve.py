@@ -44,9 +44,7 @@ def resolve(
     artifact = Artifact(bucket, key, digest, False, spec.bundle)
     expires = prepare.expiry(now, asked.ttl_s)
     least, most = bounds(spec)
-    dead = naming.dead_letters(queue)
-    single = alarms.single(spec, target, queue, dead)
-    computed = alarms.computed(spec, target)
+    made = alarms.generated(spec, target, queue)
     drain = budget(spec, target, serving.drain_s, serving.request_timeout_s, asked.p99_s)
     rows = permissions.statements(spec.name, target, place, image, artifact, group, queue)
     return ResolvedFleet(
@@ -68,13 +66,8 @@ def resolve(
         queue=queue,
         results_s3_uri=permissions.results_uri(spec.name, target, artifact),
         scaling=scaling.resolve(spec, group, queue, asked.derived_target),
-        alarms=single,
-        computed_alarms=computed,
-        rollback_alarms=(
-            *(row.name for row in single),
-            *(row.name for row in computed),
-            *spec.rollout.alarms,
-        ),
+        alarms=made,
+        rollback_alarms=(*(row.name for row in made), *spec.rollout.alarms),
         expires=expires,
     )
 

@@ -5,22 +5,22 @@ Sources: EC2 Auto Scaling user guide (target tracking, step, scheduled, scaling 
 
 from __future__ import annotations
 
-import math
 from typing import assert_never
 
+from deployer.deployments.aws.scaling import StepWay, step_ways, tracking_target
 from deployer.deployments.ec2.alarms import balancer_metric
-from deployer.errors import SpecError
 from deployer.spec import naming
 from deployer.spec.deployment import DeploymentSpec
-from deployer.spec.fleet_resolved import (
-    Computed,
-    ComputedAlarm,
-    FleetScaling,
-    FleetStepping,
-    FleetTracking,
+from deployer.spec.resolved import (
+    Alarm,
+    Expression,
     Input,
+    Metric,
+    Policies,
+    ScheduledAction,
+    Stepping,
+    Tracking,
 )
-from deployer.spec.resolved import Alarm, Metric, ScheduledAction, StepRange
 from deployer.spec.scaling import (
     CUSTOM,
     Fixed,
@@ -34,14 +34,9 @@ PREDEFINED = {
     "invocations_per_instance": "ALBRequestCountPerTarget",
     "cpu": "ASGAverageCPUUtilization",
 }
-OUT_PERIODS = 3
-IN_PERIODS = 15
-"""Periods of a minute before a step: those of target tracking's own alarms."""
 
 
-def resolve(
-    spec: DeploymentSpec, group: str, queue: str, derived: float | None
-) -> FleetScaling | None:
+def resolve(spec: DeploymentSpec, group: str, queue: str, derived: float | None) -> Policies | None:
     """Return the group's policies; None for one that stays as it is.
 
     ``derived`` is the target value worked out of a profile. Raises SpecError for a target that nothing gives; what a
@@ -52,15 +47,15 @@ def resolve(
         case Fixed():
             return None
         case TargetTracking():
-            value, basis = _value(policy, derived)
+            value, basis = tracking_target(policy, derived)
             name = f"{spec.name}-{policy.metric.replace('_', '-')}"
-            return FleetScaling(basis, tracking=(_tracking(name, value, policy, group),))
+            return Policies(basis=basis, tracking=(_tracking(name, value, policy, group),))
         case QueueBacklog():
             backlog = _backlog(group, queue)
-            track = FleetTracking(f"{spec.name}-backlog", policy.target, value=backlog)
-            return FleetScaling("scaling.target", tracking=(track,))
+            track = Tracking(f"{spec.name}-backlog", policy.target, metric=backlog)
+            return Policies(basis="scaling.target", tracking=(track,))
         case Step():
-            return FleetScaling("scaling.threshold", stepping=_steps(spec, policy, group))
+            return Policies(basis="scaling.threshold", stepping=_steps(spec, policy, group))
         case Scheduled():
             actions = tuple(
                 ScheduledAction(
@@ -70,29 +65,17 @@ def resolve(
                 )
                 for row in policy.periods
             )
-            return FleetScaling("scaling.periods", schedules=actions)
+            return Policies(basis="scaling.periods", schedules=actions)
         case _:
             assert_never(policy)
 
 
-def _value(policy: TargetTracking, derived: float | None) -> tuple[float, str]:
-    if policy.target is not None:
-        return policy.target, "scaling.target"
-    if derived is None:
-        raise SpecError(
-            "scaling.target",
-            "is not said, and there is no profile to derive it from",
-            hint="write it, or give `plan` the measured one: --profile profile.json",
-        )
-    return float(f"{derived:.4g}"), "derived from the profile and the objective"
-
-
-def _tracking(name: str, value: float, policy: TargetTracking, group: str) -> FleetTracking:
+def _tracking(name: str, value: float, policy: TargetTracking, group: str) -> Tracking:
     if policy.metric in PREDEFINED:
-        return FleetTracking(name, value, predefined=PREDEFINED[policy.metric])
+        return Tracking(name, value, predefined=PREDEFINED[policy.metric])
     if policy.custom is not None:
-        return FleetTracking(name, value, metric=_custom(policy))
-    return FleetTracking(name, value, value=_in_flight())
+        return Tracking(name, value, metric=_custom(policy))
+    return Tracking(name, value, metric=_in_flight())
 
 
 def _custom(policy: TargetTracking | Step) -> Metric:
@@ -101,9 +84,9 @@ def _custom(policy: TargetTracking | Step) -> Metric:
     return Metric(row.namespace, row.name, row.statistic, row.dimensions, row.unit)
 
 
-def _in_flight() -> Computed:
+def _in_flight() -> Expression:
     """Requests in flight per instance by Little's law: rate x mean time / instances in service."""
-    return Computed(
+    return Expression(
         "requests in flight per instance",
         "requests * seconds / 60 / hosts",
         (
@@ -114,69 +97,44 @@ def _in_flight() -> Computed:
     )
 
 
-def _backlog(group: str, queue: str) -> Computed:
+def _backlog(group: str, queue: str) -> Expression:
     """Messages that wait, per instance; all of them while there is no instance, so that zero is left."""
     waiting = Metric(
         "AWS/SQS", "ApproximateNumberOfMessagesVisible", "Maximum", {"QueueName": queue}
     )
     where = {"AutoScalingGroupName": group}
     instances = Metric("AWS/AutoScaling", "GroupInServiceInstances", "Average", where)
-    return Computed(
+    return Expression(
         "messages waiting per instance",
         "IF(instances > 0, waiting / instances, waiting)",
         (Input("waiting", waiting), Input("instances", instances)),
     )
 
 
-def _steps(spec: DeploymentSpec, policy: Step, group: str) -> tuple[FleetStepping, ...]:
-    """Return a policy for the steps that add and one for those that remove: an alarm has one direction."""
-    edges = policy.edges
-    rows = [
-        (lower, edges[i + 1] if i + 1 < len(edges) else math.inf, step.change)
-        for i, (lower, step) in enumerate(zip(edges, policy.adjustments, strict=True))
-    ]
-    found = []
-    for word, sign in (("out", 1), ("in", -1)):
-        chosen = [row for row in rows if row[2] * sign > 0]
-        if not chosen:
-            continue
-        # The alarm stands at the edge where the first of these steps begins to hold.
-        edge = chosen[0][0] if sign > 0 else chosen[-1][1]
-        ranges = tuple(
-            StepRange(change, _bound(lower - edge), _bound(upper - edge))
-            for lower, upper, change in chosen
-        )
-        found.append(_stepping(spec, policy, group, word, policy.threshold + edge, ranges))
-    return tuple(found)
+def _steps(spec: DeploymentSpec, policy: Step, group: str) -> tuple[Stepping, ...]:
+    """Return a policy for the steps that add and one for those that remove, each with its alarm."""
+    return tuple(_stepping(spec, policy, group, way) for way in step_ways(policy))
 
 
-def _bound(value: float) -> float | None:
-    return None if math.isinf(value) else value
+def _stepping(spec: DeploymentSpec, policy: Step, group: str, way: StepWay) -> Stepping:
+    side = "at or above" if way.direction == "out" else "below"
+    alarm = Alarm(
+        f"{naming.alarms(spec.name)}scale-{way.direction}",
+        f"{policy.metric} {side} {way.threshold:g}",
+        _metric(policy, group),
+        way.threshold,
+        way.comparison,
+        periods=way.periods,
+        missing="ignore",
+    )
+    return Stepping(f"{spec.name}-{way.direction}", way.ranges, alarm)
 
 
-def _stepping(
-    spec: DeploymentSpec,
-    policy: Step,
-    group: str,
-    word: str,
-    threshold: float,
-    ranges: tuple[StepRange, ...],
-) -> FleetStepping:
-    rises = word == "out"
-    comparison = "GreaterThanOrEqualToThreshold" if rises else "LessThanThreshold"
-    periods = OUT_PERIODS if rises else IN_PERIODS
-    name = f"{naming.alarms(spec.name)}scale-{word}"
-    text = f"{policy.metric} {'at or above' if rises else 'below'} {threshold:g}"
+def _metric(policy: Step, group: str) -> Metric | Expression:
     if policy.metric == "concurrency":
-        alarm = ComputedAlarm(
-            name, text, _in_flight(), threshold, comparison, periods=periods, missing="ignore"
-        )
-        return FleetStepping(f"{spec.name}-{word}", ranges, computed=alarm)
+        return _in_flight()
     if policy.metric == CUSTOM:
-        metric = _custom(policy)
-    elif policy.metric == "cpu":
-        metric = Metric("AWS/EC2", "CPUUtilization", "Average", {"AutoScalingGroupName": group})
-    else:
-        metric = balancer_metric("RequestCountPerTarget", "Sum")
-    single = Alarm(name, text, metric, threshold, comparison, periods=periods, missing="ignore")
-    return FleetStepping(f"{spec.name}-{word}", ranges, alarm=single)
+        return _custom(policy)
+    if policy.metric == "cpu":
+        return Metric("AWS/EC2", "CPUUtilization", "Average", {"AutoScalingGroupName": group})
+    return balancer_metric("RequestCountPerTarget", "Sum")

@@ -107,7 +107,7 @@ def _scaling(resolved: Resolved, seen: Observed) -> Iterator[Step]:
         note,
     )
     for track in wanted.tracking:
-        metric = track.predefined or (track.metric.name if track.metric else "")
+        metric = track.predefined or requests.single(track.metric).name
         note = f"{metric} near {track.target:g} ({wanted.basis})"
         yield _policy(track.name, requests.tracking(track), note, seen)
     for stepping in wanted.stepping:

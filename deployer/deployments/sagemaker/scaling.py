@@ -6,10 +6,9 @@ Sources: Application Auto Scaling user guide (target tracking, step, scheduled),
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import assert_never
+from typing import Any, assert_never
 
-from deployer.errors import SpecError
+from deployer.deployments.aws.scaling import StepWay, step_ways, tracking_target
 from deployer.spec import naming
 from deployer.spec.deployment import DeploymentSpec
 from deployer.spec.resolved import (
@@ -44,10 +43,6 @@ PREDEFINED = {
 PROVISIONED_SHARE = 0.7
 """Share of provisioned concurrency to aim at when none is said: AWS's example (0.70)."""
 
-OUT_PERIODS = 3
-IN_PERIODS = 15
-"""Periods of a minute before a step: those of target tracking's own alarms."""
-
 
 def resolve(
     spec: DeploymentSpec, endpoint: str, *, derived: float | None, vcpus: int | None
@@ -69,7 +64,7 @@ def resolve(
             value, basis = _value(policy, derived)
             track = _tracking(spec, policy, endpoint, value, vcpus)
             bounds = (policy.min_instances, policy.max_instances)
-            return Scaling(dimension, *bounds, basis, tracking=(track,))
+            return _of(dimension, bounds, basis, tracking=(track,))
         case QueueBacklog():
             bounds = (policy.min_instances, policy.max_instances)
             wake = (_wake(spec.name, endpoint),) if policy.min_instances == 0 else ()
@@ -80,32 +75,31 @@ def resolve(
                 int(policy.scale_out_cooldown_s),
                 metric=_endpoint_metric("ApproximateBacklogSizePerInstance", endpoint),
             )
-            return Scaling(dimension, *bounds, "scaling.target", tracking=(track,), stepping=wake)
+            return _of(dimension, bounds, "scaling.target", tracking=(track,), stepping=wake)
         case Step():
             steps = _steps(spec, policy, endpoint, vcpus)
             bounds = (policy.min_instances, policy.max_instances)
-            return Scaling(dimension, *bounds, "scaling.threshold", stepping=steps)
+            return _of(dimension, bounds, "scaling.threshold", stepping=steps)
         case Scheduled():
             actions = tuple(_action(spec, period) for period in policy.periods)
             counts = [action.capacity for action in actions]
             where = "scaling.periods"
-            return Scaling(dimension, min(counts), max(counts), where, schedules=actions)
+            return _of(dimension, (min(counts), max(counts)), where, schedules=actions)
         case _:
             assert_never(policy)
 
 
+def _of(dimension: str, bounds: tuple[int, int], basis: str, **policies: Any) -> Scaling:
+    least, most = bounds
+    return Scaling(
+        dimension=dimension, min_capacity=least, max_capacity=most, basis=basis, **policies
+    )
+
+
 def _value(policy: TargetTracking, derived: float | None) -> tuple[float, str]:
-    if policy.target is not None:
-        return policy.target, "scaling.target"
-    if policy.metric == PROVISIONED:
+    if policy.target is None and policy.metric == PROVISIONED:
         return PROVISIONED_SHARE, "AWS's example"
-    if derived is None:
-        raise SpecError(
-            "scaling.target",
-            "is not said, and there is no profile to derive it from",
-            hint="write it, or give `plan` the measured one: --profile profile.json",
-        )
-    return float(f"{derived:.4g}"), "derived from the profile and the objective"
+    return tracking_target(policy, derived)
 
 
 def _tracking(
@@ -156,61 +150,34 @@ def _wake(name: str, endpoint: str) -> Stepping:
         periods=2,
         missing="missing",
     )
-    return Stepping(f"{name}-wake", 300, (StepRange(1, 0.0, None),), alarm)
+    return Stepping(f"{name}-wake", (StepRange(1, 0.0, None),), alarm, cooldown_s=300)
 
 
 def _steps(
     spec: DeploymentSpec, policy: Step, endpoint: str, vcpus: int | None
 ) -> tuple[Stepping, ...]:
-    """Return a policy for the positive changes and one for the negative ones, each with its alarm.
-
-    Bounds are distances from the alarm's own threshold: the edge nearest to it is 0. The outermost step of
-    either policy has no outer bound: AWS refuses one that has (API reference, StepAdjustment).
-    """
+    """Return a policy for the positive changes and one for the negative ones, each with its alarm."""
     metric, factor = _metric(policy, endpoint, vcpus)
-    edges = [edge * factor for edge in policy.edges]
-    changes = [row.change for row in policy.adjustments]
-    signs = [(change > 0) - (change < 0) for change in changes]
-    base = policy.threshold * factor
-    found = []
-    if 1 in signs:
-        first = signs.index(1)
-        bounds = [*(edge - edges[first] for edge in edges[first:]), None]
-        found.append(
-            _step("out", spec, policy, metric, base + edges[first], bounds, changes[first:])
-        )
-    if -1 in signs:
-        count = signs.count(-1)
-        edge = edges[count]  # where removing stops: the rule step-stop holds
-        lower: list[float | None] = [None, *(row - edge for row in edges[1:count]), 0.0]
-        found.append(_step("in", spec, policy, metric, base + edge, lower, changes[:count]))
-    return tuple(found)
+    return tuple(_step(spec, policy, metric, way) for way in step_ways(policy, factor))
 
 
-def _step(
-    direction: str,
-    spec: DeploymentSpec,
-    policy: Step,
-    metric: Metric,
-    threshold: float,
-    bounds: Sequence[float | None],
-    changes: Sequence[int],
-) -> Stepping:
-    out = direction == "out"
-    ranges = tuple(StepRange(change, bounds[i], bounds[i + 1]) for i, change in enumerate(changes))
+def _step(spec: DeploymentSpec, policy: Step, metric: Metric, way: StepWay) -> Stepping:
     alarm = Alarm(
-        f"{naming.alarms(spec.name)}step-{direction}",
-        f"{spec.name}: {policy.metric} asks for {'more' if out else 'fewer'} instances",
+        f"{naming.alarms(spec.name)}step-{way.direction}",
+        f"{spec.name}: {policy.metric} asks for {'more' if way.direction == 'out' else 'fewer'} instances",
         metric,
-        threshold,
-        "GreaterThanOrEqualToThreshold" if out else "LessThanThreshold",
-        periods=OUT_PERIODS if out else IN_PERIODS,
+        way.threshold,
+        way.comparison,
+        periods=way.periods,
         missing="missing",
     )
     kinds = {"Maximum": "Maximum", "Minimum": "Minimum"}
-    aggregation = kinds.get(metric.statistic, "Average")
     return Stepping(
-        f"{spec.name}-step-{direction}", int(policy.cooldown_s), ranges, alarm, aggregation
+        f"{spec.name}-step-{way.direction}",
+        way.ranges,
+        alarm,
+        cooldown_s=int(policy.cooldown_s),
+        aggregation=kinds.get(metric.statistic, "Average"),
     )
 
 

@@ -157,9 +157,7 @@ def test_steps_stand_at_the_edges_where_they_begin_to_hold() -> None:
     scaling = example("warm-pool").scaling
     assert scaling is not None
     out, back = scaling.stepping
-    assert out.computed is not None
-    assert back.computed is not None
-    assert (out.computed.threshold, back.computed.threshold) == (4.0, 2.0)
+    assert (out.alarm.threshold, back.alarm.threshold) == (4.0, 2.0)
     assert [(row.lower, row.upper, row.change) for row in out.ranges] == [
         (0.0, 8.0, 1),
         (8.0, None, 3),
