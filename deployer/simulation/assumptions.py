@@ -13,7 +13,7 @@ from deployer.simulation import rules
 from deployer.simulation.capacity import Headroom
 from deployer.simulation.failures import ANSWER_TOO_LARGE, TOO_LARGE, Fates, patience
 from deployer.simulation.rules import InstanceTarget
-from deployer.simulation.world import RANDOM, Serving
+from deployer.simulation.state import RANDOM, Serving
 from deployer.spec import limits
 from deployer.spec.deployment import DeploymentSpec
 from deployer.spec.limits import RunLimits

@@ -9,7 +9,7 @@ import numpy as np
 from deployer import scaling
 from deployer.profiles import Profile
 from deployer.simulation import playback, rules
-from deployer.simulation.world import OK, Serving
+from deployer.simulation.state import OK, Serving
 from deployer.spec.deployment import Slo
 from deployer.spec.scaling import TargetTracking
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from deployer.profiles import Profile
 from deployer.runs import NO_ANSWER, CapacityTimeline
 from deployer.scaling import ROUNDING
-from deployer.simulation.world import GONE, OK, REFUSED, THROTTLED, TOO_LATE, Requests
+from deployer.simulation.state import GONE, OK, REFUSED, THROTTLED, TOO_LATE, Requests
 from deployer.spec import limits
 from deployer.spec.limits import RunLimits
 from deployer.spec.target import Target

@@ -10,8 +10,8 @@ from deployer import scaling
 from deployer.errors import NotSupported
 from deployer.profiles import Profile
 from deployer.scaling import StepRule, TrackingRule
-from deployer.simulation import world
-from deployer.simulation.world import Rules
+from deployer.simulation import state
+from deployer.simulation.state import Rules
 from deployer.spec import limits
 from deployer.spec.scaling import (
     Fixed,
@@ -27,9 +27,9 @@ InstanceTarget = Local | SageMakerRealtime | SageMakerAsync | Ec2Fleet
 """Targets that run on instances."""
 
 METRICS = {
-    "invocations_per_instance": world.INVOCATIONS,
-    "cpu": world.CPU,
-    "concurrency": world.CONCURRENCY,
+    "invocations_per_instance": state.INVOCATIONS,
+    "cpu": state.CPU,
+    "concurrency": state.CONCURRENCY,
 }
 _NO_TRACKING = TrackingRule(1.0, 1.0, 1, 1, 0.0, 0.0, 1, 1, False)
 _NO_STEP = StepRule(0.0, np.zeros(1), np.zeros(1, np.int64), 1, 1, 0.0, 1, 1, False)
@@ -38,12 +38,12 @@ _NO_STEP = StepRule(0.0, np.zeros(1), np.zeros(1, np.int64), 1, 1, 0.0, 1, 1, Fa
 def fixed(instances: int, end_s: float) -> Rules:
     """Return the rules of a fleet that never changes, requests going to the least busy instance."""
     return Rules(
-        routing=world.LEAST_OUTSTANDING,
+        routing=state.LEAST_OUTSTANDING,
         shared_queue=0,
         wait_s=np.inf,
         startup_s=0.0,
-        policy=world.FIXED,
-        metric=world.INVOCATIONS,
+        policy=state.FIXED,
+        metric=state.INVOCATIONS,
         period_s=scaling.STANDARD_PERIOD_S,
         phase_s=0.0,
         clock_s=0.0,
@@ -83,31 +83,31 @@ def from_spec(
         case Scheduled():
             start_s, instances = scaling.schedule(policy)
             return base._replace(
-                policy=world.SCHEDULED,
+                policy=state.SCHEDULED,
                 phase_s=clock_s % base.period_s,
                 clock_s=clock_s,
                 schedule_s=start_s,
                 schedule_instances=instances,
             )
         case Step():
-            rules = base._replace(policy=world.STEP, step=scaling.step_rule(policy, target))
+            rules = base._replace(policy=state.STEP, step=scaling.step_rule(policy, target))
             return _with_metric(rules, policy.metric, target)
         case TargetTracking():
             if metric_target is None:
                 raise ValueError("target tracking needs a target")
             rule = scaling.tracking_rule(policy, target, metric_target)
-            rules = base._replace(policy=world.TRACKING, tracking=rule)
+            rules = base._replace(policy=state.TRACKING, tracking=rule)
             return _with_metric(rules, policy.metric, target)
         case QueueBacklog():
             rule = scaling.tracking_rule(policy, target, policy.target)
-            return base._replace(policy=world.BACKLOG, tracking=rule)
+            return base._replace(policy=state.BACKLOG, tracking=rule)
         case _:
             assert_never(policy)
 
 
 def routing(target: InstanceTarget) -> int:
     """Return how requests find an instance: at random in SageMaker, to the least busy one elsewhere."""
-    return world.RANDOM if isinstance(target, SageMakerRealtime) else world.LEAST_OUTSTANDING
+    return state.RANDOM if isinstance(target, SageMakerRealtime) else state.LEAST_OUTSTANDING
 
 
 def shared_queue(policy: ScalingPolicy, target: InstanceTarget, profile: Profile) -> int:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from deployer.aws.session import Aws
 from deployer.clients.base import Answer, Body
 from deployer.clients.http import HttpInvoker
 from deployer.clients.sqs import QueueInvoker
 from deployer.deployments.aws import notes
+from deployer.deployments.aws.backend import AwsBackend
 from deployer.deployments.aws.polling import Polling
 from deployer.deployments.backend import Asked, Change, Expired
 from deployer.deployments.ec2 import destroy, reap, rollback, verbs
@@ -16,7 +16,6 @@ from deployer.deployments.ec2.nouns import FleetDeployed, FleetStatus
 from deployer.deployments.plan import Plan
 from deployer.deployments.state import ServerLog, Store
 from deployer.errors import InputError
-from deployer.pricing.book import PriceBook
 from deployer.progress import Say
 from deployer.runs import Run
 from deployer.spec.deployment import DeploymentSpec
@@ -26,16 +25,8 @@ TIMEOUT_S = 60.0
 QUEUE_TIMEOUT_S = 600.0
 
 
-class Ec2Backend:
+class Ec2Backend(AwsBackend):
     """Fleets of the account that ``aws`` is connected to; ``book`` prices them."""
-
-    def __init__(self, aws: Aws, book: PriceBook) -> None:
-        self._aws, self._book = aws, book
-
-    @property
-    def whereabouts(self) -> str:
-        """The account and the region."""
-        return self._aws.whereabouts
 
     def plan(self, spec: DeploymentSpec, asked: Asked, run: Run | None) -> Plan[ResolvedFleet]:
         """Resolve, check, price and compare with what exists; no call changes anything."""
@@ -94,10 +85,10 @@ class Ec2Backend:
     def destroy(self, name: str, *, say: Say) -> tuple[str, ...]:
         """Remove everything of a fleet, verify it, and forget where it was."""
 
-        def remove(bucket: str) -> tuple[str, ...]:
-            return destroy.destroy(self._aws, name, bucket=bucket, polling=Polling(), say=say)
+        def remove(bucket: str, polling: Polling) -> tuple[str, ...]:
+            return destroy.destroy(self._aws, name, bucket=bucket, polling=polling, say=say)
 
-        return notes.removed(name, self._aws.region, remove)
+        return self._removed(name, remove)
 
     def expired(self, now: datetime) -> tuple[Expired, ...]:
         """Return the fleets whose time is over."""

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from deployer.aws.session import Aws
 from deployer.clients import sagemaker as clients
 from deployer.clients.base import Answer, Body
 from deployer.deployments.aws import notes
+from deployer.deployments.aws.backend import AwsBackend
 from deployer.deployments.aws.polling import Polling
 from deployer.deployments.backend import Asked, Change, Expired
 from deployer.deployments.plan import Plan
@@ -15,7 +15,6 @@ from deployer.deployments.sagemaker import destroy, jobs, reap, rollback, status
 from deployer.deployments.sagemaker.nouns import SageMakerDeployed, SageMakerStatus
 from deployer.deployments.state import ServerLog, Store
 from deployer.errors import InputError
-from deployer.pricing.book import PriceBook
 from deployer.progress import Say
 from deployer.runs import Run
 from deployer.spec import limits
@@ -28,16 +27,8 @@ ASYNC_TIMEOUT_S = 3600.0
 BATCH_TIMEOUT_S = 24 * 3600.0
 
 
-class SageMakerBackend:
+class SageMakerBackend(AwsBackend):
     """Endpoints and batch models of the account that ``aws`` is connected to; ``book`` prices them."""
-
-    def __init__(self, aws: Aws, book: PriceBook) -> None:
-        self._aws, self._book = aws, book
-
-    @property
-    def whereabouts(self) -> str:
-        """The account and the region."""
-        return self._aws.whereabouts
 
     def plan(self, spec: DeploymentSpec, asked: Asked, run: Run | None) -> Plan[Resolved]:
         """Resolve, check, price and compare with what exists; no call changes anything."""
@@ -91,10 +82,10 @@ class SageMakerBackend:
     def destroy(self, name: str, *, say: Say) -> tuple[str, ...]:
         """Remove everything of a deployment, verify it, and forget where it was."""
 
-        def remove(bucket: str) -> tuple[str, ...]:
-            return destroy.destroy(self._aws, name, bucket=bucket, polling=Polling(), say=say)
+        def remove(bucket: str, polling: Polling) -> tuple[str, ...]:
+            return destroy.destroy(self._aws, name, bucket=bucket, polling=polling, say=say)
 
-        return notes.removed(name, self._aws.region, remove)
+        return self._removed(name, remove)
 
     def expired(self, now: datetime) -> tuple[Expired, ...]:
         """Return the deployments whose time is over; those of fleets are among them, which have roles alike."""

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from deployer.scaling import StepRule, TrackingRule
 from deployer.simulation import events
+from deployer.simulation.distributions import Distributions
 from deployer.simulation.events import Events
-from deployer.simulation.laws import Laws
 from deployer.stats import Floats
 
 OK, REFUSED, TOO_LATE, THROTTLED, GONE = 200, 503, 504, 429, 410
@@ -72,7 +72,7 @@ class Serving(NamedTuple):
     max_wait_s: float
     queue_limit: int
     deadline_s: float
-    laws: Laws
+    distributions: Distributions
 
 
 class Requests(NamedTuple):
@@ -134,7 +134,7 @@ class Levels(NamedTuple):
     area: Floats
 
 
-class World(NamedTuple):
+class State(NamedTuple):
     """All of it."""
 
     rules: Rules
@@ -170,8 +170,8 @@ def requests(arrival_s: Floats, seed: int, chosen: NDArray[np.int64] | None = No
     )
 
 
-def empty(rules: Rules, serving: Serving, coming: Requests, slots: int, rows: int) -> World:
-    """Return a world at time 0 with room for ``slots`` instances and ``rows`` steps of the timeline."""
+def empty(rules: Rules, serving: Serving, coming: Requests, slots: int, rows: int) -> State:
+    """Return a state at time 0 with room for ``slots`` instances and ``rows`` steps of the timeline."""
     replicas = Replicas(
         phase=np.zeros(slots, np.int64),
         head=np.zeros(slots, np.int64),
@@ -196,4 +196,4 @@ def empty(rules: Rules, serving: Serving, coming: Requests, slots: int, rows: in
     levels = Levels(np.zeros(1), np.zeros(3, np.int64), np.zeros(3))
     # of every worker one end, of every slot one start and one timer can lie ahead
     ahead = events.make(slots * (serving.workers + 2))
-    return World(rules, serving, coming, replicas, fleet, levels, ahead)
+    return State(rules, serving, coming, replicas, fleet, levels, ahead)

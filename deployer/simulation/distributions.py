@@ -1,6 +1,6 @@
-"""Service times of a Profile as arrays: one law for each batch size that a server can form.
+"""Service times of a Profile as arrays: one distribution for each batch size that a server can form.
 
-Each law is a quantile function; a draw is its value at a uniform number. A batch size that was not
+Each distribution is a quantile function; a draw is its value at a uniform number. A batch size that was not
 measured takes the value between its two measured neighbours, at the same uniform number.
 """
 
@@ -20,7 +20,7 @@ EMPIRICAL = 0
 EXPONENTIAL = 1
 
 
-class Laws(NamedTuple):
+class Distributions(NamedTuple):
     """By batch size its kind, mean and quantiles ``value_s[size]`` over ``probability``; row 0 is unused."""
 
     kind: NDArray[np.int64]
@@ -29,10 +29,10 @@ class Laws(NamedTuple):
     value_s: NDArray[np.float64]
 
 
-def from_profile(profile: Profile, max_batch: int) -> Laws:
-    """Return the laws of batch sizes 1 to ``max_batch``.
+def from_profile(profile: Profile, max_batch: int) -> Distributions:
+    """Return the distributions of batch sizes 1 to ``max_batch``.
 
-    Raises InputError when the profile ends below ``max_batch``, or mixes laws between which nothing can
+    Raises InputError when the profile ends below ``max_batch``, or mixes distributions between which nothing can
     be interpolated.
     """
     measured = sorted(profile.service_time_ms)
@@ -42,32 +42,34 @@ def from_profile(profile: Profile, max_batch: int) -> Laws:
             hint=f"measure it with a batch size of {max_batch} as well",
         )
     times = [profile.service_time_ms[size] for size in measured]
-    if len({time.law == "exponential" for time in times}) > 1:
+    if len({time.distribution == "exponential" for time in times}) > 1:
         raise InputError(
-            f"profile {profile.name!r} mixes the exponential law with others",
-            hint="use one law for all batch sizes",
+            f"profile {profile.name!r} mixes the exponential distribution with others",
+            hint="use one distribution for all batch sizes",
         )
     grid = np.unique([p for time in times for p in _points(time)[0]])
     rows = np.array([np.interp(grid, *_points(time)) for time in times]) / 1000.0
     means = np.array([time.mean for time in times]) / 1000.0
     sizes = np.arange(max_batch + 1, dtype=float)
-    kind = EXPONENTIAL if times[0].law == "exponential" else EMPIRICAL
+    kind = EXPONENTIAL if times[0].distribution == "exponential" else EMPIRICAL
     value_s = np.column_stack([np.interp(sizes, measured, column) for column in rows.T])
-    return Laws(np.full(max_batch + 1, kind), np.interp(sizes, measured, means), grid, value_s)
+    return Distributions(
+        np.full(max_batch + 1, kind), np.interp(sizes, measured, means), grid, value_s
+    )
 
 
 def _points(time: ServiceTime) -> tuple[list[float], list[float]]:
-    if time.law == "empirical":
+    if time.distribution == "empirical":
         return [p for p, _ in time.quantiles], [ms for _, ms in time.quantiles]
     return [0.0, 1.0], [time.mean, time.mean]
 
 
 @inner
-def draw_s(laws: Laws, size: int, uniform: float) -> float:
+def draw_s(distributions: Distributions, size: int, uniform: float) -> float:
     """Return the service time of a batch at the probability ``uniform`` in [0, 1), in seconds."""
-    if laws.kind[size] == EXPONENTIAL:
-        return float(-laws.mean_s[size] * math.log1p(-uniform))
-    right = np.searchsorted(laws.probability, uniform, side="right")
-    low, high = laws.probability[right - 1], laws.probability[right]
-    start, end = laws.value_s[size, right - 1], laws.value_s[size, right]
+    if distributions.kind[size] == EXPONENTIAL:
+        return float(-distributions.mean_s[size] * math.log1p(-uniform))
+    right = np.searchsorted(distributions.probability, uniform, side="right")
+    low, high = distributions.probability[right - 1], distributions.probability[right]
+    start, end = distributions.value_s[size, right - 1], distributions.value_s[size, right]
     return float(start + (end - start) * (uniform - low) / (high - low))
