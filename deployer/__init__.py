@@ -34,11 +34,11 @@ if TYPE_CHECKING:
         read_trace,
         reap,
         rollback,
-        sagemaker_twin,
         save_trace,
         serve,
         serve_as_sagemaker,
         serving,
+        serving_as_sagemaker,
         simulate,
         status,
         transform,
@@ -106,7 +106,7 @@ _HOMES = {
     "SageMakerBatch": ("deployer.spec.target", "SageMakerBatch"),
     "SageMakerRealtime": ("deployer.spec.target", "SageMakerRealtime"),
     "SageMakerServerless": ("deployer.spec.target", "SageMakerServerless"),
-    "sagemaker_twin": ("deployer.api", "sagemaker_twin"),
+    "serving_as_sagemaker": ("deployer.api", "serving_as_sagemaker"),
     "save_trace": ("deployer.api", "save_trace"),
     "Scheduled": ("deployer.spec.scaling", "Scheduled"),
     "serve": ("deployer.api", "serve"),
@@ -121,6 +121,9 @@ _HOMES = {
     "upload": ("deployer.api", "upload"),
     "validate": ("deployer.api", "validate"),
 }
+
+_BEFORE = {"sagemaker_twin": "serving_as_sagemaker"}
+"""What a name of version 0.1 is called now."""
 
 __all__ = [
     "AllAtOnce",
@@ -167,11 +170,11 @@ __all__ = [
     "read_trace",
     "reap",
     "rollback",
-    "sagemaker_twin",
     "save_trace",
     "serve",
     "serve_as_sagemaker",
     "serving",
+    "serving_as_sagemaker",
     "simulate",
     "status",
     "transform",
@@ -186,7 +189,7 @@ def __getattr__(name: str) -> Any:
 
         return version()
     try:
-        module, attribute = _HOMES[name]
+        module, attribute = _HOMES[_BEFORE.get(name, name)]
     except KeyError:
         raise AttributeError(f"module 'deployer' has no attribute {name!r}") from None
     value = getattr(importlib.import_module(module), attribute)

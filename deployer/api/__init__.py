@@ -31,8 +31,8 @@ from deployer.api.experiments import (
     simulate,
 )
 from deployer.api.jobs import transform
+from deployer.api.localmode import serve_as_sagemaker, serving_as_sagemaker
 from deployer.api.models import export, optimize, package, profile
-from deployer.api.twins import sagemaker_twin, serve_as_sagemaker
 from deployer.api.uploads import upload
 from deployer.api.validation import validate
 
@@ -56,11 +56,11 @@ __all__ = [
     "read_trace",
     "reap",
     "rollback",
-    "sagemaker_twin",
     "save_trace",
     "serve",
     "serve_as_sagemaker",
     "serving",
+    "serving_as_sagemaker",
     "simulate",
     "status",
     "to_toml",

@@ -27,7 +27,7 @@ Source: serving.request_timeout_s, whose default this is; a profile does not car
 
 TOO_LARGE = 413
 ANSWER_TOO_LARGE = 424
-"""SageMaker's ModelError; the twin of its API answers the same."""
+"""SageMaker's ModelError; local mode answers the same."""
 
 Ints = NDArray[np.int64]
 Mask = NDArray[np.bool_]

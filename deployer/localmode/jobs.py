@@ -10,10 +10,10 @@ import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from deployer.twin import rules, storage
-from deployer.twin.container import Container
+from deployer.localmode import rules, storage
+from deployer.localmode.container import Container
 
-BUCKET = "twin-async"
+BUCKET = "local-mode-async"
 CONCURRENT = 4
 """Calls that the container works on at once, as ``MaxConcurrentInvocationsPerInstance`` says on AWS."""
 _QUEUED = 10_000

@@ -12,9 +12,9 @@ from typing import cast
 from urllib.parse import unquote, urlsplit
 
 from deployer.clients.base import Answer
-from deployer.twin import rules, storage, stream
-from deployer.twin.container import Container
-from deployer.twin.jobs import Jobs
+from deployer.localmode import rules, storage, stream
+from deployer.localmode.container import Container
+from deployer.localmode.jobs import Jobs
 
 MAX_OBJECT_BYTES = 256 * 2**20
 _IDLE_S = 75.0
@@ -61,7 +61,7 @@ class _Call(BaseHTTPRequestHandler):
     """One connection. The names of its methods are those that http.server asks for."""
 
     protocol_version = "HTTP/1.1"
-    server_version = "deployer-twin"
+    server_version = "deployer-local-mode"
     sys_version = ""
     timeout = _IDLE_S
     disable_nagle_algorithm = True
@@ -153,8 +153,8 @@ class _Call(BaseHTTPRequestHandler):
         """Answer STS's GetCallerIdentity, which clients ask before they write into a bucket."""
         if b"Action=GetCallerIdentity" not in self._body():
             raise rules.Refusal(404, "UnknownOperationException", "no such operation here")
-        arn = f"arn:aws:iam::{rules.ACCOUNT}:user/twin"
-        found = f"<Arn>{arn}</Arn><UserId>twin</UserId><Account>{rules.ACCOUNT}</Account>"
+        arn = f"arn:aws:iam::{rules.ACCOUNT}:user/local-mode"
+        found = f"<Arn>{arn}</Arn><UserId>local-mode</UserId><Account>{rules.ACCOUNT}</Account>"
         body = f"<GetCallerIdentityResult>{found}</GetCallerIdentityResult>"
         answer = f"<GetCallerIdentityResponse>{body}</GetCallerIdentityResponse>"
         self._reply(200, answer.encode(), "text/xml")

@@ -10,7 +10,7 @@ from deployer.progress import Say, silent
 
 
 @contextmanager
-def sagemaker_twin(
+def serving_as_sagemaker(
     bundle: Path, *, name: str | None = None, port: int = 0, objects: Path | None = None
 ) -> Iterator[str]:
     """Answer SageMaker Runtime's calls for a bundle while the block runs; yields boto3's ``endpoint_url``.
@@ -18,11 +18,11 @@ def sagemaker_twin(
     ``name`` is the endpoint's, by default the bundle's. Objects of asynchronous calls lie in the folder
     ``objects``, by default one that goes away.
 
-    >>> with deployer.sagemaker_twin(bundle.path) as url:
+    >>> with deployer.serving_as_sagemaker(bundle.path) as url:
     ...     runtime = boto3.client("sagemaker-runtime", endpoint_url=url)
     ...     answer = runtime.invoke_endpoint(EndpointName="digits", Body=body)
     """
-    from deployer.twin import run
+    from deployer.localmode import run
 
     with run.running(bundle, name=name, port=port, objects=objects) as url:
         yield url
@@ -40,7 +40,7 @@ def serve_as_sagemaker(
     say: Say = silent,
 ) -> None:
     """Serve a bundle behind SageMaker's Runtime API in the foreground until SIGINT or SIGTERM."""
-    from deployer.twin import run
+    from deployer.localmode import run
 
     run.serve(
         bundle,

@@ -1,4 +1,4 @@
-"""Real boto3 against the twin, before a bundle's real server process."""
+"""Real boto3 against local mode, before a bundle's real server process."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def url(bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]
     before = os.environ.get("DEPLOYER_STATE_DIR")
     os.environ["DEPLOYER_STATE_DIR"] = str(tmp_path_factory.mktemp("state"))
     try:
-        with api.sagemaker_twin(bundle) as url:
+        with api.serving_as_sagemaker(bundle) as url:
             yield url
     finally:
         os.environ.pop("DEPLOYER_STATE_DIR")
@@ -384,7 +384,7 @@ def test_the_command_serves_until_it_is_asked_to_stop(bundle: Path, tmp_path: Pa
 def test_names_and_ports_are_checked_first(bundle: Path, url: str) -> None:
     with (
         pytest.raises(InputError, match="no name of an endpoint"),
-        api.sagemaker_twin(bundle, name="a_b"),
+        api.serving_as_sagemaker(bundle, name="a_b"),
     ):
         pass
     port = urlsplit(url).port or 0

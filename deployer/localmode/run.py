@@ -1,4 +1,4 @@
-"""Start a bundle's server with the twin before it, and stop both."""
+"""Start a bundle's server with local mode before it, and stop both."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from deployer.bundle.bundle import open_bundle
 from deployer.deployments.local import foreground
 from deployer.deployments.local import server as servers
 from deployer.errors import DeployerError, EnvironmentProblem, InputError
+from deployer.localmode import storage
+from deployer.localmode.container import Container
+from deployer.localmode.front import Front
 from deployer.progress import Say, silent
-from deployer.twin import storage
-from deployer.twin.container import Container
-from deployer.twin.front import Front
 from inference_code.contract import PORT_ENV
 
 _NAME = re.compile(r"[a-zA-Z0-9](-*[a-zA-Z0-9]){0,62}")
@@ -40,7 +40,7 @@ def running(
     """
     endpoint = _endpoint(name, bundle)
     with (
-        tempfile.TemporaryDirectory(prefix="deployer-twin-") as folder,
+        tempfile.TemporaryDirectory(prefix="deployer-local-mode-") as folder,
         foreground.running(bundle) as url,
         _front(servers.HOST, port, endpoint, url, objects or Path(folder)) as front,
     ):
@@ -64,7 +64,7 @@ def serve(
     Raises EnvironmentProblem when the port is in use, DeployerError when the server ends by itself.
     """
     endpoint = _endpoint(name, bundle)
-    with tempfile.TemporaryDirectory(prefix="deployer-twin-") as folder:
+    with tempfile.TemporaryDirectory(prefix="deployer-local-mode-") as folder:
         model_dir = Path(folder) / "model"
         manifest = archive.unpack(bundle, model_dir)
         inner = servers.free_port()

@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from deployer.clients.base import Answer
 from deployer.clients.http import HttpInvoker
 from deployer.errors import EnvironmentProblem, Unreachable
-from deployer.twin import rules
+from deployer.localmode import rules
 from inference_code.contract import INVOCATIONS_ROUTE
 
 
 @dataclass(frozen=True)
 class Container:
-    """A bundle's server, by the URL that only the twin asks."""
+    """A bundle's server, by the URL that only local mode asks."""
 
     url: str
 
