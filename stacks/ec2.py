@@ -15,7 +15,7 @@ from stacks.constructs.alarms import PlannedAlarm
 from stacks.constructs.balancer import Balancer
 from stacks.constructs.fleet import Fleet
 from stacks.constructs.fleet_dashboard import FleetDashboard
-from stacks.constructs.fleet_scaling import GroupScaling
+from stacks.constructs.group_scaling import GroupScaling
 from stacks.constructs.network import Network
 from stacks.constructs.queue import WorkQueue
 

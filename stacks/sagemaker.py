@@ -13,7 +13,7 @@ from stacks.constructs.dashboard import Dashboard
 from stacks.constructs.endpoint import Endpoint
 from stacks.constructs.model import Model
 from stacks.constructs.role import ExecutionRole
-from stacks.constructs.scaling import VariantScaling
+from stacks.constructs.variant_scaling import VariantScaling
 
 
 class SageMakerStack(cdk.Stack):

@@ -7,5 +7,5 @@ serverless endpoint runs in ``serverless``. ``capacity`` finds the highest rate 
 within the objective, from which a scaling target follows.
 
 Admission and batching are the functions of ``inference_code.policy``, scaling decisions those of
-``deployer.scaling``: the very same ones, compiled with numba. A batch job has no simulation and is refused.
+``deployer.autoscaler``: the very same ones, compiled with numba. A batch job has no simulation and is refused.
 """

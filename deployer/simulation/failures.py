@@ -11,9 +11,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from deployer.autoscaler import ROUNDING
 from deployer.profiles import Profile
 from deployer.runs import NO_ANSWER, CapacityTimeline
-from deployer.scaling import ROUNDING
 from deployer.simulation.state import GONE, OK, REFUSED, THROTTLED, TOO_LATE, Requests
 from deployer.spec import limits
 from deployer.spec.limits import RunLimits

@@ -11,8 +11,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from deployer import scaling
-from deployer.scaling import Alarms, Observation
+from deployer import autoscaler
+from deployer.autoscaler import Alarms, Observation
 from deployer.simulation import events, fleet, replica
 from deployer.simulation.compiled import entry, inner, sources_digest
 from deployer.simulation.state import (
@@ -30,10 +30,10 @@ from deployer.simulation.state import (
 )
 from inference_code import policy
 
-track = inner(scaling.track)
-step = inner(scaling.step)
-wake = inner(scaling.wake)
-scheduled = inner(scaling.scheduled)
+track = inner(autoscaler.track)
+step = inner(autoscaler.step)
+wake = inner(autoscaler.wake)
+scheduled = inner(autoscaler.scheduled)
 
 
 @inner
@@ -147,5 +147,5 @@ def _cached(version: str) -> Callable[[State], bool]:
     return entry(play_cached)
 
 
-play_cached = _cached(sources_digest(scaling.__file__, policy.__file__))
+play_cached = _cached(sources_digest(autoscaler.__file__, policy.__file__))
 """The compiled ``play``, kept on disk."""

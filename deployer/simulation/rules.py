@@ -6,10 +6,10 @@ from typing import assert_never
 
 import numpy as np
 
-from deployer import scaling
+from deployer import autoscaler
+from deployer.autoscaler import StepRule, TrackingRule
 from deployer.errors import NotSupported
 from deployer.profiles import Profile
-from deployer.scaling import StepRule, TrackingRule
 from deployer.simulation import state
 from deployer.simulation.state import Rules
 from deployer.spec import limits
@@ -44,7 +44,7 @@ def fixed(instances: int, end_s: float) -> Rules:
         startup_s=0.0,
         policy=state.FIXED,
         metric=state.INVOCATIONS,
-        period_s=scaling.STANDARD_PERIOD_S,
+        period_s=autoscaler.STANDARD_PERIOD_S,
         phase_s=0.0,
         clock_s=0.0,
         initial=instances,
@@ -81,7 +81,7 @@ def from_spec(
         case Fixed():
             return base
         case Scheduled():
-            start_s, instances = scaling.schedule(policy)
+            start_s, instances = autoscaler.schedule(policy)
             return base._replace(
                 policy=state.SCHEDULED,
                 phase_s=clock_s % base.period_s,
@@ -90,16 +90,16 @@ def from_spec(
                 schedule_instances=instances,
             )
         case Step():
-            rules = base._replace(policy=state.STEP, step=scaling.step_rule(policy, target))
+            rules = base._replace(policy=state.STEP, step=autoscaler.step_rule(policy, target))
             return _with_metric(rules, policy.metric, target)
         case TargetTracking():
             if metric_target is None:
                 raise ValueError("target tracking needs a target")
-            rule = scaling.tracking_rule(policy, target, metric_target)
+            rule = autoscaler.tracking_rule(policy, target, metric_target)
             rules = base._replace(policy=state.TRACKING, tracking=rule)
             return _with_metric(rules, policy.metric, target)
         case QueueBacklog():
-            rule = scaling.tracking_rule(policy, target, policy.target)
+            rule = autoscaler.tracking_rule(policy, target, policy.target)
             return base._replace(policy=state.BACKLOG, tracking=rule)
         case _:
             assert_never(policy)
@@ -129,7 +129,7 @@ def initial_instances(target: InstanceTarget, policy: ScalingPolicy, clock_s: fl
         case Fixed():
             return target.instances
         case Scheduled():
-            return scaling.scheduled(clock_s, *scaling.schedule(policy))
+            return autoscaler.scheduled(clock_s, *autoscaler.schedule(policy))
         case TargetTracking() | Step() | QueueBacklog():
             return min(max(target.instances, policy.min_instances), policy.max_instances)
         case _:
@@ -155,4 +155,4 @@ def _with_metric(rules: Rules, metric: str, target: InstanceTarget) -> Rules:
             f"scaling.metric {metric!r} cannot be simulated: nothing says how it follows the traffic",
             hint=f"simulate with one of {', '.join(METRICS)}",
         )
-    return rules._replace(metric=METRICS[metric], period_s=scaling.period_s(metric, target))
+    return rules._replace(metric=METRICS[metric], period_s=autoscaler.period_s(metric, target))

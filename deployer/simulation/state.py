@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from deployer.scaling import StepRule, TrackingRule
+from deployer.autoscaler import StepRule, TrackingRule
 from deployer.simulation import events
 from deployer.simulation.distributions import Distributions
 from deployer.simulation.events import Events

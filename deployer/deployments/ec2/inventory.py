@@ -5,7 +5,7 @@ from __future__ import annotations
 from deployer.cost import month
 from deployer.cost.materials import TRACKING_ALARMS, Made
 from deployer.cost.month import MonthlyCost
-from deployer.deployments.ec2 import alarms, scaling
+from deployer.deployments.ec2 import alarms, group_policies
 from deployer.pricing.book import PriceBook
 from deployer.runs import Run
 from deployer.spec.deployment import DeploymentSpec
@@ -26,7 +26,7 @@ def made(spec: DeploymentSpec, target: Ec2Fleet) -> Made:
     """Return what the stack makes: alarms by the metrics that they watch, and a dashboard."""
     count = sum(_metrics(row.metric) for row in alarms.generated(spec, target, "queue"))
     # How many alarms there are does not depend on the target value.
-    policies = scaling.resolve(spec, "group", "queue", _ANY)
+    policies = group_policies.resolve(spec, "group", "queue", _ANY)
     return Made(count + _of_group(policies), 0, 1)
 
 

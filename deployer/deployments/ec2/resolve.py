@@ -7,7 +7,7 @@ from datetime import datetime
 
 from deployer.deployments.aws import prepare
 from deployer.deployments.backend import Asked
-from deployer.deployments.ec2 import alarms, permissions, scaling
+from deployer.deployments.ec2 import alarms, group_policies, permissions
 from deployer.spec import naming
 from deployer.spec.deployment import DeploymentSpec
 from deployer.spec.drain import budget
@@ -65,7 +65,7 @@ def resolve(
         environment=dict(sorted(target.environment.items())),
         queue=queue,
         results_s3_uri=permissions.results_uri(spec.name, target, artifact),
-        scaling=scaling.resolve(spec, group, queue, asked.derived_target),
+        scaling=group_policies.resolve(spec, group, queue, asked.derived_target),
         alarms=made,
         rollback_alarms=(*(row.name for row in made), *spec.rollout.alarms),
         expires=expires,

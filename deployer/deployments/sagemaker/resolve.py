@@ -15,7 +15,7 @@ from typing import Any
 
 from deployer.deployments.aws import prepare
 from deployer.deployments.backend import Asked
-from deployer.deployments.sagemaker import alarms, permissions, requests, scaling
+from deployer.deployments.sagemaker import alarms, permissions, requests, variant_policies
 from deployer.spec import naming
 from deployer.spec.deployment import DeploymentSpec
 from deployer.spec.resolved import Artifact, Image, Place, Resolved
@@ -50,7 +50,7 @@ def resolve(
     output, failure, capture = _outputs(spec, artifact.bucket)
     expires = prepare.expiry(now, asked.ttl_s)
     made = alarms.generated(spec, endpoint)
-    found = scaling.resolve(spec, endpoint, derived=asked.derived_target, vcpus=vcpus)
+    found = variant_policies.resolve(spec, endpoint, derived=asked.derived_target, vcpus=vcpus)
     writes = tuple(dict.fromkeys(uri for uri in (output, failure, capture) if uri))
     rows = permissions.statements(
         spec.name, target, place, image, artifact, writes, spec.rollout.alarms

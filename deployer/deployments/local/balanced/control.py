@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import assert_never
 
-from deployer import scaling
+from deployer import autoscaler
+from deployer.autoscaler import Alarms, Observation
 from deployer.errors import SpecError
-from deployer.scaling import Alarms, Observation
 from deployer.spec.deployment import DeploymentSpec
 from deployer.spec.rules.local import METRICS
 from deployer.spec.scaling import (
@@ -67,7 +67,7 @@ def at_start(spec: DeploymentSpec, current: int | None, now_s: float) -> int:
         case Fixed():
             return _target(spec).instances
         case Scheduled():
-            return scaling.scheduled(now_s, *scaling.schedule(spec.scaling))
+            return autoscaler.scheduled(now_s, *autoscaler.schedule(spec.scaling))
         case TargetTracking() | Step() | QueueBacklog():
             wanted = _target(spec).instances if current is None else current
             return min(max(wanted, spec.scaling.min_instances), spec.scaling.max_instances)
@@ -78,7 +78,7 @@ def at_start(spec: DeploymentSpec, current: int | None, now_s: float) -> int:
 def period_s(spec: DeploymentSpec) -> float:
     """Return how often the policy is asked, in seconds."""
     given = _target(spec).period_s
-    return given if given is not None else scaling.period_s(metric_of(spec.scaling), spec.target)
+    return given if given is not None else autoscaler.period_s(metric_of(spec.scaling), spec.target)
 
 
 def metric_of(policy: ScalingPolicy) -> str:
@@ -94,15 +94,15 @@ def decide(
         case Fixed() | QueueBacklog():
             return seen.capacity, state
         case Scheduled():
-            return scaling.scheduled(now_s, *scaling.schedule(spec.scaling)), state
+            return autoscaler.scheduled(now_s, *autoscaler.schedule(spec.scaling)), state
         case Step():
-            rule = scaling.step_rule(spec.scaling, spec.target)
-            return scaling.step(now_s, seen, rule, state)
+            rule = autoscaler.step_rule(spec.scaling, spec.target)
+            return autoscaler.step(now_s, seen, rule, state)
         case TargetTracking():
             if spec.scaling.target is None:
                 raise SpecError("scaling.target", "is missing")
-            tracking = scaling.tracking_rule(spec.scaling, spec.target, spec.scaling.target)
-            return scaling.track(now_s, seen, tracking, state)
+            tracking = autoscaler.tracking_rule(spec.scaling, spec.target, spec.scaling.target)
+            return autoscaler.track(now_s, seen, tracking, state)
         case _:
             assert_never(spec.scaling)
 

@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
+from deployer.autoscaler import CALM, Observation
 from deployer.clients.http import HttpInvoker
 from deployer.deployments.local import server as servers
 from deployer.deployments.local.balanced import control, record
@@ -22,7 +23,6 @@ from deployer.deployments.local.balanced.balancer import FULL_WEIGHT, Balancer
 from deployer.deployments.local.balanced.control import Period
 from deployer.deployments.state import Busy, Deployment, Server, Store
 from deployer.errors import DeployerError, EnvironmentProblem
-from deployer.scaling import CALM, Observation
 from deployer.spec.deployment import DeploymentSpec
 from inference_code.contract import STATS_ROUTE
 

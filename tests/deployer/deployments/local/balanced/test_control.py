@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from deployer.autoscaler import CALM, Observation
 from deployer.deployments.local.balanced import balancer, canary, control, record, rollout
 from deployer.deployments.local.balanced.canary import Sight
 from deployer.deployments.local.balanced.control import Period
 from deployer.errors import RuleBroken
-from deployer.scaling import CALM, Observation
 from deployer.spec import rules
 from deployer.spec.deployment import DeploymentSpec, Slo
 from deployer.spec.rollout import AllAtOnce, Canary, Linear, Rolling

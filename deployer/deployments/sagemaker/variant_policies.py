@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any, assert_never
 
-from deployer.deployments.aws.scaling import StepWay, step_ways, tracking_target
+from deployer.deployments.aws.policy_values import StepWay, step_ways, tracking_target
 from deployer.spec import naming
 from deployer.spec.deployment import DeploymentSpec
 from deployer.spec.resolved import (

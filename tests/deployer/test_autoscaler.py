@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from deployer import scaling
-from deployer.scaling import CALM, Alarms, Observation, StepRule, TrackingRule
+from deployer import autoscaler
+from deployer.autoscaler import CALM, Alarms, Observation, StepRule, TrackingRule
 from deployer.spec.scaling import Adjustment, QueueBacklog, Step, TargetTracking
 from deployer.spec.target import Ec2Fleet, Local, SageMakerRealtime, Target
 
@@ -45,7 +45,7 @@ def follow(metrics: list[float], capacity: int, rule: TrackingRule = RULE) -> li
     state, capacities = CALM, []
     for minute, metric in enumerate(metrics, start=1):
         seen = Observation(metric, float(capacity), capacity, capacity)
-        capacity, state = scaling.track(60.0 * minute, seen, rule, state)
+        capacity, state = autoscaler.track(60.0 * minute, seen, rule, state)
         capacities.append(capacity)
     return capacities
 
@@ -98,30 +98,30 @@ def test_an_empty_queue_may_take_the_last_instance_when_the_bound_is_zero() -> N
 
 def test_a_scale_out_remembers_its_base_and_begins_its_cooldown() -> None:
     state = Alarms(high=2, low=0, base=9, out_until_s=0.0, in_until_s=0.0)
-    capacity, state = scaling.track(180.0, Observation(250.0, 2.0, 2, 2), RULE, state)
+    capacity, state = autoscaler.track(180.0, Observation(250.0, 2.0, 2, 2), RULE, state)
     assert (capacity, state.base, state.out_until_s) == (5, 2, 480.0)
 
 
 def test_within_the_cooldown_only_a_larger_step_from_the_old_base_goes_further() -> None:
     state = Alarms(high=3, low=0, base=2, out_until_s=400.0, in_until_s=0.0)
     # the cooldown began with 2 -> 5 (+3); all five now see 150: +3 again is not larger
-    assert scaling.track(180.0, Observation(150.0, 5.0, 5, 5), RULE, state)[0] == 5
+    assert autoscaler.track(180.0, Observation(150.0, 5.0, 5, 5), RULE, state)[0] == 5
     # 190 asks for 10, +5 from the base: two more than were added
-    assert scaling.track(180.0, Observation(190.0, 5.0, 5, 5), RULE, state)[0] == 7
-    assert scaling.track(400.0, Observation(150.0, 5.0, 5, 5), RULE, state)[0] == 8
+    assert autoscaler.track(180.0, Observation(190.0, 5.0, 5, 5), RULE, state)[0] == 7
+    assert autoscaler.track(400.0, Observation(150.0, 5.0, 5, 5), RULE, state)[0] == 8
 
 
 def test_instances_that_start_count_as_capacity_but_not_in_the_metric() -> None:
     state = Alarms(high=3, low=0, base=2, out_until_s=0.0, in_until_s=0.0)
     # two active at 250 need five in all, and five are wanted already
-    assert scaling.track(60.0, Observation(250.0, 2.0, 2, 5), RULE, state)[0] == 5
-    assert scaling.track(60.0, Observation(350.0, 2.0, 2, 5), RULE, state)[0] == 7
+    assert autoscaler.track(60.0, Observation(250.0, 2.0, 2, 5), RULE, state)[0] == 5
+    assert autoscaler.track(60.0, Observation(350.0, 2.0, 2, 5), RULE, state)[0] == 7
 
 
 def test_instances_new_in_service_do_not_multiply_the_load_of_the_period_before() -> None:
     # one instance carried 250 a minute all through the period; now three are in service
     state = Alarms(high=9, low=0, base=1, out_until_s=0.0, in_until_s=0.0)
-    assert scaling.track(60.0, Observation(250.0, 1.0, 3, 3), RULE, state)[0] == 3
+    assert autoscaler.track(60.0, Observation(250.0, 1.0, 3, 3), RULE, state)[0] == 3
 
 
 def test_rounding_of_a_metric_at_the_target_raises_no_alarm() -> None:
@@ -132,27 +132,27 @@ def test_rounding_of_a_metric_at_the_target_raises_no_alarm() -> None:
 
 def test_no_scale_in_while_instances_start() -> None:
     state = Alarms(high=0, low=99, base=2, out_until_s=0.0, in_until_s=0.0)
-    assert scaling.track(60.0, Observation(1.0, 2.0, 2, 3), RULE, state)[0] == 3
+    assert autoscaler.track(60.0, Observation(1.0, 2.0, 2, 3), RULE, state)[0] == 3
 
 
 def test_an_endpoint_that_is_updating_takes_no_action_and_acts_right_after() -> None:
     rule = RULE._replace(exclusive=True)
-    capacity, state = scaling.track(
+    capacity, state = autoscaler.track(
         60.0, Observation(900.0, 2.0, 2, 3), rule, Alarms(9, 0, 2, 0.0, 0.0)
     )
     assert (capacity, state.high) == (3, 10)
-    assert scaling.track(120.0, Observation(200.0, 3.0, 3, 3), rule, state)[0] == 6
+    assert autoscaler.track(120.0, Observation(200.0, 3.0, 3, 3), rule, state)[0] == 6
 
 
 def test_a_scale_out_ends_the_scale_in_cooldown() -> None:
     state = Alarms(high=2, low=0, base=0, out_until_s=0.0, in_until_s=9e9)
-    _, state = scaling.track(60.0, Observation(500.0, 1.0, 1, 1), RULE, state)
+    _, state = autoscaler.track(60.0, Observation(500.0, 1.0, 1, 1), RULE, state)
     assert state.in_until_s == 60.0
 
 
 def step_out(metric: float, capacity: int) -> int:
     state = Alarms(high=2, low=14, base=0, out_until_s=0.0, in_until_s=0.0)
-    return scaling.step(
+    return autoscaler.step(
         60.0, Observation(metric, float(capacity), capacity, capacity), STEPS, state
     )[0]
 
@@ -174,16 +174,16 @@ def test_a_larger_step_within_the_cooldown_adds_only_the_difference() -> None:
     capacities = []
     for minute, metric in enumerate([60.0, 60.0, 60.0, 60.0, 95.0, 95.0], start=1):
         seen = Observation(metric, float(capacity), capacity, capacity)
-        capacity, state = scaling.step(60.0 * minute, seen, STEPS, state)
+        capacity, state = autoscaler.step(60.0 * minute, seen, STEPS, state)
         capacities.append(capacity)
     assert capacities == [4, 4, 5, 5, 7, 7]
 
 
 def test_an_empty_fleet_wakes_after_two_periods_with_a_backlog() -> None:
-    capacity, state = scaling.wake(5, CALM)
+    capacity, state = autoscaler.wake(5, CALM)
     assert capacity == 0
-    assert scaling.wake(0, state)[1].high == 0
-    assert scaling.wake(5, state)[0] == 1
+    assert autoscaler.wake(0, state)[1].high == 0
+    assert autoscaler.wake(5, state)[0] == 1
 
 
 @pytest.mark.parametrize(
@@ -192,7 +192,7 @@ def test_an_empty_fleet_wakes_after_two_periods_with_a_backlog() -> None:
 )
 def test_the_schedule_holds_by_time_of_day(now_s: float, instances: int) -> None:
     starts, counts = np.array([28_800.0, 72_000.0]), np.array([6, 1])
-    assert scaling.scheduled(now_s, starts, counts) == instances
+    assert autoscaler.scheduled(now_s, starts, counts) == instances
 
 
 @pytest.mark.parametrize(
@@ -206,18 +206,18 @@ def test_the_schedule_holds_by_time_of_day(now_s: float, instances: int) -> None
 def test_concurrency_is_a_fast_metric_but_on_ec2(
     target: Target, period_s: float, low_periods: int
 ) -> None:
-    assert scaling.period_s("concurrency", target) == period_s
-    assert scaling.period_s("invocations_per_instance", target) == 60.0
-    tracking = scaling.tracking_rule(TargetTracking("concurrency", 2.0), target, 2.0)
-    steps = scaling.step_rule(Step("concurrency", 2.0, (Adjustment(0.0, 1),)), target)
+    assert autoscaler.period_s("concurrency", target) == period_s
+    assert autoscaler.period_s("invocations_per_instance", target) == 60.0
+    tracking = autoscaler.tracking_rule(TargetTracking("concurrency", 2.0), target, 2.0)
+    steps = autoscaler.step_rule(Step("concurrency", 2.0, (Adjustment(0.0, 1),)), target)
     assert tracking.low_periods == steps.low_periods == low_periods
-    backlog = scaling.tracking_rule(QueueBacklog(2.0), target, 2.0)
+    backlog = autoscaler.tracking_rule(QueueBacklog(2.0), target, 2.0)
     assert backlog.low_periods == 15
 
 
 def test_the_invocations_target_is_half_the_highest_rate_per_minute() -> None:
-    assert scaling.invocations_target(20.0) == 600.0
-    assert scaling.invocations_target(20.0, safety_factor=0.8) == 960.0
+    assert autoscaler.invocations_target(20.0) == 600.0
+    assert autoscaler.invocations_target(20.0, safety_factor=0.8) == 960.0
 
 
 counts = st.integers(0, 20)
@@ -233,7 +233,7 @@ def test_no_policy_leaves_its_bounds(
 ) -> None:
     active = max(0, capacity - starting)
     seen = Observation(metric, float(active), active, capacity)
-    tracked, _ = scaling.track(now_s, seen, RULE._replace(exclusive=exclusive), state)
-    stepped, _ = scaling.step(now_s, seen, STEPS._replace(exclusive=exclusive), state)
+    tracked, _ = autoscaler.track(now_s, seen, RULE._replace(exclusive=exclusive), state)
+    stepped, _ = autoscaler.step(now_s, seen, STEPS._replace(exclusive=exclusive), state)
     assert 1 <= tracked <= 10
     assert 1 <= stepped <= 10

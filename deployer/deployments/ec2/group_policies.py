@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import assert_never
 
-from deployer.deployments.aws.scaling import StepWay, step_ways, tracking_target
+from deployer.deployments.aws.policy_values import StepWay, step_ways, tracking_target
 from deployer.deployments.ec2.alarms import balancer_metric
 from deployer.spec import naming
 from deployer.spec.deployment import DeploymentSpec
