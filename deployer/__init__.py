@@ -35,11 +35,11 @@ if TYPE_CHECKING:
         read_trace,
         reap,
         rollback,
-        sagemaker_twin,
         save_trace,
         serve,
         serve_as_sagemaker,
         serving,
+        serving_as_sagemaker,
         simulate,
         status,
         transform,
@@ -108,7 +108,7 @@ _HOMES = {
     "SageMakerBatch": ("deployer.spec.target", "SageMakerBatch"),
     "SageMakerRealtime": ("deployer.spec.target", "SageMakerRealtime"),
     "SageMakerServerless": ("deployer.spec.target", "SageMakerServerless"),
-    "sagemaker_twin": ("deployer.api", "sagemaker_twin"),
+    "serving_as_sagemaker": ("deployer.api", "serving_as_sagemaker"),
     "save_trace": ("deployer.api", "save_trace"),
     "Scheduled": ("deployer.spec.scaling", "Scheduled"),
     "serve": ("deployer.api", "serve"),
@@ -123,6 +123,9 @@ _HOMES = {
     "upload": ("deployer.api", "upload"),
     "validate": ("deployer.api", "validate"),
 }
+
+_BEFORE = {"sagemaker_twin": "serving_as_sagemaker"}
+"""What a name of version 0.1 is called now."""
 
 __all__ = [
     "AllAtOnce",
@@ -170,11 +173,11 @@ __all__ = [
     "read_trace",
     "reap",
     "rollback",
-    "sagemaker_twin",
     "save_trace",
     "serve",
     "serve_as_sagemaker",
     "serving",
+    "serving_as_sagemaker",
     "simulate",
     "status",
     "transform",
@@ -189,7 +192,7 @@ def __getattr__(name: str) -> Any:
 
         return version()
     try:
-        module, attribute = _HOMES[name]
+        module, attribute = _HOMES[_BEFORE.get(name, name)]
     except KeyError:
         raise AttributeError(f"module 'deployer' has no attribute {name!r}") from None
     value = getattr(importlib.import_module(module), attribute)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 import os
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +21,7 @@ from deployer.cost.sensitivity import Change
 from deployer.deployments.inventory import made
 from deployer.errors import InputError, NotSupported
 from deployer.profiles import Profile
+from deployer.progress import Say
 from deployer.runs import Run
 from deployer.simulation import simulation
 from deployer.spec.deployment import DeploymentSpec
@@ -36,8 +37,6 @@ from deployer.stats import P99_MIN_SAMPLES
 from deployer.traffic.trace import TrafficTrace
 from deployer.units import format_ms
 from inference_code.contract import UNSTATED
-
-Say = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -199,7 +198,7 @@ def _target_words(spec: DeploymentSpec) -> str:
 def _bounds(spec: DeploymentSpec) -> str:
     match spec.scaling:
         case Fixed():
-            return f"×{getattr(spec.target, 'instances', 1)}"
+            return f"×{spec.target.instances}"
         case Scheduled():
             return "scheduled"
         case policy:

@@ -19,7 +19,7 @@ import socket
 import ssl
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from itertools import cycle, islice
@@ -31,6 +31,7 @@ from deployer import machine
 from deployer.clients.base import Body, Endpoint
 from deployer.clients.connection import Connection
 from deployer.errors import InputError, Interrupted, Unreachable
+from deployer.progress import Say, silent
 from deployer.runs import NO_ANSWER, CapacityTimeline, Run
 from deployer.traffic.trace import TrafficTrace
 
@@ -50,7 +51,7 @@ def loadtest(
     timeout_s: float = 60.0,
     max_connections: int = 512,
     instances: int = 1,
-    say: Callable[[str], None] = lambda line: None,
+    say: Say = silent,
 ) -> Run:
     """Send the trace to ``url``, taking the bodies in turn, and return what happened to each request.
 
@@ -111,7 +112,7 @@ class _Driver:
         trace: TrafficTrace,
         bodies: Sequence[Body],
         bounds: _Bounds,
-        say: Callable[[str], None],
+        say: Say,
     ) -> None:
         n = len(trace)
         self._endpoint, self._trace, self._bounds, self._say = endpoint, trace, bounds, say

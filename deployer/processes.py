@@ -12,18 +12,19 @@ import re
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from deployer.errors import EnvironmentProblem, InputError
+from deployer.progress import Say
 from inference_code.contract import MANIFEST_PATH, ContractError, Manifest
 
 # What buildah adds, by itself, after the last words of a program that it ran.
 _LAST_WORDS_S = 5.0
 """How long what is in the pipes is waited for after the end: a process that it left behind may hold them."""
 
-Hear = Callable[[str], None]
+Hear = Say
 _EPILOGUE = re.compile(r"(subprocess exited (with status|on) \w+|Error: exit status \d+)")
 
 

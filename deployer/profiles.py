@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,13 +12,14 @@ from typing import Any, Literal
 
 from deployer import processes
 from deployer.errors import InputError
+from deployer.progress import Say, silent
 from inference_code.contract import BENCH_BUDGET_S, BENCH_PROGRESS, Manifest
 
 SCHEMA_VERSION = 1
 LONGEST_S = 86_400.0
 START_S = 120.0
-Law = Literal["deterministic", "exponential", "empirical"]
-_LAWS = ("deterministic", "exponential", "empirical")
+Distribution = Literal["deterministic", "exponential", "empirical"]
+_DISTRIBUTIONS = ("deterministic", "exponential", "empirical")
 
 
 @dataclass(frozen=True)
@@ -26,19 +27,22 @@ class ServiceTime:
     """Time to serve one batch, in milliseconds.
 
     ``quantiles`` are (probability, milliseconds) pairs, rising, from probability 0 to 1; the empirical
-    law draws from them by linear interpolation. The other laws need only ``mean``.
+    distribution draws from them by linear interpolation. The others need only ``mean``.
     """
 
-    law: Law
+    distribution: Distribution
     mean: float
     quantiles: tuple[tuple[float, float], ...] = ()
 
     def __post_init__(self) -> None:
-        if self.law not in _LAWS:
-            raise InputError(f"service_time_ms: law {self.law!r} is not one of {', '.join(_LAWS)}")
+        if self.distribution not in _DISTRIBUTIONS:
+            known = ", ".join(_DISTRIBUTIONS)
+            raise InputError(
+                f"service_time_ms: distribution {self.distribution!r} is not one of {known}"
+            )
         if not (math.isfinite(self.mean) and self.mean > 0):
             raise InputError(f"service_time_ms: mean must be a positive number, not {self.mean!r}")
-        if self.law == "empirical":
+        if self.distribution == "empirical":
             self._check_quantiles()
 
     def _check_quantiles(self) -> None:
@@ -115,7 +119,7 @@ class Profile:
             "max_wait_ms": self.max_wait_ms,
             "service_time_ms": {
                 str(size): {
-                    "law": time.law,
+                    "law": time.distribution,
                     "mean": time.mean,
                     "quantiles": [list(pair) for pair in time.quantiles],
                 }
@@ -185,7 +189,7 @@ def measure(
     seconds: float = 2.0,
     budget_s: float = BENCH_BUDGET_S,
     threads: int | None = None,
-    say: Callable[[str], None] = lambda line: None,
+    say: Say = silent,
 ) -> Profile:
     """Time an unpacked bundle on this machine: its own serving code, in a process of its own.
 

@@ -7,7 +7,6 @@ the training goes through the public functions that a deploy script would call.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,13 +19,13 @@ from deployer.bundle.bundle import Bundle
 from deployer.cost.report import CostReport
 from deployer.distribution import install_hint
 from deployer.errors import EnvironmentProblem
+from deployer.progress import Say
 from deployer.spec.deployment import DeploymentSpec, Slo
 from deployer.spec.fleet import Listener
 from deployer.spec.scaling import Fixed, TargetTracking
 from deployer.spec.target import Ec2Fleet, SageMakerRealtime, SageMakerServerless, Target
 from inference_code.contract import ServingConfig
 
-Say = Callable[[str], None]
 DIGITS_PER_PAGE = 128
 HELD_OUT = 600
 EPOCHS = 8
@@ -206,7 +205,7 @@ def candidates(bundles: list[Bundle], folder: Path) -> list[Path]:
             serverless = isinstance(target, SageMakerServerless)
             scaling = Fixed() if serverless else TargetTracking(max_instances=6)
             spec = DeploymentSpec("digits", str(bundle.path.resolve()), target, scaling, slo=SLO)
-            kind = getattr(target, "instance_type", "serverless").replace(".", "-")
+            kind = (target.instance_type or "serverless").replace(".", "-")
             path = folder / f"{target.kind}-{kind}-{bundle.manifest.precision}.toml"
             path.write_text(api.to_toml(spec))
             paths.append(path)

@@ -17,7 +17,7 @@ import aws_cdk as cdk
 
 from deployer.errors import DeployerError, InputError
 from deployer.spec import fleet_resolved as documents
-from deployer.spec import rules, serde
+from deployer.spec import naming, rules, serde
 from deployer.spec.fleet_resolved import ResolvedFleet
 from deployer.spec.resolved import Resolved
 from deployer.spec.rules.texts import REFERENCES, texts_of
@@ -72,7 +72,7 @@ def build(app: cdk.App, resolved: Resolved | ResolvedFleet) -> cdk.Stack:
                 )
     if isinstance(resolved, ResolvedFleet):
         return Ec2FleetStack(app, resolved.stack, resolved=resolved)
-    return SageMakerStack(app, f"deployer-{resolved.spec.name}", resolved=resolved)
+    return SageMakerStack(app, naming.stack(resolved.spec.name), resolved=resolved)
 
 
 def known(resolved: Resolved | ResolvedFleet) -> rules.Facts:

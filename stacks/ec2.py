@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 
 import aws_cdk as cdk
 from aws_cdk import aws_ec2 as ec2
@@ -12,12 +11,11 @@ from constructs import Construct
 
 from deployer.spec.fleet_resolved import ResolvedFleet
 from stacks.constructs import placeholders
-from stacks.constructs.alarms import MetricAlarm
+from stacks.constructs.alarms import PlannedAlarm
 from stacks.constructs.balancer import Balancer
 from stacks.constructs.fleet import Fleet
-from stacks.constructs.fleet_alarms import ValueAlarm, named
 from stacks.constructs.fleet_dashboard import FleetDashboard
-from stacks.constructs.fleet_scaling import GroupScaling
+from stacks.constructs.group_scaling import GroupScaling
 from stacks.constructs.network import Network
 from stacks.constructs.queue import WorkQueue
 
@@ -114,13 +112,10 @@ class Ec2FleetStack(cdk.Stack):
         )
 
     def _alarms(self, names: Mapping[str, str]) -> list[cdk.CfnResource]:
-        found: list[cdk.CfnResource] = []
-        for alarm in self._resolved.alarms:
-            known = replace(alarm, metric=named(alarm.metric, names))
-            found.append(MetricAlarm(self, alarm.name, alarm=known).resource)
-        for computed in self._resolved.computed_alarms:
-            found.append(ValueAlarm(self, computed.name, alarm=computed, names=names).resource)
-        return found
+        return [
+            PlannedAlarm(self, alarm.name, alarm=alarm, names=names).resource
+            for alarm in self._resolved.alarms
+        ]
 
     def _outputs(self, balancer: Balancer | None) -> None:
         resolved = self._resolved

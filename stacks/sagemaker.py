@@ -7,13 +7,13 @@ from constructs import Construct
 
 from deployer.spec.resolved import Resolved
 from stacks.constructs import placeholders
-from stacks.constructs.alarms import MetricAlarm
+from stacks.constructs.alarms import PlannedAlarm
 from stacks.constructs.config import EndpointConfig
 from stacks.constructs.dashboard import Dashboard
 from stacks.constructs.endpoint import Endpoint
 from stacks.constructs.model import Model
 from stacks.constructs.role import ExecutionRole
-from stacks.constructs.scaling import VariantScaling
+from stacks.constructs.variant_scaling import VariantScaling
 
 
 class SageMakerStack(cdk.Stack):
@@ -49,7 +49,7 @@ class SageMakerStack(cdk.Stack):
         config = EndpointConfig(self, "Config", resolved=resolved)
         config.resource.add_resource_dependency(model.resource)
         # Named by what it is, not by its place: a shifted place would make CloudFormation swap names.
-        alarms = [MetricAlarm(self, alarm.name, alarm=alarm) for alarm in resolved.alarms]
+        alarms = [PlannedAlarm(self, alarm.name, alarm=alarm) for alarm in resolved.alarms]
         endpoint = Endpoint(self, "Endpoint", resolved=resolved)
         for earlier in (config.resource, *(alarm.resource for alarm in alarms)):
             endpoint.resource.add_resource_dependency(earlier)

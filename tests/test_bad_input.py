@@ -20,7 +20,7 @@ from click.testing import CliRunner
 
 from deployer import api
 from deployer.cli.main import cli
-from deployer.deployments.server import free_port
+from deployer.deployments.local.server import free_port
 
 HANDLER = """
 from inference_code.handler import Handler as Base
@@ -188,7 +188,7 @@ SPECS = [
     Case("profile is not JSON", SIMULATE, "profile.json", (("profile.json", "?"),)),
     Case("unknown profile key", SIMULATE, "'colour'", profile(colour="red")),
     Case("service time NaN", SIMULATE, "mean", profile(service_time_ms=times(mean=float("nan")))),
-    Case("unknown law", SIMULATE, "'normal'", profile(service_time_ms=times(law="normal"))),
+    Case("unknown distribution", SIMULATE, "'normal'", profile(service_time_ms=times(law="normal"))),
     Case("no workers in the profile", SIMULATE, "workers", profile(workers=0)),
     Case("output is an input", SIMULATE.replace("run.json", "trace.csv"), "is also an input"),
     Case("unknown objective", COMPARE + " --slo p42=1s", "'p42=1s'"),

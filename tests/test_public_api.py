@@ -54,7 +54,7 @@ def test_an_unknown_name_is_an_attribute_error() -> None:
 
 def test_submodules_do_not_hide_the_functions_of_the_same_name() -> None:
     code = (
-        "import deployer, deployer.optimization, deployer.bundle, deployer.deployments.plan\n"
+        "import deployer, deployer.optimization, deployer.bundle, deployer.deployments.local.steps\n"
         "import deployer.profiles, deployer.conformance, deployer.pricing\n"
         "print(all(callable(getattr(deployer, n)) for n in deployer.__all__))"
     )

@@ -30,9 +30,9 @@ from deployer.api.experiments import (
     save_trace,
     simulate,
 )
+from deployer.api.jobs import transform
+from deployer.api.localmode import serve_as_sagemaker, serving_as_sagemaker
 from deployer.api.models import edge, export, optimize, package, profile
-from deployer.api.sagemaker import transform
-from deployer.api.twins import sagemaker_twin, serve_as_sagemaker
 from deployer.api.uploads import upload
 from deployer.api.validation import validate
 
@@ -57,11 +57,11 @@ __all__ = [
     "read_trace",
     "reap",
     "rollback",
-    "sagemaker_twin",
     "save_trace",
     "serve",
     "serve_as_sagemaker",
     "serving",
+    "serving_as_sagemaker",
     "simulate",
     "status",
     "to_toml",

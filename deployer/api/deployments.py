@@ -2,32 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from deployer.api import fleet, sagemaker
-from deployer.api.sources import Say, silent, spec_of
-from deployer.errors import InputError, PartialFailure
-from deployer.spec import serde
+from deployer.api.asking import asked_of
+from deployer.api.forecast import forecast
+from deployer.api.sources import profile_of, spec_of
+from deployer.deployments import documents, locate
+from deployer.deployments.local import steps as saved_plans
+from deployer.deployments.local.backend import LocalBackend, refuse_asked
+from deployer.errors import InputError
+from deployer.progress import Say, silent
+from deployer.spec import placeholders, serde
 from deployer.spec.deployment import DeploymentSpec
 from deployer.spec.fleet_resolved import ResolvedFleet
 from deployer.spec.resolved import Resolved
+from deployer.spec.target import Ec2Fleet
 
 if TYPE_CHECKING:
     from deployer.clients.base import Answer, Body
-    from deployer.deployments.ec2.plan import FleetPlan
-    from deployer.deployments.ec2.verbs import FleetDeployment, FleetStatus
-    from deployer.deployments.expiry import Expired, Reaped
-    from deployer.deployments.local import DeploymentStatus
-    from deployer.deployments.plan import DeployPlan
-    from deployer.deployments.sagemaker.plan import SageMakerPlan
-    from deployer.deployments.sagemaker.record import SageMakerDeployment
-    from deployer.deployments.sagemaker.rollback import SageMakerStatusChange
-    from deployer.deployments.sagemaker.status import SageMakerStatus
-    from deployer.deployments.state import Deployment, ServerLog
+    from deployer.deployments.backend import Backend, Change, Deployed, Expired, Reaped, Status
+    from deployer.deployments.plan import AnyPlan
+    from deployer.deployments.state import ServerLog
     from deployer.profiles import Profile
     from deployer.traffic.trace import TrafficTrace
 
@@ -39,9 +39,9 @@ def serving(bundle: Path, *, port: int | None = None, **options: Any) -> Iterato
     >>> with deployer.serving(bundle.path) as url:
     ...     run = deployer.loadtest(url, rate=50, duration_s=10, bundle=bundle.path)
     """
-    from deployer.deployments import local
+    from deployer.deployments.local import foreground
 
-    with local.running(bundle, port=port, **options) as url:
+    with foreground.running(bundle, port=port, **options) as url:
         yield url
 
 
@@ -55,9 +55,9 @@ def serve(
     say: Say = silent,
 ) -> None:
     """Serve a bundle in the foreground until SIGINT or SIGTERM, then drain."""
-    from deployer.deployments import local
+    from deployer.deployments.local import foreground
 
-    local.serve(bundle, host=host, port=port, workers=workers, threads=threads, say=say)
+    foreground.serve(bundle, host=host, port=port, workers=workers, threads=threads, say=say)
 
 
 def plan(
@@ -69,7 +69,7 @@ def plan(
     offline_account: str = "",
     region: str = "",
     say: Say = silent,
-) -> DeployPlan | SageMakerPlan | FleetPlan:
+) -> AnyPlan:
     """Work out what deploying would change; touches nothing.
 
     In AWS: ``profile`` derives the scaling target from the objective, ``trace`` prices what follows the traffic,
@@ -78,34 +78,58 @@ def plan(
     With ``offline_account`` (12 digits) nothing asks AWS: what only AWS can tell is a placeholder, and
     ``plan.resolved`` synthesizes but is not deployed. ``region`` may repeat the target's.
     """
-    from deployer.deployments import planner
-
-    wanted = spec_of(spec, [profile])
+    measured = None if profile is None else profile_of(profile)
+    wanted = spec_of(spec, [measured])
     if offline_account:
         return _plan_offline(
-            wanted, offline_account, region=region, profile=profile, trace=trace, ttl_s=ttl_s
+            wanted, offline_account, region=region, measured=measured, trace=trace, ttl_s=ttl_s
         )
     if region:
         raise InputError(
             "a plan asks AWS in target.region", hint="a region is for planning offline"
         )
-    if sagemaker.is_sagemaker(wanted):
-        return sagemaker.plan(wanted, profile=profile, trace=trace, ttl_s=ttl_s, say=say)
-    if fleet.is_fleet(wanted):
-        return fleet.plan(wanted, profile=profile, trace=trace, ttl_s=ttl_s, say=say)
-    _only_sagemaker(wanted.target.kind, profile or trace, ttl_s)
-    return planner.plan(wanted)
+    return _planned(wanted, measured, trace, ttl_s, say)[1]
 
 
-def _plan_offline(wanted: DeploymentSpec, account: str, **asked: Any) -> SageMakerPlan | FleetPlan:
-    if sagemaker.is_sagemaker(wanted):
-        return sagemaker.plan_offline(wanted, account, **asked)
-    if fleet.is_fleet(wanted):
-        return fleet.plan_offline(wanted, account, **asked)
-    raise InputError(
-        f"planning a {wanted.target.kind} target asks nobody: offline has no meaning for it",
-        hint="leave out --offline, --account and --region",
-    )
+def _planned(
+    spec: DeploymentSpec,
+    profile: Profile | None,
+    trace: TrafficTrace | Path | None,
+    ttl_s: float | None,
+    say: Say,
+) -> tuple[Backend[Any], AnyPlan]:
+    if not locate.is_in_aws(spec.target) and (profile or trace or ttl_s is not None):
+        raise refuse_asked(spec.target.kind)
+    backend = locate.of_spec(spec, say)
+    run = forecast(spec, profile, trace)
+    found: AnyPlan = backend.plan(spec, asked_of(spec, profile, ttl_s), run)
+    return backend, found
+
+
+def _plan_offline(
+    spec: DeploymentSpec,
+    account: str,
+    *,
+    region: str,
+    measured: Profile | None,
+    trace: TrafficTrace | Path | None,
+    ttl_s: float | None,
+) -> AnyPlan:
+    if not locate.is_in_aws(spec.target):
+        raise InputError(
+            f"planning a {spec.target.kind} target asks nobody: offline has no meaning for it",
+            hint="leave out --offline, --account and --region",
+        )
+    from deployer.deployments.aws import prepare
+    from deployer.deployments.ec2 import offline as fleets
+    from deployer.deployments.sagemaker import offline as endpoints
+    from deployer.pricing import snapshot
+
+    place = prepare.offline_place(account, spec.target.region, region)
+    run, asked = forecast(spec, measured, trace), asked_of(spec, measured, ttl_s)
+    if isinstance(spec.target, Ec2Fleet):
+        return fleets.plan(spec, snapshot.load(), place, asked=asked, run=run)
+    return endpoints.plan(spec, snapshot.load(), place, asked=asked, run=run)
 
 
 def deploy(
@@ -114,43 +138,46 @@ def deploy(
     profile: Profile | Path | None = None,
     ttl_s: float | None = None,
     say: Say = silent,
-) -> Deployment | SageMakerDeployment | FleetDeployment:
+) -> Deployed:
     """Make what runs equal to the specification (deployment.toml), or run a saved plan word for word.
 
-    A saved plan is plan.json, or resolved.json for SageMaker. ``profile`` and ``ttl_s`` as in ``plan``. Running
-    it twice changes nothing. Raises ConditionFailed when a new version was rolled back.
+    A saved plan is plan.json, or resolved.json for AWS. ``profile`` and ``ttl_s`` as in ``plan``. Running it twice
+    changes nothing. Raises ConditionFailed when a new version was rolled back.
     """
-    from deployer.deployments import local, planner
-
     saved = isinstance(source, Path) and source.name.endswith(".json")
-    whole = fleet.resolved_in(source) if saved and isinstance(source, Path) else None
-    if isinstance(source, ResolvedFleet):
-        return fleet.deploy(source, profile=profile, ttl_s=ttl_s, say=say)
-    if whole is not None:
-        return fleet.deploy(whole, profile=profile, ttl_s=ttl_s, say=say)
-    found = sagemaker.resolved_in(source) if saved and isinstance(source, Path) else None
-    if found is not None or isinstance(source, Resolved):
-        return sagemaker.deploy(found or source, profile=profile, ttl_s=ttl_s, say=say)
+    document = documents.resolved_in(source) if saved and isinstance(source, Path) else None
+    if isinstance(source, Resolved | ResolvedFleet):
+        document = source
+    if document is not None:
+        placeholders.refuse(document.placeholders)
+        if profile is not None or ttl_s is not None:
+            raise InputError("a resolved document is taken verbatim: give profile and ttl to plan")
+        return _deploy_document(document, say)
+    assert isinstance(source, DeploymentSpec | Path)
     if saved and isinstance(source, Path):
-        _only_sagemaker("local", profile, ttl_s)
-        return local.apply(planner.load(source), say=say)
-    wanted = spec_of(source, [profile])
-    if sagemaker.is_sagemaker(wanted):
-        return sagemaker.deploy(wanted, profile=profile, ttl_s=ttl_s, say=say)
-    if fleet.is_fleet(wanted):
-        return fleet.deploy(wanted, profile=profile, ttl_s=ttl_s, say=say)
-    _only_sagemaker(wanted.target.kind, profile, ttl_s)
-    return local.apply(planner.plan(wanted), say=say)
+        if profile is not None or ttl_s is not None:
+            raise refuse_asked("local")
+        return LocalBackend().apply(saved_plans.load(source), say=say)
+    measured = None if profile is None else profile_of(profile)
+    backend, wanted = _planned(spec_of(source, [measured]), measured, None, ttl_s, say)
+    return _applied(backend, wanted, say)
 
 
-def status(name: str, *, region: str = "") -> DeploymentStatus | SageMakerStatus | FleetStatus:
+def _deploy_document(document: Resolved | ResolvedFleet, say: Say) -> Deployed:
+    backend: Backend[Any] = locate.of_document(document, say)
+    wanted: AnyPlan = backend.replan(document)  # type: ignore[attr-defined]
+    return _applied(backend, wanted, say)
+
+
+def _applied(backend: Backend[Any], wanted: AnyPlan, say: Say) -> Deployed:
+    if wanted.resolved is not None:
+        say(wanted.summary)
+    return backend.apply(wanted, say=say)
+
+
+def status(name: str, *, region: str = "") -> Status:
     """Ask the servers of a deployment, or AWS, how it is. ``region`` looks in AWS, wherever it was deployed."""
-    from deployer.deployments import local
-
-    if (there := fleet.home(name, region)) is not None:
-        return fleet.status(there, name)
-    aws = sagemaker.home(name, region)
-    return local.status(name) if aws is None else sagemaker.status(aws, name)
+    return locate.of_name(name, region).status(name)
 
 
 def invoke(
@@ -167,14 +194,8 @@ def invoke(
     An asynchronous endpoint is waited for in S3, a fleet's queue too; on a batch deployment one job runs over the
     body. ``timeout_s``: 60, a queue 600, asynchronous 3,600, batch a day.
     """
-    from deployer.deployments import local
-
-    if (there := fleet.home(name, region)) is not None:
-        return fleet.invoke(there, name, body, accept=accept, timeout_s=timeout_s, say=say)
-    aws = sagemaker.home(name, region)
-    if aws is None:
-        return local.invoke(name, body, accept=accept, timeout_s=timeout_s or 60.0)
-    return sagemaker.invoke(aws, name, body, accept=accept, timeout_s=timeout_s, say=say)
+    backend = locate.of_name(name, region)
+    return backend.invoke(name, body, accept=accept, timeout_s=timeout_s, say=say)
 
 
 def destroy(name: str, *, region: str = "", say: Say = silent) -> tuple[str, ...]:
@@ -182,30 +203,17 @@ def destroy(name: str, *, region: str = "", say: Say = silent) -> tuple[str, ...
 
     In AWS the tags tell what is ours: another machine can do it, with ``region``.
     """
-    from deployer.deployments import local
-
-    if (there := fleet.home(name, region)) is not None:
-        return fleet.destroy(there, name, say=say)
-    aws = sagemaker.home(name, region)
-    if aws is None:
-        return local.destroy(name, say=say)
-    return sagemaker.destroy(aws, name, say=say)
+    return locate.of_name(name, region).destroy(name, say=say)
 
 
-def rollback(name: str, *, region: str = "", say: Say = silent) -> SageMakerStatusChange:
+def rollback(name: str, *, region: str = "", say: Say = silent) -> Change:
     """Return an endpoint or a fleet to what it ran before, and verify that it does. A second rollback returns."""
-    if (there := fleet.home(name, region)) is not None:
-        return fleet.rollback(there, name, say=say)
-    return sagemaker.rollback(name, region=region, say=say)
+    return locate.of_name(name, region).rollback(name, say=say)
 
 
 def expired(*, region: str = "") -> tuple[Expired, ...]:
     """Return what the account and region hold whose ``--ttl`` is over; changes nothing."""
-    from deployer.deployments.ec2 import reap as fleets
-
-    aws = sagemaker.connect(region, "--region", silent)
-    known = fleets.names(aws)
-    return (*sagemaker.expired(aws, known), *fleets.expired(aws, datetime.now(UTC)))
+    return tuple(item for _, item in _expired(region, silent))
 
 
 def reap(*, region: str = "", say: Say = silent) -> tuple[Reaped, ...]:
@@ -213,42 +221,25 @@ def reap(*, region: str = "", say: Say = silent) -> tuple[Reaped, ...]:
 
     Raises PartialFailure listing what is left of them, when something is, after trying all.
     """
-    from deployer.deployments.ec2 import reap as fleets
-    from deployer.deployments.patience import Patience
+    from deployer.deployments.aws.expiry import remove_each
 
-    aws = sagemaker.connect(region, "--region", say)
-    known, found = fleets.names(aws), fleets.expired(aws, datetime.now(UTC))
-    ways: tuple[Callable[[], tuple[Reaped, ...]], ...] = (
-        lambda: sagemaker.reap(aws, known, say=say),
-        lambda: fleets.reap(aws, found, patience=Patience(), say=say),
-    )
-    done: list[Reaped] = []
-    left: list[str] = []
-    for way in ways:
-        try:
-            done += way()
-        except PartialFailure as error:
-            left += error.remaining
-    if left:
-        raise PartialFailure(
-            "not everything was removed", remaining=left, hint="run `deployer reap` again"
-        )
-    return tuple(done)
+    found = _expired(region, say)
+    return remove_each([(item, partial(b.destroy, say=say)) for b, item in found], say)
+
+
+def _expired(region: str, say: Say) -> list[tuple[Backend[Any], Expired]]:
+    """Return what has expired, each with the backend that removes it; a fleet has a role as an endpoint has."""
+    aws = locate.connect(region, "--region", say)
+    fleets, endpoints, now = locate.ec2(aws), locate.sagemaker(aws), datetime.now(UTC)
+    known = fleets.names()
+    found: list[tuple[Backend[Any], Expired]] = []
+    found += [(endpoints, item) for item in endpoints.expired(now) if item.name not in known]
+    return found + [(fleets, item) for item in fleets.expired(now)]
 
 
 def logs(name: str, *, lines: int = 100, region: str = "") -> tuple[ServerLog, ...]:
     """Return the last lines of each server's log."""
-    from deployer.deployments import local
-
-    if (there := fleet.home(name, region)) is not None:
-        return fleet.logs(there, name, lines)
-    aws = sagemaker.home(name, region)
-    return local.logs(name, lines=lines) if aws is None else sagemaker.logs(aws, name, lines)
-
-
-def _only_sagemaker(kind: str, profile: object, ttl_s: float | None) -> None:
-    if profile is not None or ttl_s is not None:
-        raise InputError(f"a profile and a time to live have no meaning for a {kind} target")
+    return locate.of_name(name, region).logs(name, lines=lines)
 
 
 def init(*, name: str = "my-model", bundle: str = "dist/my-model.tar.gz") -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
-from deployer.api.sources import Say, silent
+from deployer.progress import Say, silent
 from deployer.spec import limits
 
 if TYPE_CHECKING:

@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from deployer.api import bodies
-from deployer.api.sources import Say, profile_of, silent, spec_of
+from deployer.api.sources import profile_of, spec_of
 from deployer.distribution import version
 from deployer.errors import InputError
+from deployer.progress import Say, silent
 from deployer.spec.deployment import DeploymentSpec, Slo
 
 if TYPE_CHECKING:

@@ -9,9 +9,9 @@ from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from deployer.api.sources import Say, silent
 from deployer.distribution import install_hint
 from deployer.errors import InputError
+from deployer.progress import Say, silent
 from inference_code.contract import BENCH_BUDGET_S, ServingConfig
 
 if TYPE_CHECKING:

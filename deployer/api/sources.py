@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,12 +11,6 @@ from deployer.spec.deployment import DeploymentSpec
 
 if TYPE_CHECKING:
     from deployer.profiles import Profile
-
-Say = Callable[[str], None]
-
-
-def silent(_: str) -> None:
-    """Say nothing: the default of every verb."""
 
 
 def spec_of(

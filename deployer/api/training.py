@@ -11,8 +11,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
-from deployer.api.sources import Say, silent
 from deployer.errors import InputError
+from deployer.progress import Say, silent
 
 if TYPE_CHECKING:
     from deployer.aws.session import Aws

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from deployer.api.sources import Say, silent
 from deployer.errors import InputError
+from deployer.progress import Say, silent
 from deployer.spec import placeholders, rules
 from deployer.spec import resolved as documents
 from deployer.spec.resolved import Resolved
@@ -20,8 +20,8 @@ def upload(source: Resolved | Path, *, say: Say = silent) -> str:
     """
     from deployer.aws import session
     from deployer.aws.storage import Storage
+    from deployer.deployments.aws.polling import Polling
     from deployer.deployments.facts import facts_of
-    from deployer.deployments.patience import Patience
     from deployer.deployments.sagemaker import observe
     from deployer.deployments.sagemaker.actions import Actions
 
@@ -39,7 +39,7 @@ def upload(source: Resolved | Path, *, say: Say = silent) -> str:
     if storage.exists() and observe.bundle_there(storage, document):
         say(f"{artifact.s3_uri} is there already")
         return artifact.s3_uri
-    actions = Actions(aws, document, Patience(), say)
+    actions = Actions(aws, document, Polling(), say)
     if not storage.exists():
         actions.bucket()
         say(f"made bucket {artifact.bucket}")

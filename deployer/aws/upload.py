@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from deployer.aws.session import ClientError, code_of, translated
 from deployer.aws.storage import Storage
+from deployer.progress import Say, silent
 
 PART_BYTES = 64 * 2**20
 """Size of a part: S3 takes 5 MiB to 5 GiB, and at most 10,000 parts."""
-
-Say = Callable[[str], None]
 
 
 def upload(
@@ -24,7 +23,7 @@ def upload(
     options: Mapping[str, Any],
     *,
     part_bytes: int = PART_BYTES,
-    say: Say = lambda line: None,
+    say: Say = silent,
 ) -> None:
     """Write the file at ``path`` to ``key``; the object appears whole or not at all.
 

@@ -6,13 +6,12 @@ import sys
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import Any, TypeVar
 
 import click
 
 from deployer import api
-from deployer.api import fleet, sagemaker
-from deployer.cli import cloud, fleets, offline, text
+from deployer.cli import deployed, offline, text
 from deployer.cli.console import Console
 from deployer.cli.options import (
     DURATION,
@@ -25,16 +24,9 @@ from deployer.cli.options import (
 )
 from deployer.cli.output import check_file, write
 from deployer.clients.base import Body
-from deployer.deployments.local import DeploymentStatus
-from deployer.deployments.plan import DeployPlan
-from deployer.deployments.state import Deployment
+from deployer.deployments import locate
 from deployer.errors import ConditionFailed, DeployerError, InputError
 from deployer.spec import schema
-
-if TYPE_CHECKING:
-    from deployer.deployments.sagemaker.plan import SageMakerPlan
-    from deployer.deployments.sagemaker.record import SageMakerDeployment
-    from deployer.deployments.sagemaker.status import SageMakerStatus
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 _PROFILE = click.option(
@@ -123,19 +115,15 @@ def plan_verb(
     check_file(resolved, inputs=[spec])
     asked = {"offline_account": where.account, "region": where.region}
     plan = api.plan(spec, profile=profile, trace=trace, ttl_s=ttl_s, say=console.say, **asked)
-    if isinstance(plan, DeployPlan):
-        if resolved is not None:
-            raise InputError("--resolved is for targets in AWS")
-        words = text.plan(plan, output or spec)
-    else:
+    next_command = f"deployer deploy {output or spec}"
+    if plan.resolved is not None:
         document = resolved or spec.with_name("resolved.json")
         write(document, text.json_text(plan.resolved.to_json()))
         console.say(f"wrote {document}")
         next_command = f"deployer deploy {document}"
-        if fleets.is_plan(plan):
-            words = fleets.plan(plan, next_command, console.ascii_only)
-        else:
-            words = cloud.plan(cast("SageMakerPlan", plan), next_command, console.ascii_only)
+    elif resolved is not None:
+        raise InputError("--resolved is for targets in AWS")
+    words = deployed.plan(plan, next_command, ascii_only=console.ascii_only)
     write(output, text.json_text(plan.to_json()))
     console.result(plan.to_json(), words)
     if check and plan.changes:
@@ -162,16 +150,9 @@ def deploy_verb(console: Console, source: Path, profile: Path | None, ttl_s: flo
     a spare port; on SageMaker exit 1 says that it was rolled back.
     """
     deployment = api.deploy(source, profile=profile, ttl_s=ttl_s, say=console.say)
-    if isinstance(deployment, Deployment):
-        console.result(deployment.to_json(), text.deployment(deployment))
-        return
     for warning in deployment.warnings:
         console.warn(warning)
-    if fleets.is_deployment(deployment):
-        words = fleets.deployment(deployment)
-    else:
-        words = cloud.deployment(cast("SageMakerDeployment", deployment))
-    console.result(deployment.to_json(), words)
+    console.result(deployment.to_json(), deployed.deployed(deployment))
 
 
 @verb(
@@ -191,19 +172,11 @@ def status_verb(console: Console, name: str, region: str) -> None:
     instances, or an alarm fires.
     """
     status = api.status(name, region=region)
-    if isinstance(status, DeploymentStatus):
-        console.result(text.status_document(status), text.status(status, console.ascii_only))
-        words = f"{status.serving} of {status.deployment.instances} servers of {name} answer"
-    elif fleets.is_status(status):
-        console.result(fleets.status_document(status), fleets.status(status, console.ascii_only))
-        words = f"{name} is {status.status}; {status.serving} of {status.desired} instances serve"
-    else:
-        status = cast("SageMakerStatus", status)
-        console.result(cloud.status_document(status), cloud.status(status, console.ascii_only))
-        words = f"{name} is {status.status}, or lacks instances, or an alarm fires"
+    console.result(status.to_json(), deployed.status(status, ascii_only=console.ascii_only))
     if not status.healthy:
         raise ConditionFailed(
-            words, hint=f"`deployer logs {name}` tells why; deploying again starts what is missing"
+            status.words,
+            hint=f"`deployer logs {name}` tells why; deploying again starts what is missing",
         )
 
 
@@ -251,7 +224,7 @@ def invoke_verb(
             region=region,
             say=console.say,
         )
-        console.result(asdict(job), cloud.batch(job))
+        console.result(asdict(job), deployed.batch(job))
         return
     if source or sink or resolved:
         raise InputError("--data goes without --input, --output and --resolved")
@@ -288,7 +261,7 @@ def rollback_verb(console: Console, name: str, region: str) -> None:
     In the way of its last rollout, and verified: exit 1 when it does not run it afterwards. A second rollback returns.
     """
     change = api.rollback(name, region=region, say=console.say)
-    console.result(asdict(change), cloud.rolled_back(change))
+    console.result(asdict(change), deployed.rolled_back(change))
 
 
 @verb(
@@ -324,19 +297,13 @@ def destroy_verb(console: Console, name: str, yes: bool, region: str) -> None:
     Lists what it will remove and asks, where somebody can answer. Verifies that nothing is left; exit 3
     with a list when something is.
     """
-    group = fleet.home(name, region)
-    aws = group or sagemaker.home(name, region)
-    if aws is None:
-        status = api.status(name)
-        if isinstance(status, DeploymentStatus):
-            console.say(text.status(status, console.ascii_only))
-        question = f"Stop these servers and remove {name}?"
-    else:
-        there = (fleet if group is not None else sagemaker).remaining(aws, name)
-        for item in there:
-            console.say(f"  {item}")
-        console.say(aws.whereabouts)
-        question = f"Remove these {len(there)} things of {name}?"
+    backend = locate.of_name(name, region)
+    there = backend.remaining(name)
+    for item in there:
+        console.say(f"  {item}")
+    if backend.whereabouts:
+        console.say(backend.whereabouts)
+    question = f"Remove these {len(there)} things of {name}?"
     _ask(question, f"destroying {name}", yes)
     removed = api.destroy(name, region=region, say=console.say)
     console.result({"name": name, "removed": list(removed)}, text.removed(name, removed))
@@ -359,12 +326,12 @@ def reap_verb(console: Console, dry_run: bool, yes: bool, region: str) -> None:
     """
     found = api.expired(region=region)
     if dry_run or not found:
-        console.result([asdict(item) for item in found], cloud.expired(found))
+        console.result([asdict(item) for item in found], deployed.expired(found))
         return
-    console.say(cloud.expired(found))
+    console.say(deployed.expired(found))
     _ask(f"Destroy these {len(found)} deployments?", "reaping", yes)
     done = api.reap(region=region, say=console.say)
-    console.result([asdict(item) for item in done], cloud.reaped(done))
+    console.result([asdict(item) for item in done], deployed.reaped(done))
 
 
 def _ask(question: str, doing: str, yes: bool) -> None:

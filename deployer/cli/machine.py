@@ -89,14 +89,14 @@ def _print_policy(
     region: str,
     caller: str,
 ) -> None:
-    from deployer.api import fleet
     from deployer.api.sources import spec_of
+    from deployer.deployments import documents as saved
     from deployer.doctor import documents, policies
     from deployer.spec import resolved
 
     wish: Any = None
     if source is not None and source.suffix == ".json":
-        wish = fleet.resolved_in(source) or resolved.load(source)
+        wish = saved.resolved_in(source) or resolved.load(source)
     elif source is not None:
         wish = spec_of(source)
     scope = policies.scope(wish, account=account, region=region, caller=caller)

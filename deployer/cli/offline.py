@@ -13,8 +13,7 @@ from deployer.errors import InputError
 from deployer.spec.placeholders import words
 
 if TYPE_CHECKING:
-    from deployer.deployments.ec2.plan import FleetPlan
-    from deployer.deployments.sagemaker.plan import SageMakerPlan
+    from deployer.deployments.plan import AnyPlan
 
 
 @dataclass(frozen=True)
@@ -56,9 +55,9 @@ def _where(offline: bool, account: str, region: str) -> Where:
     return Where(account, region)
 
 
-def heading(plan: SageMakerPlan | FleetPlan) -> list[str]:
+def heading(plan: AnyPlan) -> list[str]:
     """Return the first line of a plan that looked at nothing in AWS; no line for one that did."""
-    if not plan.offline:
+    if not plan.offline or plan.resolved is None:
         return []
     found = plan.resolved.placeholders
     refused = f" {words(found)}: nothing can be made of this document." if found else ""

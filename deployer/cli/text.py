@@ -6,19 +6,15 @@ import base64
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from deployer.spec.target import Local
 from deployer.traffic import clock
 from deployer.units import format_duration, format_ms
 
 if TYPE_CHECKING:
     from deployer.clients.base import Answer
     from deployer.conformance import ConformanceReport
-    from deployer.deployments.local import DeploymentStatus
-    from deployer.deployments.plan import DeployPlan, Step
-    from deployer.deployments.state import Deployment, ServerLog
+    from deployer.deployments.state import ServerLog
     from deployer.doctor.findings import DoctorReport
     from deployer.optimization.edgebundle import EdgeBundle
     from deployer.optimization.report import LadderReport
@@ -207,79 +203,6 @@ def prices_document(found: Sequence[Price]) -> list[dict[str, str]]:
         }
         for p in found
     ]
-
-
-def plan(value: DeployPlan, source: Path) -> str:
-    """Return the changes, what stays as a count, the summary and the next command."""
-    lines = [f"deployer plan: {value.spec.name}, target {value.spec.target.kind}", ""]
-    lines += [f"  {step.mark} {_step(step, value)}" for step in value.changes]
-    kept = len(value.steps) - len(value.changes)
-    if kept:
-        lines.append(f"  = {kept} unchanged")
-    lines += ["", value.summary]
-    if value.changes:
-        lines.append(f"Next: deployer deploy {source}")
-    return "\n".join(lines)
-
-
-def _step(step: Step, plan: DeployPlan) -> str:
-    words = f"server on port {step.port}"
-    match step.action:
-        case "start":
-            return f"{words}  bundle {plan.bundle_digest[:12]}"
-        case "front":
-            return f"balancer on port {step.port}, and its supervisor"
-        case "replace" if isinstance(plan.spec.target, Local) and plan.spec.target.balancer:
-            return f"{words}  makes room for bundle {plan.bundle_digest[:12]}, which starts first"
-        case "replace":
-            return f"{words}  bundle {plan.bundle_digest[:12]}; the port is silent while it starts"
-        case "stop":
-            return f"{words}  drained, then stopped"
-        case _:
-            return words
-
-
-def deployment(value: Deployment) -> str:
-    """Return where it answers and what to type next."""
-    parts = value.servers if value.balancer is None else (value.balancer,)
-    urls = "\n".join(f"  {part.url}" for part in parts)
-    return (
-        f"{value.name} runs bundle {value.bundle_digest[:12]} on {len(value.servers)} servers\n{urls}\n"
-        f"try: deployer invoke {value.name} --data sample.json\n"
-        f"stop: deployer destroy {value.name}"
-    )
-
-
-def status(value: DeploymentStatus, ascii_only: bool) -> str:
-    """Return one line per server and the capacity."""
-    rows: list[tuple[str, ...]] = []
-    for server in value.servers:
-        good = mark("good" if server.health == "serving" else "bad", ascii_only)
-        ping = "" if server.ping_ms is None else f"/ping {server.ping_ms:.1f} ms"
-        rows.append((good, server.url, server.health, ping, f"bundle {server.bundle_digest[:12]}"))
-    record = value.deployment
-    for word, runs in value.front:
-        url = record.balancer.url if word == "balancer" and record.balancer else ""
-        good = mark("good" if runs else "bad", ascii_only)
-        rows.append((good, url or word, "runs" if runs else "dead", "", word if url else ""))
-    head = (
-        f"{record.name}: {value.serving} of {record.instances} servers answer, bundle "
-        f"{record.bundle_digest[:12]} since {record.date}"
-    )
-    return f"{head}\n{table(rows)}" if rows else head
-
-
-def status_document(value: DeploymentStatus) -> dict[str, Any]:
-    """Return the status as a JSON document."""
-    return {
-        "name": value.deployment.name,
-        "healthy": value.healthy,
-        "serving": value.serving,
-        "wanted": value.deployment.instances,
-        "bundle_digest": value.deployment.bundle_digest,
-        "servers": [asdict(server) for server in value.servers],
-        **({"front": dict(value.front)} if value.front else {}),
-    }
 
 
 def answer_document(answer: Answer) -> dict[str, Any]:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from deployer.aws.sagemaker import SageMaker
 from deployer.errors import DeployerError, EnvironmentProblem, InputError
+from deployer.progress import Say, silent
+from deployer.spec import naming
 from deployer.spec.instances import local_disks
 from deployer.spec.target import SageMakerBatch
 
@@ -89,7 +91,7 @@ def watch(
     *,
     timeout_s: float = 24 * 3600.0,
     look_s: float = LOOK_S,
-    say: Callable[[str], None] = lambda line: None,
+    say: Say = silent,
 ) -> BatchResult:
     """Tell a job's states until it has completed.
 
@@ -121,7 +123,7 @@ def _ended(name: str, status: str, job: Mapping[str, Any]) -> BatchResult:
         reason = job.get("FailureReason") or "AWS gives no reason"
         raise DeployerError(
             f"job {name} {status.lower()}: {reason}",
-            hint="its log is in CloudWatch, group /aws/sagemaker/TransformJobs",
+            hint=f"its log is in CloudWatch, group {naming.JOB_LOGS}",
         )
     first, last = job.get("TransformStartTime"), job.get("TransformEndTime")
     known = isinstance(first, datetime) and isinstance(last, datetime)

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import time
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from deployer.aws.runtime import AsyncCall, Reply, Runtime
 from deployer.aws.session import Aws
 from deployer.clients.base import Answer, Body
 from deployer.errors import EnvironmentProblem, InputError
+from deployer.progress import Say, silent
 from deployer.spec.limits import ASYNC_ANSWER_S, REALTIME_BYTES
 
 INLINE_BYTES = 128_000
@@ -69,7 +70,7 @@ class AsyncInvoker:
         endpoint: str,
         options: AsyncOptions = AsyncOptions(),
         *,
-        say: Callable[[str], None] = lambda line: None,
+        say: Say = silent,
     ) -> None:
         self._runtime = Runtime(aws, endpoint)
         self._options = options

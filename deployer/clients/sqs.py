@@ -6,7 +6,6 @@ import base64
 import re
 import time
 import uuid
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from deployer.aws.queues import Queues
@@ -14,6 +13,7 @@ from deployer.aws.session import Aws
 from deployer.aws.storage import Storage
 from deployer.clients.base import Answer, Body
 from deployer.errors import EnvironmentProblem
+from deployer.progress import Say, silent
 
 _FIRST_LOOK_S, _LONGEST_LOOK_S = 0.2, 5.0
 _NO_TEXT = re.compile("[^\t\n\r\\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
@@ -38,7 +38,7 @@ class QueueInvoker:
         work: Work,
         *,
         timeout_s: float = 600.0,
-        say: Callable[[str], None] = lambda line: None,
+        say: Say = silent,
     ) -> None:
         self._queues, self._work = Queues(aws), work
         bucket, _, prefix = work.results_s3_uri.removeprefix("s3://").partition("/")

@@ -17,7 +17,7 @@ from deployer.clients.base import Answer, Body
 from deployer.clients.http import HttpInvoker
 from deployer.conformance.report import RuleResult
 from deployer.conformance.verdict import BrokenError, NotPlayedError
-from deployer.deployments import server as servers
+from deployer.deployments.local import server as servers
 from deployer.errors import DeployerError
 from inference_code.contract import (
     CONTENT_TYPES,

@@ -12,7 +12,7 @@ from deployer.clients.base import Answer, Body
 from deployer.clients.http import HttpInvoker
 from deployer.conformance.site import Site
 from deployer.conformance.verdict import BrokenError, NotPlayedError, expect
-from deployer.deployments import server as servers
+from deployer.deployments.local import server as servers
 from deployer.deployments.state import Server
 from deployer.errors import DeployerError
 from deployer.image.container import Rule

@@ -17,11 +17,12 @@ from deployer.conformance.models import MultiModel
 from deployer.conformance.report import ConformanceReport, Outcome, RuleResult
 from deployer.conformance.site import Process, Site
 from deployer.conformance.verdict import BrokenError, NotPlayedError, expect, within
-from deployer.deployments import server as servers
+from deployer.deployments.local import server as servers
 from deployer.deployments.state import Server
 from deployer.errors import DeployerError, InputError
 from deployer.image import tools
 from deployer.image.container import Container, Rule
+from deployer.progress import Say, silent
 from inference_code.contract import (
     CONTENT_TYPES,
     CUSTOM_ATTRIBUTES_HEADER,
@@ -48,7 +49,7 @@ def check(
     startup_s: float = servers.STARTUP_S,
     site: Site | None = None,
     both: bool = False,
-    say: Callable[[str], None] = lambda line: None,
+    say: Say = silent,
 ) -> ConformanceReport:
     """Verify a bundle, start its server as SageMaker would, and play every rule against it.
 
@@ -103,7 +104,7 @@ class _Play:
         log: Path,
         startup_s: float,
         before: Mapping[str, tuple[int, int]],
-        say: Callable[[str], None],
+        say: Say,
     ) -> None:
         self._site = site
         self._model_dir, self._manifest, self._log = model_dir, manifest, log

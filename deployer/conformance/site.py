@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from deployer import processes
-from deployer.deployments import server as servers
+from deployer.deployments.local import server as servers
 from deployer.deployments.state import Server
 from deployer.image.container import Rule
 from inference_code.contract import MODELS_ROOT_ENV, MULTI_MODEL_ENV, PORT_ENV, Manifest

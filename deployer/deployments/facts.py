@@ -47,5 +47,5 @@ def _vcpus(spec: DeploymentSpec) -> int | None:
         return None
     from deployer.pricing import snapshot
 
-    shape = snapshot.load().shape(getattr(spec.target, "instance_type", ""))
+    shape = snapshot.load().shape(spec.target.instance_type)
     return shape.vcpu if shape is not None else 0

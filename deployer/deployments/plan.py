@@ -1,137 +1,147 @@
-"""DeployPlan: what deploying would change, as plain data that is shown, saved and run."""
+"""Plan: what deploying would change, as plain data that is shown, saved and run; for every target the same noun."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, Generic, Literal, TypeVar
 
-from deployer.errors import DeployerError, InputError
+from deployer.cost.month import MonthlyCost
 from deployer.spec import serde
 from deployer.spec.deployment import DeploymentSpec
+from deployer.spec.fleet_resolved import ResolvedFleet
+from deployer.spec.resolved import Resolved
 
 SCHEMA_VERSION = 1
 
+Action = Literal["create", "update", "keep", "delete"]
+Kind = Literal[
+    "server",
+    "balancer",
+    "bucket",
+    "bundle",
+    "stack",
+    "role",
+    "model",
+    "endpoint config",
+    "alarm",
+    "endpoint",
+    "scaling target",
+    "scaling policy",
+    "schedule",
+    "tags",
+]
+MARKS: dict[Action, str] = {"create": "+", "update": "~", "keep": "=", "delete": "-"}
+
+Outcome = Literal["ok", "note"]
+
 
 @dataclass(frozen=True)
-class StartServer:
-    """Start a server process on a free port."""
+class Step:
+    """One thing and what happens to it; ``note`` says what people should see."""
 
-    action: ClassVar[str] = "start"
-    mark: ClassVar[str] = "+"
-    port: int
+    action: Action
+    kind: Kind
+    name: str
+    note: str = ""
+
+    @property
+    def mark(self) -> str:
+        """The sign in front of its line."""
+        return MARKS[self.action]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as a JSON object."""
+        return asdict(self)
 
 
 @dataclass(frozen=True)
-class ReplaceServer:
-    """Stop the server on a port and start the new version there; that port is silent in between.
+class Check:
+    """One thing that was looked at."""
 
-    In a fleet the new one starts on another port first.
+    subject: str
+    outcome: Outcome
+    seen: str
+
+
+Document = TypeVar("Document", Resolved, ResolvedFleet, None)
+"""What a plan resolves: nothing on this machine."""
+
+
+@dataclass(frozen=True)
+class Plan(Generic[Document]):
+    """Steps, in order, that make what runs equal to ``spec`` with the bundle of ``bundle_digest``.
+
+    In AWS with ``resolved``, the document that both routes take, what was checked, and the bill. ``stack`` is the
+    CloudFormation stack that made what is there: then `deployer deploy` refuses, and `cdk deploy` takes the document.
+    ``offline``: nothing in AWS was looked at, so there are no steps.
     """
-
-    action: ClassVar[str] = "replace"
-    mark: ClassVar[str] = "~"
-    port: int
-    pid: int
-    old_digest: str
-
-
-@dataclass(frozen=True)
-class StopServer:
-    """Drain and stop a server that is no longer wanted."""
-
-    action: ClassVar[str] = "stop"
-    mark: ClassVar[str] = "-"
-    port: int
-    pid: int
-
-
-@dataclass(frozen=True)
-class KeepServer:
-    """Leave a server as it is: it runs this very bundle."""
-
-    action: ClassVar[str] = "keep"
-    mark: ClassVar[str] = "="
-    port: int
-    pid: int
-
-
-@dataclass(frozen=True)
-class SetFront:
-    """Start, or set anew, the balancer on ``port`` and the supervisor behind it."""
-
-    action: ClassVar[str] = "front"
-    mark: ClassVar[str] = "+"
-    port: int
-
-
-Step = SetFront | StartServer | ReplaceServer | StopServer | KeepServer
-_STEPS: dict[str, type[Step]] = {
-    kind.action: kind for kind in (SetFront, StartServer, ReplaceServer, StopServer, KeepServer)
-}
-
-
-@dataclass(frozen=True)
-class DeployPlan:
-    """Steps, in order, that make what runs equal to ``spec`` with the bundle of ``bundle_digest``."""
 
     spec: DeploymentSpec
     bundle_digest: str
     steps: tuple[Step, ...]
+    resolved: Document
+    checks: tuple[Check, ...] = ()
+    cost: MonthlyCost | None = None
+    stack: str = ""
+    offline: bool = False
 
     @property
     def changes(self) -> tuple[Step, ...]:
         """The steps that change something."""
-        return tuple(step for step in self.steps if not isinstance(step, KeepServer))
+        return tuple(step for step in self.steps if step.action != "keep")
 
     @property
     def summary(self) -> str:
-        """The last line of a plan: how many to add, replace and remove."""
+        """The last line of a plan: how many to add, change and remove."""
+        name = self.spec.name
+        if self.offline:
+            return f"What exists of {name} was not looked at: what deploying would change is not known."
+        here = self.resolved is None
         if not self.changes:
-            return f"No changes. {self.spec.name} runs as specified."
-        kinds = [step.action for step in self.steps]
+            return f"No changes. {name} {'runs' if here else 'is'} as specified."
+        counted = [step.action for step in self.steps if step.kind != "balancer"]
         return (
-            f"Plan: {kinds.count('start')} to add, {kinds.count('replace')} to replace, "
-            f"{kinds.count('stop')} to remove, {kinds.count('keep')} unchanged."
+            f"Plan: {counted.count('create')} to add, "
+            f"{counted.count('update')} to {'replace' if here else 'change'}, "
+            f"{counted.count('delete')} to remove, {counted.count('keep')} unchanged."
         )
 
     def to_json(self) -> dict[str, Any]:
-        """Return the plan.json document."""
+        """Return the plan as a JSON document: with the document that it resolves, else with what it was made of."""
+        own: dict[str, Any] = (
+            {"spec": serde.to_dict(self.spec), "bundle_digest": self.bundle_digest}
+            if self.resolved is None
+            else {"resolved": self.resolved.to_json()}
+        )
+        looked: dict[str, Any] = {}
+        if self.resolved is not None:
+            looked["checks"] = [asdict(check) for check in self.checks]
+        if self.cost is not None:
+            looked["cost"] = self.cost.to_json()
         return {
             "schema_version": SCHEMA_VERSION,
-            "spec": serde.to_dict(self.spec),
-            "bundle_digest": self.bundle_digest,
-            "steps": [{"action": step.action, **asdict(step)} for step in self.steps],
+            **own,
+            "steps": [step.to_json() for step in self.steps],
+            **looked,
             "summary": self.summary,
+            **({"offline": True} if self.offline else {}),
         }
 
 
-def load(path: Path) -> DeployPlan:
-    """Read plan.json. Raises InputError naming the file."""
-    try:
-        return _from_json(json.loads(path.read_text(encoding="utf-8")))
-    except DeployerError as error:
-        raise InputError(f"{path}: {error.message}", hint=error.hint) from error
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise InputError(
-            f"cannot read {str(path)!r} as a plan: {error}",
-            hint="`deployer plan deployment.toml -o plan.json` writes one",
-        ) from error
+AnyPlan = Plan[Resolved] | Plan[ResolvedFleet] | Plan[None]
 
 
-def _from_json(data: Any) -> DeployPlan:
-    if not isinstance(data, Mapping):
-        raise InputError("it must be an object")
-    if data.get("schema_version") != SCHEMA_VERSION:
-        raise InputError(f"schema_version is {data.get('schema_version')!r}, not {SCHEMA_VERSION}")
-    return DeployPlan(
-        serde.from_dict(data["spec"]),
-        str(data["bundle_digest"]),
-        tuple(_step(dict(item)) for item in data["steps"]),
-    )
-
-
-def _step(item: dict[str, Any]) -> Step:
-    return _STEPS[item.pop("action")](**item)
+def resolving(
+    resolved: Document,
+    steps: Iterable[Step],
+    checks: Iterable[Check],
+    cost: MonthlyCost,
+    *,
+    stack: str = "",
+    offline: bool = False,
+) -> Plan[Document]:
+    """Return the plan of a resolved document."""
+    assert resolved is not None
+    digest = resolved.artifact.digest
+    return Plan(resolved.spec, digest, tuple(steps), resolved, tuple(checks), cost, stack, offline)

@@ -70,6 +70,22 @@ class Deployment:
     balancer: Server | None = None
     supervisor: Server | None = None
 
+    @property
+    def kind(self) -> str:
+        """The target's kind."""
+        return self.target
+
+    @property
+    def url(self) -> str:
+        """Where requests go: to the balancer, else to the first server; empty while there is none."""
+        parts = (self.balancer, *self.servers)
+        return next((part.url for part in parts if part is not None), "")
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """Nothing: servers of this machine answered before they counted."""
+        return ()
+
     def to_json(self) -> dict[str, Any]:
         """Return the record as a JSON document."""
         data = asdict(self)

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from deployer import machine
-from deployer.deployments import server as servers
+from deployer.deployments.local import server as servers
 from deployer.deployments.state import default_root
 from deployer.distribution import found_version, install_hint
 from deployer.doctor.findings import DoctorReport, Finding

@@ -11,12 +11,13 @@ from collections.abc import Iterator
 
 from deployer.doctor import policies
 from deployer.doctor.policies import Scope
+from deployer.spec import naming
 from deployer.spec.resolved import Statement
 
 
 def plan(on: Scope) -> Iterator[Statement]:
     """Yield what planning and looking ask for."""
-    stack = on.arn("cloudformation", f"stack/deployer-{on.name}/*")
+    stack = on.arn("cloudformation", f"stack/{naming.stack(on.name)}/*")
     events = ("cloudformation:DescribeStackEvents", "cloudformation:DescribeStacks")
     yield Statement("ReadStack", events, (stack,))
     yield Statement(
@@ -40,21 +41,22 @@ def plan(on: Scope) -> Iterator[Statement]:
     repository = policies.repository(on)
     if repository:
         yield Statement("ReadImage", policies.PULL, (repository,))
-    group = on.arn("logs", f"log-group:/deployer/{on.name}")
+    group = on.arn("logs", f"log-group:{naming.fleet_logs(on.name)}")
     reads = ("logs:DescribeLogStreams", "logs:GetLogEvents")
     yield Statement("ReadLogs", reads, (group, f"{group}:log-stream:*"))
-    queues = tuple(on.arn("sqs", f"deployer-{on.name}{word}") for word in ("", "-dead"))
+    queue = naming.group(on.name)
+    queues = tuple(on.arn("sqs", name) for name in (queue, naming.dead_letters(queue)))
     yield Statement("ReadQueues", ("sqs:GetQueueAttributes", "sqs:GetQueueUrl"), queues)
     yield policies.cdk(on, "LookUpWithCdk", "lookup")
 
 
 def deploy(on: Scope) -> Iterator[Statement]:
     """Yield what deploying, pushing an image and destroying ask for on top of it."""
-    stack = on.arn("cloudformation", f"stack/deployer-{on.name}/*")
+    stack = on.arn("cloudformation", f"stack/{naming.stack(on.name)}/*")
     yield Statement("RemoveStack", ("cloudformation:DeleteStack",), (stack,))
     yield from policies.storage(on)
     # CloudFormation names the bucket of the access logs, which outlives the stack.
-    logs = f"arn:{on.partition}:s3:::deployer-{on.lower}-balancer*"
+    logs = f"arn:{on.partition}:s3:::{naming.stack(on.lower)}-balancer*"
     own = ("s3:DeleteBucket", "s3:ListBucket", "s3:ListBucketMultipartUploads")
     yield Statement("RemoveAccessLogs", own, (logs,))
     removal = ("s3:AbortMultipartUpload", "s3:DeleteObject")

@@ -18,11 +18,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from deployer.deployments.sagemaker import resolve
 from deployer.errors import InputError
+from deployer.spec import naming
 from deployer.spec.deployment import DeploymentSpec
 from deployer.spec.fleet_resolved import ResolvedFleet
-from deployer.spec.resolved import Place, Resolved, Statement
+from deployer.spec.resolved import Resolved, Statement
 from deployer.spec.target import Ec2Fleet
 
 CDK_QUALIFIER = "hnb659fds"
@@ -74,13 +74,13 @@ class Scope:
     @property
     def bucket_arn(self) -> str:
         """The bucket of the deployment's objects."""
-        place = Place(self.account, self.region, "", self.partition)
-        return f"arn:{self.partition}:s3:::{self.bucket or resolve.bucket_name(place)}"
+        name = self.bucket or naming.bucket(self.account, self.region)
+        return f"arn:{self.partition}:s3:::{name}"
 
     @property
     def execution_role(self) -> str:
         """The role that the containers run as."""
-        return self.role_arn or self.role(f"role/deployer-{self.name}-{self.region}")
+        return self.role_arn or self.role(f"role/{naming.role(self.name, self.region)}")
 
     def hosted(self, *kinds: str) -> tuple[str, ...]:
         """Return the ARNs of the deployment's SageMaker resources of these kinds."""
@@ -116,7 +116,7 @@ def scope(
             f"{spec.name!r} has the target {spec.target.kind}; the policies are for AWS's"
         )
     place = None if isinstance(source, DeploymentSpec) or source is None else source.place
-    stated = place.region if place else str(getattr(spec.target, "region", ""))
+    stated = place.region if place else spec.target.region
     if region and stated and region != stated:
         raise InputError(f"{spec.name!r} is for {stated}, not for {region}")
     if place and account and account != place.account:
@@ -126,10 +126,10 @@ def scope(
     return Scope(
         name=spec.name,
         region=region or stated or Scope.region,
-        bucket=str(getattr(spec.target, "bucket", "")),
-        image=str(getattr(spec.target, "image_uri", "")),
-        role_arn=str(getattr(spec.target, "role_arn", "")),
-        kms_key_arn=str(getattr(spec.target, "kms_key_arn", "")),
+        bucket=spec.target.bucket,
+        image=spec.target.image_uri,
+        role_arn=spec.target.role_arn,
+        kms_key_arn=spec.target.kms_key_arn,
         alarms=spec.rollout.alarms,
         fleet=fleet,
         **given,
@@ -167,10 +167,10 @@ def plan(on: Scope) -> Iterator[Statement]:
         "ReadLogs",
         ("logs:DescribeLogStreams", "logs:GetLogEvents", "logs:ListTagsForResource"),
         (
-            on.arn("logs", f"log-group:/aws/sagemaker/Endpoints/{on.name}"),
-            on.arn("logs", f"log-group:/aws/sagemaker/Endpoints/{on.name}:*"),
-            on.arn("logs", "log-group:/aws/sagemaker/TransformJobs"),
-            on.arn("logs", f"log-group:/aws/sagemaker/TransformJobs:log-stream:{on.name}-*"),
+            on.arn("logs", f"log-group:{naming.endpoint_logs(on.name)}"),
+            on.arn("logs", f"log-group:{naming.endpoint_logs(on.name)}:*"),
+            on.arn("logs", f"log-group:{naming.JOB_LOGS}"),
+            on.arn("logs", f"log-group:{naming.JOB_LOGS}:log-stream:{on.name}-*"),
         ),
     )
     yield cdk(on, "LookUpWithCdk", "lookup")
@@ -180,7 +180,7 @@ def bundles_and_alarms(on: Scope) -> Iterator[Statement]:
     """Yield what reading the bundles and the alarms of any deployment asks for."""
     bucket = ("s3:GetBucketTagging", "s3:ListBucket", "s3:ListBucketMultipartUploads")
     yield Statement("ReadBucket", bucket, (on.bucket_arn,))
-    objects = f"{on.bucket_arn}/{resolve.prefix(on.name)}*"
+    objects = f"{on.bucket_arn}/{naming.objects(on.name)}*"
     yield Statement("ReadObjects", ("s3:GetObject",), (objects,))
     alarms = on.arn("cloudwatch", f"alarm:deployer/{on.name}/*")
     yield Statement("ReadAlarms", ("cloudwatch:ListTagsForResource",), (alarms,))
@@ -240,7 +240,7 @@ def deploy(on: Scope) -> Iterator[Statement]:
     if registry and not on.image:
         yield Statement("PushImage", PUSH, (registry,))
         yield Statement("LogInToRegistry", ("ecr:GetAuthorizationToken",), ("*",))
-    group = on.arn("logs", f"log-group:/aws/sagemaker/Endpoints/{on.name}")
+    group = on.arn("logs", f"log-group:{naming.endpoint_logs(on.name)}")
     mark = ("logs:DeleteLogGroup", "logs:TagResource")
     yield Statement("DeleteLogs", mark, (group, f"{group}:*"))
     yield cdk(on, "DeployWithCdk", "deploy", "file-publishing")
@@ -250,7 +250,7 @@ def storage(on: Scope) -> Iterator[Statement]:
     """Yield what keeping bundles in the bucket asks for."""
     acts = ("CreateBucket", "DeleteBucket", "PutBucketPublicAccessBlock", "PutBucketTagging")
     yield Statement("OwnBucket", tuple(f"s3:{act}" for act in acts), (on.bucket_arn,))
-    objects = f"{on.bucket_arn}/{resolve.prefix(on.name)}*"
+    objects = f"{on.bucket_arn}/{naming.objects(on.name)}*"
     writes = (
         "AbortMultipartUpload", "DeleteObject", "GetObjectTagging", "ListMultipartUploadParts",
         "PutObject", "PutObjectTagging",

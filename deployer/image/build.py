@@ -8,7 +8,7 @@ import re
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -17,6 +17,7 @@ from deployer import processes
 from deployer.bundle import archive
 from deployer.errors import DeployerError, EnvironmentProblem, InputError
 from deployer.image import names, tools
+from deployer.progress import Say, silent
 from inference_code.contract import REQUIREMENTS_PATH, SERVING_CODE_PATH, Manifest
 
 DEFAULT_BASE = "python:3.12-slim"
@@ -49,7 +50,7 @@ def build(
     base: str = DEFAULT_BASE,
     tool: str | None = None,
     pip_config: Path | None = None,
-    say: Callable[[str], None] = lambda line: None,
+    say: Say = silent,
 ) -> Image:
     """Verify a bundle and build the image that serves it.
 
@@ -125,7 +126,7 @@ def _digest(manifest: Manifest, base: str) -> str:
     return hashlib.sha256("".join(parts).encode()).hexdigest()
 
 
-def _run(command: list[str], tool: str, say: Callable[[str], None]) -> None:
+def _run(command: list[str], tool: str, say: Say) -> None:
     lines: list[str] = []
     with _started(command) as process:
         assert process.stdout is not None  # asked for below

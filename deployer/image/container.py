@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from deployer import processes
-from deployer.deployments import server as servers
+from deployer.deployments.local import server as servers
 from deployer.deployments.state import Server
 from deployer.errors import ConditionFailed, EnvironmentProblem, InputError
 from deployer.image import names, tools

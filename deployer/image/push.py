@@ -8,7 +8,6 @@ from __future__ import annotations
 import base64
 import json
 import tempfile
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,6 +15,8 @@ from typing import TYPE_CHECKING
 from deployer import processes
 from deployer.errors import DeployerError, InputError
 from deployer.image import names, tools
+from deployer.progress import Say, silent
+from deployer.spec import images
 from deployer.spec.instances import architecture as architecture_of
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ def push(
     region: str = "",
     instance_type: str = "",
     tool: str | None = None,
-    say: Callable[[str], None] = lambda line: None,
+    say: Say = silent,
 ) -> Pushed:
     """Push an image that ``tool`` keeps on this machine to ECR and return it with its digest.
 
@@ -61,7 +62,7 @@ def push(
     if instance_type:
         check_architecture(image, facts.architecture, instance_type)
     name, tag = _name_and_tag(image)
-    repository = repository or f"deployer/{name}"
+    repository = repository or images.repository(name)
     names.check_tag("repository", f"{repository}:{tag}")
     aws = session.connect((region, "--region") if region else None)
     found = registry.ensure(aws, repository, _TAGS)
@@ -96,9 +97,7 @@ def check_architecture(image: str, architecture: str, instance_type: str) -> Non
         )
 
 
-def send(
-    tool: tools.Tool, image: str, target: str, login: Login, say: Callable[[str], None]
-) -> str:
+def send(tool: tools.Tool, image: str, target: str, login: Login, say: Say) -> str:
     """Send an image to ``target``, HOST/REPOSITORY:TAG; return the digest that the tool tells, "" when it does not.
 
     Raises DeployerError with the tool's words when it fails.

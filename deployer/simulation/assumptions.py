@@ -7,13 +7,13 @@ from typing import assert_never
 
 import numpy as np
 
-from deployer import scaling
+from deployer import autoscaler
 from deployer.profiles import Profile
 from deployer.simulation import rules
 from deployer.simulation.capacity import Headroom
 from deployer.simulation.failures import ANSWER_TOO_LARGE, TOO_LARGE, Fates, patience
 from deployer.simulation.rules import InstanceTarget
-from deployer.simulation.world import RANDOM, Serving
+from deployer.simulation.state import RANDOM, Serving
 from deployer.spec import limits
 from deployer.spec.deployment import DeploymentSpec
 from deployer.spec.limits import RunLimits
@@ -74,7 +74,7 @@ def of_serverless(target: SageMakerServerless, profile: Profile) -> tuple[str, .
 def _service(profile: Profile, target: InstanceTarget | SageMakerServerless) -> list[str]:
     if isinstance(target, Local):
         return []
-    where = getattr(target, "instance_type", None) or "a serverless container"
+    where = target.instance_type or "a serverless container"
     if isinstance(target, SageMakerServerless):
         where = f"{where} of {target.memory_mb} MB"
     cpu = profile.hardware.get("cpu", "an unnamed machine")
@@ -170,7 +170,7 @@ def _scaling(policy: ScalingPolicy, target: InstanceTarget, profile: Profile) ->
             ]
         case _:
             assert_never(policy)
-    if scaling.is_exclusive(target):
+    if autoscaler.is_exclusive(target):
         said.append("While an instance starts, the endpoint takes no other scaling action.")
     if getattr(policy, "metric", "") == "cpu":
         said.append("CPU use is taken as the busy share of the workers.")
@@ -187,20 +187,20 @@ _LITTLE = (
 _MIDNIGHT = "The trace has no start: it is taken to begin at midnight UTC; `# start=` in trace.csv says otherwise."
 
 _WAKE = (
-    f"An endpoint at zero wakes after {scaling.WAKE_PERIODS} periods of "
-    f"{scaling.STANDARD_PERIOD_S:g} s with a backlog."
+    f"An endpoint at zero wakes after {autoscaler.WAKE_PERIODS} periods of "
+    f"{autoscaler.STANDARD_PERIOD_S:g} s with a backlog."
 )
 
 
 def _alarms(metric: str, target: InstanceTarget) -> str:
-    low = f"below {scaling.low_ratio(target):g} of it, one instance at a time"
+    low = f"below {autoscaler.low_ratio(target):g} of it, one instance at a time"
     return _periods(metric, target, "above the target", low)
 
 
 def _periods(metric: str, target: InstanceTarget, high: str, low: str) -> str:
     return (
-        f"Metrics come every {scaling.period_s(metric, target):g} s without delay; scale-out after "
-        f"{scaling.HIGH_PERIODS} periods {high}, scale-in after {scaling.low_periods(metric, target)} {low}."
+        f"Metrics come every {autoscaler.period_s(metric, target):g} s without delay; scale-out after "
+        f"{autoscaler.HIGH_PERIODS} periods {high}, scale-in after {autoscaler.low_periods(metric, target)} {low}."
     )
 
 
@@ -213,6 +213,6 @@ def _derived(spec: DeploymentSpec, room: Headroom) -> str:
     else:
         basis = f"its saturation; no rate meets {objective}"
     return (
-        f"The scaling target is derived: {scaling.SAFETY_FACTOR:g} x {room.max_rps:.4g} req/s of one instance "
+        f"The scaling target is derived: {autoscaler.SAFETY_FACTOR:g} x {room.max_rps:.4g} req/s of one instance "
         f"({basis})."
     )

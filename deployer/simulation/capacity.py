@@ -6,10 +6,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from deployer import scaling
+from deployer import autoscaler
 from deployer.profiles import Profile
 from deployer.simulation import playback, rules
-from deployer.simulation.world import OK, Serving
+from deployer.simulation.state import OK, Serving
 from deployer.spec.deployment import Slo
 from deployer.spec.scaling import TargetTracking
 
@@ -71,10 +71,10 @@ def metric_target(policy: TargetTracking, room: Headroom) -> float:
     if policy.target is not None:
         return policy.target
     if policy.metric == "cpu":
-        return 100.0 * scaling.SAFETY_FACTOR * room.busy_share
+        return 100.0 * autoscaler.SAFETY_FACTOR * room.busy_share
     if policy.metric == "concurrency":
-        return scaling.SAFETY_FACTOR * room.in_flight
-    return scaling.invocations_target(room.max_rps)
+        return autoscaler.SAFETY_FACTOR * room.in_flight
+    return autoscaler.invocations_target(room.max_rps)
 
 
 def _trial(arrival_s: np.ndarray, serving: Serving, slo: Slo) -> Headroom | None:

@@ -11,10 +11,10 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from deployer.autoscaler import ROUNDING
 from deployer.profiles import Profile
 from deployer.runs import NO_ANSWER, CapacityTimeline
-from deployer.scaling import ROUNDING
-from deployer.simulation.world import GONE, OK, REFUSED, THROTTLED, TOO_LATE, Requests
+from deployer.simulation.state import GONE, OK, REFUSED, THROTTLED, TOO_LATE, Requests
 from deployer.spec import limits
 from deployer.spec.limits import RunLimits
 from deployer.spec.target import Target
@@ -27,7 +27,7 @@ Source: serving.request_timeout_s, whose default this is; a profile does not car
 
 TOO_LARGE = 413
 ANSWER_TOO_LARGE = 424
-"""SageMaker's ModelError; the twin of its API answers the same."""
+"""SageMaker's ModelError; local mode answers the same."""
 
 Ints = NDArray[np.int64]
 Mask = NDArray[np.bool_]

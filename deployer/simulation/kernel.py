@@ -11,11 +11,11 @@ from collections.abc import Callable
 
 import numpy as np
 
-from deployer import scaling
-from deployer.scaling import Alarms, Observation
+from deployer import autoscaler
+from deployer.autoscaler import Alarms, Observation
 from deployer.simulation import events, fleet, replica
 from deployer.simulation.compiled import entry, inner, sources_digest
-from deployer.simulation.world import (
+from deployer.simulation.state import (
     ACTIVE,
     BACKLOG,
     BUSY,
@@ -26,14 +26,14 @@ from deployer.simulation.world import (
     SCHEDULED,
     STEP,
     Levels,
-    World,
+    State,
 )
 from inference_code import policy
 
-track = inner(scaling.track)
-step = inner(scaling.step)
-wake = inner(scaling.wake)
-scheduled = inner(scaling.scheduled)
+track = inner(autoscaler.track)
+step = inner(autoscaler.step)
+wake = inner(autoscaler.wake)
+scheduled = inner(autoscaler.scheduled)
 
 
 @inner
@@ -46,106 +46,106 @@ def _advance(levels: Levels, now_s: float) -> None:
 
 
 @inner
-def _happen(now_s: float, code: int, world: World) -> bool:
+def _happen(now_s: float, code: int, state: State) -> bool:
     """Handle an event: the end of a worker's batch, the start of an instance, or a batching timer."""
-    slots, workers = len(world.replicas.phase), len(world.replicas.taken)
+    slots, workers = len(state.replicas.phase), len(state.replicas.taken)
     changed = False
     if code < workers:
-        slot = replica.finish(now_s, code, world)
-        changed = fleet.stop_if_drained(slot, world)
+        slot = replica.finish(now_s, code, state)
+        changed = fleet.stop_if_drained(slot, state)
     elif code < workers + slots:
-        fleet.started(code - workers, world)
+        fleet.started(code - workers, state)
         changed = True
     else:
         slot = code - workers - slots
-        world.replicas.timer_s[slot] = -1.0
-        replica.start_batches(now_s, slot, world)
-    if world.rules.shared_queue > 0:
-        fleet.pull(now_s, world)
-    return fleet.record(now_s, world) if changed else True
+        state.replicas.timer_s[slot] = -1.0
+        replica.start_batches(now_s, slot, state)
+    if state.rules.shared_queue > 0:
+        fleet.pull(now_s, state)
+    return fleet.record(now_s, state) if changed else True
 
 
 @inner
-def _metric(world: World) -> float:
+def _metric(state: State) -> float:
     """Return the metric of the period that ends now, per instance; NaN without an instance."""
-    area, active = world.levels.area, world.fleet.active[0]
+    area, active = state.levels.area, state.fleet.active[0]
     if active == 0 or area[ACTIVE] == 0.0:
         return math.nan
-    if world.rules.policy == BACKLOG:
-        return float(world.levels.total[OUTSTANDING] / active)
-    if world.rules.metric == INVOCATIONS:
-        return float(world.fleet.invoked[0])
-    if world.rules.metric == CPU:
-        return float(100.0 * area[BUSY] / (area[ACTIVE] * world.serving.workers))
+    if state.rules.policy == BACKLOG:
+        return float(state.levels.total[OUTSTANDING] / active)
+    if state.rules.metric == INVOCATIONS:
+        return float(state.fleet.invoked[0])
+    if state.rules.metric == CPU:
+        return float(100.0 * area[BUSY] / (area[ACTIVE] * state.serving.workers))
     return float(area[OUTSTANDING] / area[ACTIVE])
 
 
 @inner
-def _decide(now_s: float, state: Alarms, world: World) -> tuple[int, Alarms]:
-    rules = world.rules
+def _decide(now_s: float, alarms: Alarms, state: State) -> tuple[int, Alarms]:
+    rules = state.rules
     if rules.policy == SCHEDULED:
         # a schedule is asked on full minutes, which the sum may miss by a rounding
         clock_s = float(round(now_s + rules.clock_s))
-        return scheduled(clock_s, rules.schedule_s, rules.schedule_instances), state
-    wanted = world.fleet.wanted[0]
+        return scheduled(clock_s, rules.schedule_s, rules.schedule_instances), alarms
+    wanted = state.fleet.wanted[0]
     if rules.policy == BACKLOG and wanted == 0:
-        return wake(world.levels.total[OUTSTANDING], state)
-    served = world.levels.area[ACTIVE] / rules.period_s
-    seen = Observation(_metric(world), served, world.fleet.active[0], wanted)
+        return wake(state.levels.total[OUTSTANDING], alarms)
+    served = state.levels.area[ACTIVE] / rules.period_s
+    seen = Observation(_metric(state), served, state.fleet.active[0], wanted)
     if rules.policy == STEP:
-        return step(now_s, seen, rules.step, state)
-    return track(now_s, seen, rules.tracking, state)
+        return step(now_s, seen, rules.step, alarms)
+    return track(now_s, seen, rules.tracking, alarms)
 
 
 @inner
-def _tick(now_s: float, state: Alarms, world: World) -> tuple[bool, Alarms]:
+def _tick(now_s: float, alarms: Alarms, state: State) -> tuple[bool, Alarms]:
     """Decide on the period that ends now, act, and begin the next; False when the arrays are too small."""
-    if world.rules.shared_queue > 0:
-        fleet.expire(now_s, world)
-    wanted, state = _decide(now_s, state, world)
-    for i in range(len(world.levels.area)):
-        world.levels.area[i] = 0.0
-    world.fleet.invoked[0] = 0.0
-    return fleet.resize(now_s, wanted, world), state
+    if state.rules.shared_queue > 0:
+        fleet.expire(now_s, state)
+    wanted, alarms = _decide(now_s, alarms, state)
+    for i in range(len(state.levels.area)):
+        state.levels.area[i] = 0.0
+    state.fleet.invoked[0] = 0.0
+    return fleet.resize(now_s, wanted, state), alarms
 
 
 @inner
-def play(world: World) -> bool:
-    """Play the whole trace; False when the arrays were too small for it: play it again in a larger world."""
-    state = Alarms(0, 0, 0, 0.0, 0.0)
-    room = fleet.open_doors(world)
-    arrivals = world.requests.arrival_s
+def play(state: State) -> bool:
+    """Play the whole trace; False when the arrays were too small for it: play it again in a larger state."""
+    alarms = Alarms(0, 0, 0, 0.0, 0.0)
+    room = fleet.open_doors(state)
+    arrivals = state.requests.arrival_s
     period, request = 1, 0
     while room:
         arrival_s = arrivals[request] if request < len(arrivals) else np.inf
-        tick_s = period * world.rules.period_s - world.rules.phase_s
-        if world.rules.policy == FIXED or tick_s > world.rules.end_s:
+        tick_s = period * state.rules.period_s - state.rules.phase_s
+        if state.rules.policy == FIXED or tick_s > state.rules.end_s:
             tick_s = np.inf
-        event_s = events.next_time_s(world.events)
+        event_s = events.next_time_s(state.events)
         now_s = min(event_s, tick_s, arrival_s)
-        idle = arrival_s == np.inf and tick_s == np.inf and world.levels.total[OUTSTANDING] == 0
+        idle = arrival_s == np.inf and tick_s == np.inf and state.levels.total[OUTSTANDING] == 0
         if idle or now_s == np.inf:  # at infinity what waits in the shared queue waits for ever
             return True
-        _advance(world.levels, now_s)
+        _advance(state.levels, now_s)
         if now_s == event_s:
-            _, code = events.pop(world.events)
-            room = _happen(now_s, code, world)
+            _, code = events.pop(state.events)
+            room = _happen(now_s, code, state)
         elif now_s == tick_s:
-            room, state = _tick(now_s, state, world)
+            room, alarms = _tick(now_s, alarms, state)
             period += 1
         else:
-            fleet.arrive(now_s, request, world)
+            fleet.arrive(now_s, request, state)
             request += 1
     return False
 
 
-def _cached(version: str) -> Callable[[World], bool]:
-    def play_cached(world: World) -> bool:
+def _cached(version: str) -> Callable[[State], bool]:
+    def play_cached(state: State) -> bool:
         # numba's cache key holds the values that a function closes over: here, what it was compiled from
-        return version != "" and play(world)
+        return version != "" and play(state)
 
     return entry(play_cached)
 
 
-play_cached = _cached(sources_digest(scaling.__file__, policy.__file__))
+play_cached = _cached(sources_digest(autoscaler.__file__, policy.__file__))
 """The compiled ``play``, kept on disk."""

@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deployer.runs import CapacityTimeline
-from deployer.simulation import kernel, serverless, world
+from deployer.simulation import kernel, serverless, state
 from deployer.simulation.serverless import Containers
-from deployer.simulation.world import BUSY, Requests, Rules, Serving
+from deployer.simulation.state import BUSY, Requests, Rules, Serving
 from deployer.stats import Floats
 
 
@@ -51,10 +51,10 @@ def play_fleet(
     slots = max(1, 2 * most_instances)
     rows = 64 + 4 * int(rules.end_s / rules.period_s)
     while True:
-        state = world.empty(rules, serving, world.requests(arrival_s, seed, chosen), slots, rows)
-        if kernel.play_cached(state):
-            timeline = _capacity(state.fleet.timeline[: state.fleet.rows[0]], rules.end_s)
-            return FleetPlay(state.requests, timeline, float(state.levels.area[BUSY]))
+        made = state.empty(rules, serving, state.requests(arrival_s, seed, chosen), slots, rows)
+        if kernel.play_cached(made):
+            timeline = _capacity(made.fleet.timeline[: made.fleet.rows[0]], rules.end_s)
+            return FleetPlay(made.requests, timeline, float(made.levels.area[BUSY]))
         slots, rows = 2 * slots, 2 * rows
 
 
@@ -62,7 +62,7 @@ def play_serverless(
     containers: Containers, arrival_s: Floats, seed: int, chosen: NDArray[np.int64] | None = None
 ) -> ServerlessPlay:
     """Play arrivals, or the ``chosen`` ones, against serverless containers."""
-    requests = world.requests(arrival_s, seed, chosen)
+    requests = state.requests(arrival_s, seed, chosen)
     billed_s = np.zeros(len(requests.arrival_s))
     serverless.play_cached(containers, requests, billed_s)
     return ServerlessPlay(requests, billed_s, int(containers.cold_starts[0]))

@@ -1,4 +1,4 @@
-"""One server: admission and batching by the server's own ``policy``, service times by a Profile's laws.
+"""One server: admission and batching by the server's own ``policy``, service times by a Profile's distributions.
 
 Requests that wait form a linked list through ``Requests.following``; those of one batch are neighbours
 in it, so a worker remembers only the first and how many.
@@ -6,9 +6,9 @@ in it, so a worker remembers only the first and how many.
 
 from __future__ import annotations
 
-from deployer.simulation import events, laws
+from deployer.simulation import distributions, events
 from deployer.simulation.compiled import inner
-from deployer.simulation.world import BUSY, OK, OUTSTANDING, TOO_LATE, World
+from deployer.simulation.state import BUSY, OK, OUTSTANDING, TOO_LATE, State
 from inference_code import policy
 
 batch_size = inner(policy.batch_size)
@@ -17,32 +17,32 @@ admit = inner(policy.admit)
 
 
 @inner
-def offer(now_s: float, request: int, slot: int, world: World) -> bool:
+def offer(now_s: float, request: int, slot: int, state: State) -> bool:
     """Let a request into the server's queue if the server's admission rule says so."""
-    serving, replicas = world.serving, world.replicas
+    serving, replicas = state.serving, state.replicas
     queued, busy = replicas.queued[slot], replicas.busy[slot]
-    full_batch_s = serving.laws.mean_s[serving.max_batch]
+    full_batch_s = serving.distributions.mean_s[serving.max_batch]
     wait_s = predicted_wait_s(queued, busy, serving.workers, serving.max_batch, full_batch_s)
     if not admit(queued, serving.queue_limit, wait_s + full_batch_s, serving.deadline_s):
         return False
     if queued == 0:
         replicas.head[slot] = request
     else:
-        world.requests.following[replicas.tail[slot]] = request
+        state.requests.following[replicas.tail[slot]] = request
     replicas.tail[slot] = request
     replicas.queued[slot] += 1
     replicas.outstanding[slot] += 1
-    world.levels.total[OUTSTANDING] += 1
-    start_batches(now_s, slot, world)
+    state.levels.total[OUTSTANDING] += 1
+    start_batches(now_s, slot, state)
     return True
 
 
 @inner
-def start_batches(now_s: float, slot: int, world: World) -> None:
+def start_batches(now_s: float, slot: int, state: State) -> None:
     """Hand waiting requests to idle workers, as many at a time as the server's batching rule says."""
-    serving, replicas = world.serving, world.replicas
+    serving, replicas = state.serving, state.replicas
     while replicas.busy[slot] < serving.workers and replicas.queued[slot] > 0:
-        arrived_s = world.requests.arrival_s[replicas.head[slot]]
+        arrived_s = state.requests.arrival_s[replicas.head[slot]]
         waited_s = now_s - arrived_s
         if (
             now_s >= arrived_s + serving.max_wait_s
@@ -50,23 +50,23 @@ def start_batches(now_s: float, slot: int, world: World) -> None:
             waited_s = max(waited_s, serving.max_wait_s)
         size = batch_size(replicas.queued[slot], waited_s, serving.max_batch, serving.max_wait_s)
         if size == 0:
-            _set_timer(slot, arrived_s + serving.max_wait_s, world)
+            _set_timer(slot, arrived_s + serving.max_wait_s, state)
             return
-        _start(now_s, slot, size, world)
+        _start(now_s, slot, size, state)
 
 
 @inner
-def _set_timer(slot: int, time_s: float, world: World) -> None:
-    replicas = world.replicas
+def _set_timer(slot: int, time_s: float, state: State) -> None:
+    replicas = state.replicas
     if replicas.timer_s[slot] < 0:
         replicas.timer_s[slot] = time_s
-        events.push(world.events, time_s, len(replicas.taken) + len(replicas.phase) + slot)
+        events.push(state.events, time_s, len(replicas.taken) + len(replicas.phase) + slot)
 
 
 @inner
-def _start(now_s: float, slot: int, size: int, world: World) -> None:
-    replicas, requests = world.replicas, world.requests
-    worker = slot * world.serving.workers
+def _start(now_s: float, slot: int, size: int, state: State) -> None:
+    replicas, requests = state.replicas, state.requests
+    worker = slot * state.serving.workers
     while replicas.taken[worker] > 0:
         worker += 1
     first = replicas.head[slot]
@@ -76,27 +76,27 @@ def _start(now_s: float, slot: int, size: int, world: World) -> None:
         replicas.head[slot] = requests.following[replicas.head[slot]]
     replicas.queued[slot] -= size
     replicas.busy[slot] += 1
-    world.levels.total[BUSY] += 1
-    service_s = laws.draw_s(world.serving.laws, size, requests.service_u[first])
-    events.push(world.events, now_s + service_s, worker)
+    state.levels.total[BUSY] += 1
+    service_s = distributions.draw_s(state.serving.distributions, size, requests.service_u[first])
+    events.push(state.events, now_s + service_s, worker)
 
 
 @inner
-def finish(now_s: float, worker: int, world: World) -> int:
+def finish(now_s: float, worker: int, state: State) -> int:
     """Answer the batch of a worker, let the worker take the next one, and return its slot."""
-    replicas, requests = world.replicas, world.requests
-    slot = worker // world.serving.workers
+    replicas, requests = state.replicas, state.requests
+    slot = worker // state.serving.workers
     size = replicas.taken[worker]
     request = replicas.first[worker]
     for _ in range(size):
-        late = now_s - requests.arrival_s[request] > world.serving.deadline_s
+        late = now_s - requests.arrival_s[request] > state.serving.deadline_s
         requests.status[request] = TOO_LATE if late else OK
         requests.done_s[request] = now_s
         request = requests.following[request]
     replicas.taken[worker] = 0
     replicas.busy[slot] -= 1
     replicas.outstanding[slot] -= size
-    world.levels.total[OUTSTANDING] -= size
-    world.levels.total[BUSY] -= 1
-    start_batches(now_s, slot, world)
+    state.levels.total[OUTSTANDING] -= size
+    state.levels.total[BUSY] -= 1
+    start_batches(now_s, slot, state)
     return int(slot)

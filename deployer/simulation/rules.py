@@ -6,12 +6,12 @@ from typing import assert_never
 
 import numpy as np
 
-from deployer import scaling
+from deployer import autoscaler
+from deployer.autoscaler import StepRule, TrackingRule
 from deployer.errors import NotSupported
 from deployer.profiles import Profile
-from deployer.scaling import StepRule, TrackingRule
-from deployer.simulation import world
-from deployer.simulation.world import Rules
+from deployer.simulation import state
+from deployer.simulation.state import Rules
 from deployer.spec import limits
 from deployer.spec.scaling import (
     Fixed,
@@ -27,9 +27,9 @@ InstanceTarget = Local | SageMakerRealtime | SageMakerAsync | Ec2Fleet
 """Targets that run on instances."""
 
 METRICS = {
-    "invocations_per_instance": world.INVOCATIONS,
-    "cpu": world.CPU,
-    "concurrency": world.CONCURRENCY,
+    "invocations_per_instance": state.INVOCATIONS,
+    "cpu": state.CPU,
+    "concurrency": state.CONCURRENCY,
 }
 _NO_TRACKING = TrackingRule(1.0, 1.0, 1, 1, 0.0, 0.0, 1, 1, False)
 _NO_STEP = StepRule(0.0, np.zeros(1), np.zeros(1, np.int64), 1, 1, 0.0, 1, 1, False)
@@ -38,13 +38,13 @@ _NO_STEP = StepRule(0.0, np.zeros(1), np.zeros(1, np.int64), 1, 1, 0.0, 1, 1, Fa
 def fixed(instances: int, end_s: float) -> Rules:
     """Return the rules of a fleet that never changes, requests going to the least busy instance."""
     return Rules(
-        routing=world.LEAST_OUTSTANDING,
+        routing=state.LEAST_OUTSTANDING,
         shared_queue=0,
         wait_s=np.inf,
         startup_s=0.0,
-        policy=world.FIXED,
-        metric=world.INVOCATIONS,
-        period_s=scaling.STANDARD_PERIOD_S,
+        policy=state.FIXED,
+        metric=state.INVOCATIONS,
+        period_s=autoscaler.STANDARD_PERIOD_S,
         phase_s=0.0,
         clock_s=0.0,
         initial=instances,
@@ -81,40 +81,40 @@ def from_spec(
         case Fixed():
             return base
         case Scheduled():
-            start_s, instances = scaling.schedule(policy)
+            start_s, instances = autoscaler.schedule(policy)
             return base._replace(
-                policy=world.SCHEDULED,
+                policy=state.SCHEDULED,
                 phase_s=clock_s % base.period_s,
                 clock_s=clock_s,
                 schedule_s=start_s,
                 schedule_instances=instances,
             )
         case Step():
-            rules = base._replace(policy=world.STEP, step=scaling.step_rule(policy, target))
+            rules = base._replace(policy=state.STEP, step=autoscaler.step_rule(policy, target))
             return _with_metric(rules, policy.metric, target)
         case TargetTracking():
             if metric_target is None:
                 raise ValueError("target tracking needs a target")
-            rule = scaling.tracking_rule(policy, target, metric_target)
-            rules = base._replace(policy=world.TRACKING, tracking=rule)
+            rule = autoscaler.tracking_rule(policy, target, metric_target)
+            rules = base._replace(policy=state.TRACKING, tracking=rule)
             return _with_metric(rules, policy.metric, target)
         case QueueBacklog():
-            rule = scaling.tracking_rule(policy, target, policy.target)
-            return base._replace(policy=world.BACKLOG, tracking=rule)
+            rule = autoscaler.tracking_rule(policy, target, policy.target)
+            return base._replace(policy=state.BACKLOG, tracking=rule)
         case _:
             assert_never(policy)
 
 
 def routing(target: InstanceTarget) -> int:
     """Return how requests find an instance: at random in SageMaker, to the least busy one elsewhere."""
-    return world.RANDOM if isinstance(target, SageMakerRealtime) else world.LEAST_OUTSTANDING
+    return state.RANDOM if isinstance(target, SageMakerRealtime) else state.LEAST_OUTSTANDING
 
 
 def shared_queue(policy: ScalingPolicy, target: InstanceTarget, profile: Profile) -> int:
     """Return how many requests an instance takes at a time from a queue outside it; 0 when there is none."""
     if isinstance(target, SageMakerAsync):
         return target.max_concurrent
-    queued = isinstance(policy, QueueBacklog) or getattr(target, "queue", None) is not None
+    queued = isinstance(policy, QueueBacklog) or target.queue is not None
     return profile.workers * profile.max_batch if queued else 0
 
 
@@ -129,7 +129,7 @@ def initial_instances(target: InstanceTarget, policy: ScalingPolicy, clock_s: fl
         case Fixed():
             return target.instances
         case Scheduled():
-            return scaling.scheduled(clock_s, *scaling.schedule(policy))
+            return autoscaler.scheduled(clock_s, *autoscaler.schedule(policy))
         case TargetTracking() | Step() | QueueBacklog():
             return min(max(target.instances, policy.min_instances), policy.max_instances)
         case _:
@@ -155,4 +155,4 @@ def _with_metric(rules: Rules, metric: str, target: InstanceTarget) -> Rules:
             f"scaling.metric {metric!r} cannot be simulated: nothing says how it follows the traffic",
             hint=f"simulate with one of {', '.join(METRICS)}",
         )
-    return rules._replace(metric=METRICS[metric], period_s=scaling.period_s(metric, target))
+    return rules._replace(metric=METRICS[metric], period_s=autoscaler.period_s(metric, target))

@@ -8,10 +8,10 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from deployer.simulation import laws as service
+from deployer.simulation import distributions as service
 from deployer.simulation.compiled import entry, inner, sources_digest
-from deployer.simulation.laws import Laws
-from deployer.simulation.world import OK, THROTTLED, TOO_LATE, Requests
+from deployer.simulation.distributions import Distributions
+from deployer.simulation.state import OK, THROTTLED, TOO_LATE, Requests
 
 
 class Containers(NamedTuple):
@@ -24,7 +24,7 @@ class Containers(NamedTuple):
     idle_s: float
     provisioned: int
     deadline_s: float
-    laws: Laws
+    distributions: Distributions
     free_s: NDArray[np.float64]
     cold_starts: NDArray[np.int64]
 
@@ -56,7 +56,7 @@ def play(containers: Containers, requests: Requests, billed_s: NDArray[np.float6
             requests.status[request] = THROTTLED
             requests.done_s[request] = now_s
             continue
-        duration_s = service.draw_s(containers.laws, 1, requests.service_u[request])
+        duration_s = service.draw_s(containers.distributions, 1, requests.service_u[request])
         if not is_warm:
             duration_s += containers.cold_start_s
             containers.cold_starts[0] += 1

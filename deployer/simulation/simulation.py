@@ -13,12 +13,12 @@ import numpy as np
 from deployer.errors import InputError, NotSupported
 from deployer.profiles import Profile
 from deployer.runs import CapacityTimeline, Run
-from deployer.simulation import assumptions, capacity, laws, playback, rules
+from deployer.simulation import assumptions, capacity, distributions, playback, rules
 from deployer.simulation.capacity import Headroom
 from deployer.simulation.failures import SERVER_ANSWER_S, Fates
 from deployer.simulation.rules import InstanceTarget
 from deployer.simulation.serverless import Containers
-from deployer.simulation.world import Serving
+from deployer.simulation.state import Serving
 from deployer.spec import serde
 from deployer.spec.deployment import DeploymentSpec
 from deployer.spec.scaling import Fixed, QueueBacklog, TargetTracking
@@ -72,7 +72,7 @@ def serving_of(profile: Profile, spec: DeploymentSpec, target: InstanceTarget) -
         max_wait_s=profile.max_wait_ms / 1000.0,
         queue_limit=NO_LIMIT if waits_outside else profile.queue_limit,
         deadline_s=math.inf if waits_outside else SERVER_ANSWER_S,
-        laws=laws.from_profile(profile, profile.max_batch),
+        distributions=distributions.from_profile(profile, profile.max_batch),
     )
 
 
@@ -141,7 +141,7 @@ def _serverless(
         idle_s=float(target.idle_s),
         provisioned=target.provisioned_concurrency,
         deadline_s=fates.bounds.answer_s,
-        laws=laws.from_profile(profile, 1),
+        distributions=distributions.from_profile(profile, 1),
         free_s=np.full(target.max_concurrency, -np.inf),
         cold_starts=np.zeros(1, np.int64),
     )

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from deployer.errors import DeployerError, InputError
-from deployer.spec import records, serde
+from deployer.spec import naming, records, serde
 from deployer.spec import resolved as sagemaker
 from deployer.spec.assumptions import Assumptions
 from deployer.spec.deployment import DeploymentSpec
@@ -24,80 +24,16 @@ from deployer.spec.resolved import (
     Alarm,
     Artifact,
     Image,
-    Metric,
     Place,
+    Policies,
     Resolved,
     Role,
-    ScheduledAction,
-    StepRange,
 )
 from deployer.spec.target import Ec2Fleet
 
 SCHEMA_VERSION = 1
 LOAD_BALANCER = "{LoadBalancer}"
 TARGET_GROUP = "{TargetGroup}"
-
-
-@dataclass(frozen=True)
-class Input:
-    """One metric of a computed one, under a name."""
-
-    id: str
-    metric: Metric
-
-
-@dataclass(frozen=True)
-class Computed:
-    """A value that CloudWatch computes by ``expression`` from ``inputs``."""
-
-    label: str
-    expression: str
-    inputs: tuple[Input, ...]
-
-
-@dataclass(frozen=True)
-class ComputedAlarm:
-    """An alarm on a computed value; ``missing`` is TreatMissingData."""
-
-    name: str
-    description: str
-    value: Computed
-    threshold: float
-    comparison: str = "GreaterThanThreshold"
-    period_s: int = 60
-    periods: int = 1
-    missing: str = "notBreaching"
-
-
-@dataclass(frozen=True)
-class FleetTracking:
-    """A target-tracking policy on a predefined metric type, a metric, or a computed value."""
-
-    name: str
-    target: float
-    predefined: str = field(default="", metadata=QUIET)
-    metric: Metric | None = None
-    value: Computed | None = None
-
-
-@dataclass(frozen=True)
-class FleetStepping:
-    """A step policy and the alarm that sets it off, on a metric or on a computed value."""
-
-    name: str
-    ranges: tuple[StepRange, ...]
-    alarm: Alarm | None = None
-    computed: ComputedAlarm | None = None
-
-
-@dataclass(frozen=True)
-class FleetScaling:
-    """The policies of the group. ``basis`` says where the target value is from."""
-
-    basis: str
-    tracking: tuple[FleetTracking, ...] = field(default=(), metadata=QUIET)
-    stepping: tuple[FleetStepping, ...] = field(default=(), metadata=QUIET)
-    schedules: tuple[ScheduledAction, ...] = field(default=(), metadata=QUIET)
 
 
 @dataclass(frozen=True)
@@ -169,9 +105,8 @@ class ResolvedFleet:
     environment: Mapping[str, str]
     queue: str = field(default="", metadata=QUIET)
     results_s3_uri: str = field(default="", metadata=QUIET)
-    scaling: FleetScaling | None = None
+    scaling: Policies | None = None
     alarms: tuple[Alarm, ...] = field(default=(), metadata=QUIET)
-    computed_alarms: tuple[ComputedAlarm, ...] = field(default=(), metadata=QUIET)
     rollback_alarms: tuple[str, ...] = field(default=(), metadata=QUIET)
     expires: str = field(default="", metadata=QUIET)
     placeholders: tuple[str, ...] = field(default=(), metadata=QUIET)
@@ -185,7 +120,7 @@ class ResolvedFleet:
     @property
     def stack(self) -> str:
         """The name of the CloudFormation stack."""
-        return f"deployer-{self.spec.name}"
+        return naming.stack(self.spec.name)
 
     @property
     def digest(self) -> str:
@@ -199,8 +134,67 @@ class ResolvedFleet:
 
     def to_json(self) -> dict[str, Any]:
         """Return the resolved.json document."""
-        data = records.plain(replace(self, spec=None))  # type: ignore[arg-type]
+        data = _written(records.plain(replace(self, spec=None)))  # type: ignore[arg-type]
         return {"schema_version": SCHEMA_VERSION, "spec": serde.to_dict(self.spec), **data}
+
+
+def _written(data: dict[str, Any]) -> dict[str, Any]:
+    """Return a document as it is kept: what stands on an expression has keys of its own.
+
+    The digest of a document tells whether a fleet runs it, so that the form outlives the types.
+    """
+    alarms = data.pop("alarms", [])
+    plain = [row for row in alarms if not _is_expression(row)]
+    computed = [_renamed(row, "metric", "value") for row in alarms if _is_expression(row)]
+    scaling = data.get("scaling", {})
+    for row in scaling.get("stepping", ()):
+        row.pop("aggregation")
+        if _is_expression(row["alarm"]):
+            row["computed"] = _renamed(row.pop("alarm"), "metric", "value")
+    if "tracking" in scaling:
+        rows = scaling["tracking"]
+        scaling["tracking"] = [
+            _renamed(row, "metric", "value") if _is_expression(row) else row for row in rows
+        ]
+    return {
+        **data,
+        **({"alarms": plain} if plain else {}),
+        **({"computed_alarms": computed} if computed else {}),
+    }
+
+
+def _read(data: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a kept document with the keys of the types; what is malformed is left to whoever reads it."""
+    found = dict(data)
+    if isinstance(computed := found.get("computed_alarms"), list):
+        found["alarms"] = [*found.get("alarms", ()), *_rows(computed, "value", "metric")]
+        del found["computed_alarms"]
+    if isinstance(found.get("scaling"), Mapping):
+        scaling = dict(found["scaling"])
+        scaling |= {"tracking": _rows(scaling.get("tracking", []), "value", "metric")}
+        steps = _rows(scaling.get("stepping", []), "computed", "alarm")
+        found["scaling"] = scaling | {"stepping": [_on_expression(row) for row in steps]}
+    return found
+
+
+def _on_expression(row: Any) -> Any:
+    if not isinstance(row, Mapping) or not isinstance(row.get("alarm"), Mapping):
+        return row
+    return {**row, "alarm": _renamed(row["alarm"], "value", "metric")}
+
+
+def _rows(found: Any, old: str, new: str) -> Any:
+    if not isinstance(found, list):
+        return found
+    return [_renamed(row, old, new) if isinstance(row, Mapping) else row for row in found]
+
+
+def _is_expression(row: Mapping[str, Any]) -> bool:
+    return "expression" in row.get("metric", ())
+
+
+def _renamed(row: Mapping[str, Any], old: str, new: str) -> dict[str, Any]:
+    return {new if key == old else key: value for key, value in row.items()}
 
 
 def is_fleet(data: Any) -> bool:
@@ -220,7 +214,7 @@ def from_json(data: Any) -> ResolvedFleet:
     return records.read(
         ResolvedFleet,
         "",
-        {k: v for k, v in data.items() if k != "schema_version"},
+        _read({k: v for k, v in data.items() if k != "schema_version"}),
         readers={DeploymentSpec: serde.from_dict},
     )
 

@@ -25,7 +25,7 @@ _BURSTABLE = re.compile(r"t[0-9]+[a-z]*")
 
 
 def architecture(instance_type: str) -> str:
-    """Return the processor of ``ml.c7g.large`` or ``c7g.large``: arm64 or x86_64.
+    """Return the processor of ``ml.c7g.large`` or ``c7g.large``: arm64 or x86_64, as of a serverless container (empty).
 
     AWS marks its own processors by a ``g`` among the letters after the generation (c7g, m6gd, im4gn, g5g), and
     Grace by ``gb`` (p6e-gb200); the ``g`` before the generation stands for a graphics card (g5, g4dn).

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import types
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
@@ -114,8 +114,8 @@ def _is_silent(item: dataclasses.Field[Any], value: Any) -> bool:
 def _value(where: str, hint: Any, value: Any) -> Any:
     origin = get_origin(hint)
     if origin in (Union, types.UnionType):
-        inner = next(arg for arg in get_args(hint) if arg is not type(None))
-        return None if value is None else _value(where, inner, value)
+        kinds = [arg for arg in get_args(hint) if arg is not type(None)]
+        return None if value is None else _value(where, _kind_of(value, kinds), value)
     if origin is tuple:
         rows = typed(where, value, list | tuple)
         return tuple(_value(f"{where}[{i}]", get_args(hint)[0], v) for i, v in enumerate(rows))
@@ -126,6 +126,16 @@ def _value(where: str, hint: Any, value: Any) -> Any:
     if hint in (int, str, bool):
         return typed(where, value, hint)
     return float(typed(where, value, int | float))
+
+
+def _kind_of(value: Any, kinds: Sequence[Any]) -> Any:
+    """Return which kind of a union a value is of: the one whose required fields it has, else the first."""
+    if len(kinds) > 1 and isinstance(value, Mapping):
+        for kind in kinds:
+            needed = {f.name for f in dataclasses.fields(kind) if f.default is dataclasses.MISSING}
+            if needed <= value.keys():
+                return kind
+    return kinds[0]
 
 
 def typed(where: str, value: Any, kind: Any) -> Any:

@@ -26,11 +26,6 @@ VARIANT = "AllTraffic"
 INSTANCE_COUNT = "sagemaker:variant:DesiredInstanceCount"
 PROVISIONED_CONCURRENCY = "sagemaker:variant:DesiredProvisionedConcurrency"
 
-NAME_TAG = "deployer:name"
-DIGEST_TAG = "deployer:digest"
-VERSION_TAG = "deployer:version"
-EXPIRES_TAG = "deployer:expires"
-
 
 @dataclass(frozen=True)
 class Place:
@@ -118,12 +113,32 @@ class Metric:
 
 
 @dataclass(frozen=True)
+class Input:
+    """One metric of an expression, under a name."""
+
+    id: str
+    metric: Metric
+
+
+@dataclass(frozen=True)
+class Expression:
+    """A value that CloudWatch computes by ``expression`` from ``inputs``: metric math."""
+
+    label: str
+    expression: str
+    inputs: tuple[Input, ...]
+
+
+@dataclass(frozen=True)
 class Alarm:
-    """A CloudWatch alarm. ``missing`` is TreatMissingData; ``low_samples`` that of percentiles."""
+    """A CloudWatch alarm on a metric or on an expression.
+
+    ``missing`` is TreatMissingData; ``low_samples`` that of percentiles.
+    """
 
     name: str
     description: str
-    metric: Metric
+    metric: Metric | Expression
     threshold: float
     comparison: str = "GreaterThanThreshold"
     period_s: int = 60
@@ -134,14 +149,14 @@ class Alarm:
 
 @dataclass(frozen=True)
 class Tracking:
-    """A target-tracking policy on a predefined metric type, or on ``metric``."""
+    """A target-tracking policy on a predefined metric type, or on ``metric``; EC2's have no cooldowns."""
 
     name: str
     target: float
-    in_cooldown_s: int
-    out_cooldown_s: int
+    in_cooldown_s: int | None = None
+    out_cooldown_s: int | None = None
     predefined: str = field(default="", metadata=QUIET)
-    metric: Metric | None = None
+    metric: Metric | Expression | None = None
 
 
 @dataclass(frozen=True)
@@ -155,12 +170,15 @@ class StepRange:
 
 @dataclass(frozen=True)
 class Stepping:
-    """A step policy and the alarm that sets it off. ``aggregation``: Average, Minimum or Maximum."""
+    """A step policy and the alarm that sets it off. ``aggregation``: Average, Minimum or Maximum.
+
+    EC2's have no cooldown.
+    """
 
     name: str
-    cooldown_s: int
     ranges: tuple[StepRange, ...]
     alarm: Alarm
+    cooldown_s: int | None = None
     aggregation: str = "Average"
 
 
@@ -173,17 +191,23 @@ class ScheduledAction:
     capacity: int
 
 
-@dataclass(frozen=True)
-class Scaling:
-    """The scalable target of the variant and its policies. ``basis`` says where the target value is from."""
+@dataclass(frozen=True, kw_only=True)
+class Policies:
+    """What changes the size of a fleet. ``basis`` says where the target value is from."""
 
-    dimension: str
-    min_capacity: int
-    max_capacity: int
     basis: str
     tracking: tuple[Tracking, ...] = field(default=(), metadata=QUIET)
     stepping: tuple[Stepping, ...] = field(default=(), metadata=QUIET)
     schedules: tuple[ScheduledAction, ...] = field(default=(), metadata=QUIET)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scaling(Policies):
+    """The scalable target of the variant, with its policies."""
+
+    dimension: str
+    min_capacity: int
+    max_capacity: int
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ def bounds(spec: DeploymentSpec) -> tuple[int, int]:
     """Return the least and the most that the fleet may hold, in instances or in units of capacity."""
     policy = spec.scaling
     if isinstance(policy, Fixed):
-        count = int(getattr(spec.target, "instances", 1))
+        count = spec.target.instances
         return count, count
     if isinstance(policy, Scheduled):
         counts = [row.instances for row in policy.periods]

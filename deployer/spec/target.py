@@ -1,8 +1,14 @@
-"""Where a model runs. ``startup_s`` and ``cold_start_s`` are assumptions until measured on AWS."""
+"""Where a model runs. ``startup_s`` and ``cold_start_s`` are assumptions until measured on AWS.
+
+What a target has not is a class variable that says so (no region, no instance type, one instance): whoever holds any
+target may ask it, and only what is a field is a key of the specification.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import ClassVar
 
 from deployer.errors import SpecError
@@ -46,6 +52,16 @@ class Local:
     """
 
     kind: ClassVar[str] = "local"
+    region: ClassVar[str] = ""
+    instance_type: ClassVar[str] = ""
+    image_uri: ClassVar[str] = ""
+    role_arn: ClassVar[str] = ""
+    kms_key_arn: ClassVar[str] = ""
+    bucket: ClassVar[str] = ""
+    model_data: ClassVar[str] = "tar"
+    environment: ClassVar[Mapping[str, str]] = MappingProxyType({})
+    metrics: ClassVar[None] = None
+    queue: ClassVar[None] = None
     instances: int = 1
     port: int = 8080
     balancer: bool = field(default=False, metadata=QUIET)
@@ -67,6 +83,8 @@ class SageMakerRealtime(EndpointHosting):
     """
 
     kind: ClassVar[str] = "sagemaker-realtime"
+    queue: ClassVar[None] = None
+    balancer: ClassVar[bool] = False
     instance_type: str
     region: str = "us-east-1"
     instances: int = 1
@@ -91,6 +109,12 @@ class SageMakerServerless(Hosting):
     """
 
     kind: ClassVar[str] = "sagemaker-serverless"
+    queue: ClassVar[None] = None
+    balancer: ClassVar[bool] = False
+    instance_type: ClassVar[str] = ""
+    instances: ClassVar[int] = 1
+    model_data: ClassVar[str] = "tar"
+    metrics: ClassVar[None] = None
     region: str = "us-east-1"
     memory_mb: int = 2048
     max_concurrency: int = 20
@@ -115,6 +139,8 @@ class SageMakerAsync(EndpointHosting):
     """An asynchronous endpoint: requests and answers travel through S3."""
 
     kind: ClassVar[str] = "sagemaker-async"
+    queue: ClassVar[None] = None
+    balancer: ClassVar[bool] = False
     instance_type: str
     region: str = "us-east-1"
     instances: int = 1
@@ -141,6 +167,9 @@ class SageMakerBatch(InstanceHosting):
     """
 
     kind: ClassVar[str] = "sagemaker-batch"
+    queue: ClassVar[None] = None
+    balancer: ClassVar[bool] = False
+    metrics: ClassVar[None] = None
     instance_type: str
     region: str = "us-east-1"
     instances: int = 1
@@ -180,6 +209,9 @@ class Ec2Fleet(Hosting):
     """
 
     kind: ClassVar[str] = "ec2-fleet"
+    balancer: ClassVar[bool] = False
+    model_data: ClassVar[str] = "tar"
+    metrics: ClassVar[None] = None
     instance_type: str
     region: str = "us-east-1"
     instances: int = 1

@@ -34,7 +34,7 @@ class EndpointConfig(Construct):
 def _volume_key(resolved: Resolved) -> str | None:
     """The storage of instances is encrypted; serverless has none, and AWS takes no key for disks of their own."""
     target = resolved.spec.target
-    if isinstance(target, SageMakerServerless) or local_disks(getattr(target, "instance_type", "")):
+    if isinstance(target, SageMakerServerless) or local_disks(target.instance_type):
         return None
     return _key(resolved)
 

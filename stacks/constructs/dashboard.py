@@ -8,6 +8,7 @@ from typing import Any
 from aws_cdk import aws_cloudwatch as cloudwatch
 from constructs import Construct
 
+from deployer.spec import naming
 from deployer.spec.resolved import VARIANT, Resolved
 from deployer.spec.target import SageMakerAsync, SageMakerServerless
 
@@ -22,7 +23,7 @@ class Dashboard(Construct):
     def __init__(self, scope: Construct, id: str, *, resolved: Resolved) -> None:
         super().__init__(scope, id)
         # A dashboard's name is the account's, not the region's.
-        name = f"deployer-{resolved.endpoint_name}-{resolved.place.region}"
+        name = naming.dashboard(resolved.endpoint_name, resolved.place.region)
         cloudwatch.CfnDashboard(
             self,
             "Resource",

@@ -10,6 +10,7 @@ import aws_cdk as cdk
 from aws_cdk import aws_cloudwatch as cloudwatch
 from constructs import Construct
 
+from deployer.spec import naming
 from deployer.spec.fleet_resolved import LOAD_BALANCER, TARGET_GROUP, ResolvedFleet
 
 _ELB, _SQS = "AWS/ApplicationELB", "AWS/SQS"
@@ -36,7 +37,7 @@ class FleetDashboard(Construct):
             self,
             "Resource",
             # A dashboard's name is the account's, not the region's.
-            dashboard_name=f"{resolved.group}-{resolved.place.region}",
+            dashboard_name=naming.dashboard(resolved.spec.name, resolved.place.region),
             dashboard_body=cdk.Fn.sub(body, values or None),
         )
 

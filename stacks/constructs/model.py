@@ -45,7 +45,7 @@ def _container(resolved: Resolved) -> sagemaker.CfnModel.ContainerDefinitionProp
                 s3_uri=artifact.s3_uri, s3_data_type="S3Prefix", compression_type="None"
             )
         )
-    environment = getattr(resolved.spec.target, "environment", {})
+    environment = resolved.spec.target.environment
     return sagemaker.CfnModel.ContainerDefinitionProperty(
         image=resolved.image.uri,
         model_data_url=None if artifact.files else artifact.s3_uri,

@@ -6,6 +6,7 @@ import aws_cdk as cdk
 from aws_cdk import aws_ec2 as ec2
 from constructs import Construct
 
+from deployer.spec import naming
 from deployer.spec.fleet import ENDPOINTS, NAT, PUBLIC, ZONES, endpoint_services
 from deployer.spec.fleet_resolved import ResolvedFleet
 
@@ -28,7 +29,7 @@ class Network(Construct):
 
     def _make(self, resolved: ResolvedFleet) -> None:
         network = resolved.target.network
-        self._name = f"deployer-{resolved.spec.name}"
+        self._name = naming.stack(resolved.spec.name)
         vpc = ec2.CfnVPC(
             self,
             "Vpc",

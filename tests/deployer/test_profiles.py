@@ -70,7 +70,7 @@ def document(**changes: Any) -> dict[str, Any]:
         (document(colour="red"), "unknown key 'colour'"),
         (document(service_time_ms={}), "batch size 1"),
         (document(service_time_ms={"2": {"law": "deterministic", "mean": 1}}), "batch size 1"),
-        (document(service_time_ms={"1": {"law": "normal", "mean": 1}}), "law 'normal'"),
+        (document(service_time_ms={"1": {"law": "normal", "mean": 1}}), "distribution 'normal'"),
         (document(service_time_ms={"1": {"law": "deterministic", "mean": -1}}), "mean"),
         (document(service_time_ms={"1": {"law": "deterministic", "mean": float("nan")}}), "mean"),
         (document(service_time_ms={"1": {"law": "deterministic"}}), "mean"),

@@ -16,7 +16,7 @@ import onnxruntime as ort
 
 import deployer
 from deployer.bundle import archive
-from deployer.deployments import server as servers
+from deployer.deployments.local import server as servers
 from deployer.errors import DeployerError
 
 CLIENTS, ROUNDS = 8, 5

@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 
 import deployer
 from deployer.deployments.ec2 import resolve as ec2
-from deployer.deployments.fleet import control, record
+from deployer.deployments.local.balanced import control, record
 from deployer.deployments.sagemaker import resolve as sagemaker
 from deployer.errors import NotSupported, RuleBroken
 from deployer.profiles import Profile, ServiceTime

@@ -14,7 +14,8 @@ from typing import Any
 
 import pytest
 
-from deployer.deployments.sagemaker.resolve import Asked, resolve
+from deployer.deployments.backend import Asked
+from deployer.deployments.sagemaker.resolve import resolve
 from deployer.spec import serde
 from deployer.spec.deployment import DeploymentSpec
 from deployer.spec.resolved import Image, Place, Resolved

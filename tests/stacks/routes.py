@@ -22,18 +22,19 @@ import boto3
 
 from deployer.aws.session import Aws
 from deployer.cost.month import MonthlyCost
-from deployer.deployments.patience import Patience
-from deployer.deployments.sagemaker import observe, planner
+from deployer.deployments.aws.polling import Polling
+from deployer.deployments.plan import resolving
+from deployer.deployments.sagemaker import planner
 from deployer.deployments.sagemaker.executor import Executor
 from deployer.deployments.sagemaker.observe import Endpoint, Observed
-from deployer.deployments.sagemaker.plan import SageMakerPlan
-from deployer.spec.resolved import NAME_TAG, Resolved
+from deployer.spec.naming import BUCKET_TAG, NAME_TAG, PREVIOUS_TAG
+from deployer.spec.resolved import Resolved
 
 Document = dict[str, Any]
 Call = tuple[str, Document]
 READS = ("Describe", "List", "Get", "Head")
 MADE = datetime(2026, 11, 21, tzinfo=UTC)
-SDK_TAG = observe.BUCKET_TAG
+SDK_TAG = BUCKET_TAG
 """Kept on the role by the SDK route alone: `destroy` on another machine looks for the bucket there."""
 
 
@@ -94,9 +95,9 @@ def sdk_calls(resolved: Resolved, running: str = "") -> list[Call]:
     if running:
         endpoint = Endpoint(resolved.endpoint_name, "arn", "InService", running, MADE, MADE, {})
     seen = Observed(endpoint, {}, {}, True, frozenset(), True, None, None)
-    plan = SageMakerPlan(resolved, planner.decide(resolved, seen), (), MonthlyCost(()))
-    still = Patience(sleep=lambda _: None)
-    Executor(recorder.aws, plan, patience=still, say=lambda _: None).run()
+    plan = resolving(resolved, planner.decide(resolved, seen), (), MonthlyCost(()))
+    still = Polling(sleep=lambda _: None)
+    Executor(recorder.aws, plan, polling=still, say=lambda _: None).run()
     return recorder.calls
 
 
@@ -135,7 +136,7 @@ def of_calls(resolved: Resolved) -> Document:
             rows = [{"Key": k, "Value": v} for k, v in params.pop("Tags").items()]
             form.put("target", {**params, "Tags": rows})
         elif name == "AddTags":  # of the endpoint, updated; the way back is the SDK route's alone
-            if [row["Key"] for row in params["Tags"]] != [observe.PREVIOUS_TAG]:
+            if [row["Key"] for row in params["Tags"]] != [PREVIOUS_TAG]:
                 form.put("endpoint", {"Tags": params["Tags"]})
         else:
             form.take(name, params)

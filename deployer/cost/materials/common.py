@@ -53,7 +53,7 @@ def logs(window: Window, written_gb: float | None, days: float, days_key: str) -
 
 def stored(window: Window) -> Iterator[Usage]:
     """The bundle in S3 and, where it lies in ECR, the image."""
-    months, image = window.use.months, getattr(window.spec.target, "image_uri", "")
+    months, image = window.use.months, window.spec.target.image_uri
     yield window.line("bundle in S3", "s3/standard-storage-first-50TB", window.bundle_gb * months,
                       "GB-month", "assumptions.bundle_gb")  # fmt: skip
     if not image or ".dkr.ecr." in image:
@@ -88,7 +88,7 @@ def objects(
 def kms(window: Window, launches: float, object_calls: float | None) -> Iterator[Usage]:
     """The customer's key, counted whole, and the calls that use it; nothing without one."""
     key = "target.kms_key_arn"
-    if not getattr(window.spec.target, "kms_key_arn", ""):
+    if not window.spec.target.kms_key_arn:
         return
     yield window.line("KMS key", "kms/customer-managed-key", window.use.months, "key-month", key)
     calls = None if object_calls is None else launches * KMS_CALLS_PER_LAUNCH + object_calls

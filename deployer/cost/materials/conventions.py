@@ -81,7 +81,7 @@ def _assumed(spec: DeploymentSpec) -> Iterator[str]:
             said.detailed_metrics,
         ),
         (
-            getattr(target, "metrics", None) is not None,
+            target.metrics is not None,
             "metrics of an endpoint's instance, of each kind",
             "endpoint_metrics",
             said.endpoint_metrics,
@@ -123,11 +123,9 @@ def _downloads(spec: DeploymentSpec) -> bool:
     """Whether starts of instances are billed: through NAT, or for the calls to a key."""
     target = spec.target
     nat = isinstance(target, Ec2Fleet) and target.network.egress == NAT
-    return nat or (
-        bool(getattr(target, "kms_key_arn", "")) and not isinstance(target, SageMakerServerless)
-    )
+    return nat or (bool(target.kms_key_arn) and not isinstance(target, SageMakerServerless))
 
 
 def _is_burstable(spec: DeploymentSpec) -> bool:
-    name = getattr(spec.target, "instance_type", "")
+    name = spec.target.instance_type
     return isinstance(spec.target, Ec2Fleet) and name.partition(".")[0] in FAMILIES

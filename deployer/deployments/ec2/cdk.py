@@ -13,9 +13,9 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from deployer.deployments.patience import Say
 from deployer.distribution import install_hint
 from deployer.errors import DeployerError, EnvironmentProblem
+from deployer.progress import Say
 from deployer.spec.fleet_resolved import ResolvedFleet
 
 CDK_CLI = "aws-cdk@2.1148.1"

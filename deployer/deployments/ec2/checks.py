@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from deployer.deployments.sagemaker.checks import Check
+from deployer.deployments.plan import Check
 from deployer.errors import InputError
 from deployer.spec.deployment import DeploymentSpec
 from deployer.spec.fleet import ZONES

@@ -10,19 +10,19 @@ from deployer.aws.queues import Queues
 from deployer.aws.roles import Roles
 from deployer.aws.session import Aws
 from deployer.aws.storage import Storage
-from deployer.deployments.ec2 import permissions
-from deployer.deployments.patience import Patience, Say
-from deployer.deployments.sagemaker import observe
-from deployer.deployments.sagemaker.observe import SHARED_TAG
-from deployer.deployments.sagemaker.resolve import bucket_name, prefix
+from deployer.deployments.aws import objects
+from deployer.deployments.aws.place import bucket_of
+from deployer.deployments.aws.polling import Polling
 from deployer.errors import DeployerError, PartialFailure
-from deployer.spec.resolved import NAME_TAG
+from deployer.progress import Say
+from deployer.spec import naming
+from deployer.spec.naming import NAME_TAG
 
 FAILED = "DELETE_FAILED"
 
 
 def destroy(
-    aws: Aws, name: str, *, bucket: str = "", patience: Patience, say: Say
+    aws: Aws, name: str, *, bucket: str = "", polling: Polling, say: Say
 ) -> tuple[str, ...]:
     """Remove what is ours under ``name`` and return it. ``bucket`` is where its bundles are thought to lie.
 
@@ -34,22 +34,16 @@ def destroy(
         say(f"removed {what}")
         removed.append(what)
 
-    if _delete_stack(aws, name, patience, say):
-        note(f"stack {stack_name(name)}")
+    if _delete_stack(aws, name, polling, say):
+        note(f"stack {naming.stack(name)}")
     for found in _log_buckets(aws, name):
         storage = Storage(aws, found)
         count = storage.remove("")
         if storage.remove_bucket():
             note(f"bucket {found} with {count} access logs")
-    where = bucket or _bucket(aws)
-    storage = Storage(aws, where)
-    if storage.exists():
-        count = storage.remove(prefix(name))
-        if count:
-            note(f"{count} objects under s3://{where}/{prefix(name)}")
-        shared = storage.bucket_tags().get(SHARED_TAG) == "true"
-        if shared and next(storage.keys(""), None) is None and storage.remove_bucket():
-            note(f"bucket {where}, which was empty")
+    where = bucket or bucket_of(aws)
+    for what in objects.remove_all(aws, where, name):
+        note(what)
     left = remaining(aws, name, bucket=where)
     if left:
         raise PartialFailure(
@@ -62,45 +56,38 @@ def destroy(
 
 def remaining(aws: Aws, name: str, *, bucket: str = "") -> tuple[str, ...]:
     """Return everything that exists of a fleet, one line each; reads only."""
-    return tuple(_remaining(aws, name, bucket or _bucket(aws)))
+    return tuple(_remaining(aws, name, bucket or bucket_of(aws)))
 
 
 def _remaining(aws: Aws, name: str, bucket: str) -> Iterator[str]:
-    stack = fleets.Stacks(aws).find(stack_name(name))
+    stack = fleets.Stacks(aws).find(naming.stack(name))
     if stack is not None:
-        yield f"stack {stack_name(name)} ({stack['StackStatus']})"
-    if fleets.group(aws, stack_name(name)) is not None:
-        yield f"group {stack_name(name)}"
-    group = permissions.log_group(name)
+        yield f"stack {naming.stack(name)} ({stack['StackStatus']})"
+    if fleets.group(aws, naming.group(name)) is not None:
+        yield f"group {naming.group(name)}"
+    group = naming.fleet_logs(name)
     if Logs(aws).group_exists(group):
         yield f"log group {group}"
-    for queue in (stack_name(name), permissions.dead_letters(stack_name(name))):
+    for queue in (naming.group(name), naming.dead_letters(naming.group(name))):
         if Queues(aws).url(queue):
             yield f"queue {queue}"
-    role = f"deployer-{name}-{aws.region}"
+    role = naming.role(name, aws.region)
     roles = Roles(aws)
     if roles.role(role) is not None and roles.tags(role).get(NAME_TAG) == name:
         yield f"role {role}"
     yield from (f"bucket {found}" for found in _log_buckets(aws, name))
-    storage = Storage(aws, bucket)
-    yield from (f"s3://{bucket}/{key}" for key in storage.keys(prefix(name)))
-    yield from (f"unfinished upload s3://{bucket}/{k}" for k, _ in storage.uploads(prefix(name)))
+    yield from objects.remaining(aws, bucket, name)
 
 
 def is_ours(aws: Aws, name: str) -> bool:
     """Whether a stack of this name is a fleet of ours."""
-    stack = fleets.Stacks(aws).find(stack_name(name))
+    stack = fleets.Stacks(aws).find(naming.stack(name))
     return stack is not None and "GroupName" in fleets.outputs(stack)
 
 
-def stack_name(name: str) -> str:
-    """Return the name of a deployment's stack, which is its group's too."""
-    return f"deployer-{name}"
-
-
-def _delete_stack(aws: Aws, name: str, patience: Patience, say: Say) -> bool:
+def _delete_stack(aws: Aws, name: str, polling: Polling, say: Say) -> bool:
     """Delete the stack and wait until it is gone; False when there was none."""
-    stacks, stack = fleets.Stacks(aws), stack_name(name)
+    stacks, stack = fleets.Stacks(aws), naming.stack(name)
     found = stacks.find(stack)
     if found is None:
         return False
@@ -110,20 +97,20 @@ def _delete_stack(aws: Aws, name: str, patience: Patience, say: Say) -> bool:
             hint="look at it in CloudFormation",
         )
     stacks.delete(stack)
-    began, said = patience.clock(), ""
+    began, said = polling.clock(), ""
     while (found := stacks.find(stack)) is not None:
         status = str(found["StackStatus"])
         if status != said:
             said = status
             say(f"stack {stack}: {status}")
-        if status == FAILED or patience.clock() - began > patience.limit_s:
+        if status == FAILED or polling.clock() - began > polling.limit_s:
             reasons = "; ".join(stacks.failures(stack)) or status
             raise PartialFailure(
                 f"stack {stack!r} cannot be removed: {reasons}",
                 remaining=[f"stack {stack} ({status})"],
                 hint=f"remove what holds it, then run `deployer destroy {name}` again",
             )
-        patience.sleep(patience.poll_s)
+        polling.sleep(polling.poll_s)
     return True
 
 
@@ -131,7 +118,3 @@ def _log_buckets(aws: Aws, name: str) -> tuple[str, ...]:
     """Return the buckets of access logs, which outlive the stack: those with our tag that are there."""
     tagged = fleets.buckets(aws, NAME_TAG, name)
     return tuple(found for found in tagged if Storage(aws, found).exists())
-
-
-def _bucket(aws: Aws) -> str:
-    return bucket_name(observe.place_of(aws))

@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from deployer.aws import images
 from deployer.aws.metrics import CloudWatch
 from deployer.aws.quotas import quota
 from deployer.aws.roles import Roles
 from deployer.aws.session import Aws, ClientError, code_of, translated
+from deployer.deployments.aws import images
+from deployer.deployments.aws.checks import given_alarms, given_role
 from deployer.deployments.ec2 import checks, quotas
-from deployer.deployments.sagemaker.checks import Check
-from deployer.errors import DeployerError, InputError, SpecError
+from deployer.deployments.plan import Check
+from deployer.errors import SpecError
 from deployer.pricing.book import PriceBook
-from deployer.spec import images as addresses
 from deployer.spec.deployment import DeploymentSpec
 from deployer.spec.fleet import ZONES
 from deployer.spec.fleet_resolved import ResolvedFleet
@@ -37,31 +37,19 @@ def find_ami(aws: Aws, target: Ec2Fleet) -> str:
 
 
 def find_image(aws: Aws, spec: DeploymentSpec, target: Ec2Fleet) -> Image:
-    """Return the container image pinned by its digest. Raises InputError, or DeployerError for another
+    """Return the container image pinned by its digest.
 
-    processor than the instances have.
+    Raises InputError for none, SpecError for one of another processor than the instances have.
     """
-    wanted = architecture(target.instance_type)
-    repository = addresses.repository(spec.name)
-    uri = target.image_uri or images.newest(aws, repository)
-    if uri is None:
-        raise InputError(
-            f"there is no image in the ECR repository {repository!r} in {aws.region}",
-            hint="push one with `deployer image push`, or name one with target.image_uri",
-        )
-    if not addresses.ECR_URI.fullmatch(uri):
-        return Image(uri, uri.partition("@sha256:")[2], wanted)
-    found = images.find(aws, uri)
-    if found is None:
-        raise InputError(f"there is no image {uri}", hint="push it, or correct target.image_uri")
-    if found.architectures and wanted not in found.architectures:
+    image, architectures = images.find(aws, spec.name, target.image_uri, target.instance_type)
+    if architectures and image.architecture not in architectures:
         raise SpecError(
             "target.instance_type",
-            f"{target.instance_type!r} has {wanted}; the image runs on "
-            f"{', '.join(found.architectures)}: the container would end with an exec format error",
+            f"{target.instance_type!r} has {image.architecture}; the image runs on "
+            f"{', '.join(architectures)}: the container would end with an exec format error",
             hint="build it for that processor, or choose another instance family",
         )
-    return Image(found.uri, found.digest, wanted)
+    return image
 
 
 def check(aws: Aws, resolved: ResolvedFleet, book: PriceBook) -> tuple[Check, ...]:
@@ -77,8 +65,8 @@ def _facts(aws: Aws, resolved: ResolvedFleet) -> Iterator[Check]:
         "image", "ok" if image.digest else "note", f"{image.uri} on {image.architecture}{pinned}"
     )
     yield from checks.stated(resolved)
-    if not resolved.role.made and Roles(aws).role(resolved.role.name) is None:
-        raise InputError(f"there is no role {resolved.role.arn}", hint="correct target.role_arn")
+    role = resolved.role
+    given_role(role, there=role.made or Roles(aws).role(role.name) is not None)
     yield _types(aws, resolved)
     yield from _subnets(aws, resolved)
     yield _alarms(aws, resolved)
@@ -132,16 +120,8 @@ def _subnets(aws: Aws, resolved: ResolvedFleet) -> Iterator[Check]:
 
 def _alarms(aws: Aws, resolved: ResolvedFleet) -> Check:
     given = resolved.spec.rollout.alarms
-    states = {str(r["AlarmName"]): r.get("StateValue") for r in CloudWatch(aws).named_alarms(given)}
-    missing = [name for name in given if name not in states]
-    if missing:
-        raise SpecError("rollout.alarms", f"there is no alarm {missing[0]!r}", hint="make it first")
-    firing = [name for name, state in states.items() if state == "ALARM"]
-    if firing:
-        raise DeployerError(
-            f"alarm {firing[0]!r} fires now: it would stop the rollout at once",
-            hint="look at it first, or leave it out of rollout.alarms",
-        )
+    rows = CloudWatch(aws).named_alarms(given)
+    given_alarms(given, {str(r["AlarmName"]): str(r.get("StateValue", "")) for r in rows})
     made = len(resolved.rollback_alarms) - len(given)
     words = f"{made} generated, {len(given)} of yours, none of yours fires"
     return Check("alarms", "ok" if resolved.rollback_alarms else "note", words)

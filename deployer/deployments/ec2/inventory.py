@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 from deployer.cost import month
 from deployer.cost.materials import TRACKING_ALARMS, Made
 from deployer.cost.month import MonthlyCost
-from deployer.deployments.ec2 import alarms, scaling
+from deployer.deployments.ec2 import alarms, group_policies
 from deployer.pricing.book import PriceBook
 from deployer.runs import Run
 from deployer.spec.deployment import DeploymentSpec
-from deployer.spec.fleet_resolved import Computed, FleetScaling, ResolvedFleet
+from deployer.spec.fleet_resolved import ResolvedFleet
+from deployer.spec.resolved import Expression, Metric, Policies
 from deployer.spec.target import Ec2Fleet
 
 _ANY = 1.0
@@ -25,23 +24,20 @@ def predict(resolved: ResolvedFleet, book: PriceBook, run: Run | None = None) ->
 
 def made(spec: DeploymentSpec, target: Ec2Fleet) -> Made:
     """Return what the stack makes: alarms by the metrics that they watch, and a dashboard."""
-    count = len(alarms.single(spec, target, "queue", "dead-letters"))
-    count += _inputs(row.value for row in alarms.computed(spec, target))
+    count = sum(_metrics(row.metric) for row in alarms.generated(spec, target, "queue"))
     # How many alarms there are does not depend on the target value.
-    policies = scaling.resolve(spec, "group", "queue", _ANY)
+    policies = group_policies.resolve(spec, "group", "queue", _ANY)
     return Made(count + _of_group(policies), 0, 1)
 
 
-def _of_group(policies: FleetScaling | None) -> int:
+def _of_group(policies: Policies | None) -> int:
     """Count the metrics that the alarms of a group's policies watch."""
     if policies is None:
         return 0
-    tracking = sum(
-        TRACKING_ALARMS * (len(row.value.inputs) if row.value else 1) for row in policies.tracking
-    )
-    steps = sum(1 for row in policies.stepping if row.alarm is not None)
-    return tracking + steps + _inputs(r.computed.value for r in policies.stepping if r.computed)
+    tracking = sum(TRACKING_ALARMS * _metrics(row.metric) for row in policies.tracking)
+    return tracking + sum(_metrics(row.alarm.metric) for row in policies.stepping)
 
 
-def _inputs(values: Iterable[Computed]) -> int:
-    return sum(len(value.inputs) for value in values)
+def _metrics(watched: Metric | Expression | None) -> int:
+    """Count the metrics that an alarm is billed for: each input of an expression; one that is predefined has one."""
+    return len(watched.inputs) if isinstance(watched, Expression) else 1

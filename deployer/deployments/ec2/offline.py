@@ -7,11 +7,12 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 from deployer.bundle.bundle import Bundle
+from deployer.deployments.aws import prepare
+from deployer.deployments.aws.checks import ground, profiled, rest, unchecked
+from deployer.deployments.backend import Asked
 from deployer.deployments.ec2 import checks, inventory, quotas
-from deployer.deployments.ec2.plan import FleetPlan
-from deployer.deployments.ec2.resolve import Asked, resolve
-from deployer.deployments.sagemaker import offline, prepare
-from deployer.deployments.sagemaker.checks import Check
+from deployer.deployments.ec2.resolve import resolve
+from deployer.deployments.plan import Check, Plan, resolving
 from deployer.pricing.book import PriceBook
 from deployer.runs import Run
 from deployer.spec.deployment import DeploymentSpec
@@ -28,15 +29,15 @@ def plan(
     *,
     asked: Asked,
     run: Run | None = None,
-) -> FleetPlan:
+) -> Plan[ResolvedFleet]:
     """Resolve ``spec`` for ``place`` and check what needs no call; nothing in AWS is looked at.
 
     ``run`` is what traffic would be like, which prices what follows it. Raises RuleBroken or InputError.
     """
     target = checks.fleet_of(spec)
     spec = prepare.ready(spec, asked.p99_s)
-    bundle = offline.opened(spec, "EC2")
-    image = offline.image_of(spec, place)
+    bundle = prepare.opened_if_there(spec, "EC2")
+    image = prepare.offline_image(spec, place)
     document = resolve(
         spec,
         place,
@@ -47,26 +48,27 @@ def plan(
         asked=asked,
         now=datetime.now(UTC),
     )
-    found = (*offline.missing(image, bundle), *(() if target.ami_id else (AMI,)))
+    found = (*prepare.missing(image, bundle), *(() if target.ami_id else (AMI,)))
     resolved = replace(document, placeholders=found)
-    notes = tuple(_notes(resolved, book, bundle))
-    return FleetPlan(resolved, (), notes, inventory.predict(resolved, book, run), offline=True)
+    own = () if bundle is None else profiled(asked, bundle.digest)
+    notes = (*_notes(resolved, book, bundle), *own)
+    return resolving(resolved, (), notes, inventory.predict(resolved, book, run), offline=True)
 
 
 def _notes(resolved: ResolvedFleet, book: PriceBook, bundle: Bundle | None) -> Iterator[Check]:
-    yield from offline.ground(resolved.image, resolved.artifact.source, resolved.placeholders)
+    yield from ground(resolved.image, resolved.artifact.source, resolved.placeholders)
     if bundle is None:
         words = f"the bundle's drain_s: {ServingConfig().drain_s:g} s are taken for it"
-        yield offline.unchecked("drain", words)
+        yield unchecked("drain", words)
     yield from checks.stated(resolved)
     if AMI in resolved.placeholders:
         words = f"{resolved.ami_id} is a placeholder for the newest Amazon Linux 2023"
     else:
         words = f"whether {resolved.ami_id} is there"
-    yield offline.unchecked("machine image", words)
+    yield unchecked("machine image", words)
     network = resolved.target.network
     if not network.made:
-        yield offline.unchecked("network", f"whether its subnets are in {network.vpc_id}")
+        yield unchecked("network", f"whether its subnets are in {network.vpc_id}")
     vcpus = " and ".join(f"{need.most} vCPUs" for need in quotas.needs(resolved, book))
-    yield offline.unchecked("quota", f"whether it allows {vcpus or resolved.target.instance_type}")
-    yield from offline.rest(resolved.role.arn, resolved.role.made, resolved.spec.rollout.alarms)
+    yield unchecked("quota", f"whether it allows {vcpus or resolved.target.instance_type}")
+    yield from rest(resolved.role.arn, resolved.role.made, resolved.spec.rollout.alarms)

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from deployer.deployments.sagemaker import permissions as shared
+from deployer.deployments.aws.permissions import pull
+from deployer.spec import naming
 from deployer.spec.resolved import Artifact, Image, Place, Statement
 from deployer.spec.target import Ec2Fleet
 
@@ -37,10 +38,10 @@ def _statements(
     arn = f"arn:{place.partition}"
     here = f"{place.region}:{place.account}"
     # The slash ends the name: `model` may not read what is of `model-hf`.
-    bundles = f"{arn}:s3:::{artifact.bucket}/deployer/{name}/bundles/*"
+    bundles = f"{arn}:s3:::{artifact.bucket}/{naming.bundles(name)}*"
     yield Statement("ReadBundle", ("s3:GetObject",), (bundles,))
-    yield from shared.pull(image, arn)
-    streams = f"{arn}:logs:{here}:log-group:{log_group(name)}:log-stream:*"
+    yield from pull(image, arn)
+    streams = f"{arn}:logs:{here}:log-group:{naming.fleet_logs(name)}:log-stream:*"
     yield Statement("WriteLogs", ("logs:CreateLogStream", "logs:PutLogEvents"), (streams,))
     groups = f"{arn}:autoscaling:{here}:autoScalingGroup:*:autoScalingGroupName/{group}"
     yield Statement(
@@ -48,7 +49,7 @@ def _statements(
         ("autoscaling:CompleteLifecycleAction", "autoscaling:RecordLifecycleActionHeartbeat"),
         (groups,),
     )
-    stack = f"{arn}:cloudformation:{here}:stack/deployer-{name}/*"
+    stack = f"{arn}:cloudformation:{here}:stack/{naming.stack(name)}/*"
     yield Statement("SignalStack", ("cloudformation:SignalResource",), (stack,))
     yield Statement(
         "OpenSession",
@@ -83,7 +84,7 @@ def _queue(
         ),
         (f"{arn}:sqs:{here}:{queue}",),
     )
-    dead = f"{arn}:sqs:{here}:{dead_letters(queue)}"
+    dead = f"{arn}:sqs:{here}:{naming.dead_letters(queue)}"
     yield Statement("GiveUpMessages", ("sqs:GetQueueUrl", "sqs:SendMessage"), (dead,))
     where = results_uri(name, target, artifact).removeprefix("s3://").rstrip("/")
     yield Statement("WriteResults", ("s3:GetObject", "s3:PutObject"), (f"{arn}:s3:::{where}/*",))
@@ -93,14 +94,4 @@ def results_uri(name: str, target: Ec2Fleet, artifact: Artifact) -> str:
     """Return where a queue's results go; empty without a queue."""
     if target.queue is None:
         return ""
-    return target.queue.results_s3_uri or f"s3://{artifact.bucket}/deployer/{name}/results"
-
-
-def dead_letters(queue: str) -> str:
-    """Return the name of a queue's dead-letter queue."""
-    return f"{queue}-dead"
-
-
-def log_group(name: str) -> str:
-    """Return the log group of a fleet; a slash is in no deployment's name."""
-    return f"/deployer/{name}"
+    return target.queue.results_s3_uri or f"s3://{artifact.bucket}/{naming.objects(name)}results"

@@ -9,7 +9,7 @@ import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from deployer.deployments.sagemaker.checks import Check
+from deployer.deployments.plan import Check
 from deployer.errors import DeployerError
 from deployer.pricing.book import PriceBook
 from deployer.spec.fleet import FleetType

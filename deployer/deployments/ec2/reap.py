@@ -7,24 +7,15 @@ from datetime import datetime
 
 from deployer.aws import fleets
 from deployer.aws.session import Aws
-from deployer.deployments.ec2 import destroy
-from deployer.deployments.expiry import Expired, Reaped, remove_each, time_of
-from deployer.deployments.patience import Patience, Say
-from deployer.spec.resolved import EXPIRES_TAG, NAME_TAG
+from deployer.deployments.aws.expiry import time_of
+from deployer.deployments.backend import Expired
+from deployer.spec import naming
+from deployer.spec.naming import EXPIRES_TAG, NAME_TAG
 
 
 def expired(aws: Aws, now: datetime) -> tuple[Expired, ...]:
     """Return the fleets of the account and region whose time is over, sorted by name; reads only."""
     return tuple(sorted(_expired(aws, now), key=lambda item: item.name))
-
-
-def reap(
-    aws: Aws, found: tuple[Expired, ...], *, patience: Patience, say: Say
-) -> tuple[Reaped, ...]:
-    """Destroy what has expired. Raises PartialFailure listing what is left, after trying all."""
-    return remove_each(
-        found, lambda name: destroy.destroy(aws, name, patience=patience, say=say), say
-    )
 
 
 def names(aws: Aws) -> frozenset[str]:
@@ -43,6 +34,6 @@ def _fleets(aws: Aws) -> Iterator[Mapping[str, str]]:
     """Yield the tags of each fleet's stack; one of another target is its own route's to remove."""
     for stack in fleets.Stacks(aws).all():
         tags = fleets.tags(stack)
-        ours = str(stack["StackName"]) == destroy.stack_name(tags.get(NAME_TAG, ""))
+        ours = str(stack["StackName"]) == naming.stack(tags.get(NAME_TAG, ""))
         if ours and "GroupName" in fleets.outputs(stack):
             yield tags

@@ -3,38 +3,20 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 
-from deployer.deployments.ec2 import alarms, permissions, scaling
-from deployer.deployments.sagemaker.resolve import SHORT, bucket_name, prefix
+from deployer.deployments.aws import prepare
+from deployer.deployments.backend import Asked
+from deployer.deployments.ec2 import alarms, group_policies, permissions
+from deployer.spec import naming
 from deployer.spec.deployment import DeploymentSpec
 from deployer.spec.drain import budget
 from deployer.spec.fleet_resolved import DrainBudget, Refresh, ResolvedFleet
-from deployer.spec.resolved import (
-    DIGEST_TAG,
-    EXPIRES_TAG,
-    NAME_TAG,
-    VERSION_TAG,
-    Artifact,
-    Image,
-    Place,
-    Role,
-)
+from deployer.spec.resolved import Artifact, Image, Place
 from deployer.spec.rollout import AllAtOnce, Canary, Linear, Rolling
 from deployer.spec.sizes import bounds
 from deployer.spec.target import Ec2Fleet
 from inference_code.contract import ServingConfig
-
-
-@dataclass(frozen=True)
-class Asked:
-    """What the caller adds: a derived target value, the measured p99, a time to live, our version."""
-
-    derived_target: float | None = None
-    p99_s: float | None = None
-    ttl_s: float | None = None
-    version: str = "0"
 
 
 def resolve(
@@ -55,29 +37,26 @@ def resolve(
     """
     target = spec.target
     assert isinstance(target, Ec2Fleet)
-    group = f"deployer-{spec.name}"
+    group = naming.group(spec.name)
     queue = group if target.queue is not None else ""
-    bucket = target.bucket or bucket_name(place)
-    key = f"{prefix(spec.name)}bundles/{digest}/model.tar.gz"
+    bucket = target.bucket or naming.bucket(place.account, place.region)
+    key = naming.bundle_key(spec.name, digest)
     artifact = Artifact(bucket, key, digest, False, spec.bundle)
-    expires = ""
-    if asked.ttl_s is not None:
-        expires = (now + timedelta(seconds=asked.ttl_s)).isoformat(timespec="seconds")
+    expires = prepare.expiry(now, asked.ttl_s)
     least, most = bounds(spec)
-    dead = permissions.dead_letters(queue)
-    single = alarms.single(spec, target, queue, dead)
-    computed = alarms.computed(spec, target)
+    made = alarms.generated(spec, target, queue)
     drain = budget(spec, target, serving.drain_s, serving.request_timeout_s, asked.p99_s)
+    rows = permissions.statements(spec.name, target, place, image, artifact, group, queue)
     return ResolvedFleet(
         spec=spec,
         place=place,
         image=image,
         artifact=artifact,
-        role=_role(spec, target, place, image, artifact, group, queue),
+        role=prepare.role(spec.name, target.role_arn, place, rows),
         ami_id=ami_id,
         group=group,
-        log_group=permissions.log_group(spec.name),
-        tags=_tags(spec, digest, asked.version, expires),
+        log_group=naming.fleet_logs(spec.name),
+        tags=prepare.tags(spec, digest, asked.version, expires),
         least=least,
         most=most,
         drain=drain,
@@ -86,14 +65,9 @@ def resolve(
         environment=dict(sorted(target.environment.items())),
         queue=queue,
         results_s3_uri=permissions.results_uri(spec.name, target, artifact),
-        scaling=scaling.resolve(spec, group, queue, asked.derived_target),
-        alarms=single,
-        computed_alarms=computed,
-        rollback_alarms=(
-            *(row.name for row in single),
-            *(row.name for row in computed),
-            *spec.rollout.alarms,
-        ),
+        scaling=group_policies.resolve(spec, group, queue, asked.derived_target),
+        alarms=made,
+        rollback_alarms=(*(row.name for row in made), *spec.rollout.alarms),
         expires=expires,
     )
 
@@ -121,32 +95,3 @@ def refresh(spec: DeploymentSpec, target: Ec2Fleet) -> Refresh:
             first = (rollout.percent,) if isinstance(rollout, Canary) else tuple(steps)
             most = 100 + rollout.percent
             return Refresh(100, most, warmup, bake, (*first, 100), bake)
-
-
-def _role(
-    spec: DeploymentSpec,
-    target: Ec2Fleet,
-    place: Place,
-    image: Image,
-    artifact: Artifact,
-    group: str,
-    queue: str,
-) -> Role:
-    given = target.role_arn
-    if given:
-        return Role(given.rpartition("/")[2], given, made=False)
-    name = f"deployer-{spec.name}-{place.region}"  # IAM has one name space for all regions
-    arn = f"arn:{place.partition}:iam::{place.account}:role/{name}"
-    rows = permissions.statements(spec.name, target, place, image, artifact, group, queue)
-    return Role(name, arn, made=True, statements=rows)
-
-
-def _tags(spec: DeploymentSpec, digest: str, version: str, expires: str) -> dict[str, str]:
-    tags = {
-        **spec.tags,
-        NAME_TAG: spec.name,
-        DIGEST_TAG: digest[:SHORT],
-        VERSION_TAG: version,
-        **({EXPIRES_TAG: expires} if expires else {}),
-    }
-    return dict(sorted(tags.items()))

@@ -11,10 +11,11 @@ from datetime import UTC, datetime
 from deployer.aws import fleets
 from deployer.aws.session import Aws
 from deployer.aws.storage import Storage, object_options
-from deployer.deployments.sagemaker import observe
-from deployer.deployments.sagemaker.resolve import bucket_name, prefix
+from deployer.deployments.aws.objects import own_tags
+from deployer.deployments.aws.place import bucket_of
 from deployer.errors import InputError
 from deployer.spec import fleet_resolved as documents
+from deployer.spec import naming
 from deployer.spec.fleet_resolved import ResolvedFleet
 
 _STAMP = "%Y%m%dT%H%M%S%fZ"
@@ -23,11 +24,12 @@ _STAMP = "%Y%m%dT%H%M%S%fZ"
 def keep(aws: Aws, resolved: ResolvedFleet) -> None:
     """Keep a document that runs now, under the time; the newest are the way back."""
     name = f"{datetime.now(UTC):{_STAMP}}-{resolved.digest[:12]}.json"
-    ours = {key: value for key, value in resolved.tags.items() if key.startswith("deployer:")}
-    options = object_options({"digest": resolved.digest}, ours, resolved.target.kms_key_arn)
+    options = object_options(
+        {"digest": resolved.digest}, own_tags(resolved.tags), resolved.target.kms_key_arn
+    )
     text = json.dumps(resolved.to_json(), indent=1).encode()
     Storage(aws, resolved.artifact.bucket).put(
-        f"{_folder(resolved.spec.name)}{name}", text, options
+        f"{naming.documents(resolved.spec.name)}{name}", text, options
     )
 
 
@@ -37,7 +39,7 @@ def before(aws: Aws, name: str, *, bucket: str = "") -> tuple[str, ResolvedFleet
     ``bucket`` is where its bundles are thought to lie. Raises InputError when there is no fleet of ours, or nothing
     to go back to.
     """
-    stack = fleets.Stacks(aws).find(f"deployer-{name}")
+    stack = fleets.Stacks(aws).find(naming.stack(name))
     said = fleets.outputs(stack) if stack else {}
     if "DocumentDigest" not in said:
         raise InputError(
@@ -45,8 +47,8 @@ def before(aws: Aws, name: str, *, bucket: str = "") -> tuple[str, ResolvedFleet
             hint="give the region it is in with --region",
         )
     now = said["DocumentDigest"]
-    storage = Storage(aws, bucket or bucket_name(observe.place_of(aws)))
-    for key in sorted(storage.keys(_folder(name)), reverse=True):
+    storage = Storage(aws, bucket or bucket_of(aws))
+    for key in sorted(storage.keys(naming.documents(name)), reverse=True):
         if now[:12] in key.rpartition("-")[2]:
             continue
         text = storage.read(key)
@@ -56,7 +58,3 @@ def before(aws: Aws, name: str, *, bucket: str = "") -> tuple[str, ResolvedFleet
         f"{name!r} has run nothing before that `deployer deploy` has kept in {storage.bucket}",
         hint="deploy the resolved.json or the bundle that you want instead",
     )
-
-
-def _folder(name: str) -> str:
-    return f"{prefix(name)}documents/"

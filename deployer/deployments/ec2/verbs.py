@@ -3,42 +3,40 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 from deployer.aws import fleets
 from deployer.aws.metrics import Logs
 from deployer.aws.queues import Queues
 from deployer.aws.session import Aws
-from deployer.aws.storage import Storage, object_options
-from deployer.aws.upload import upload
-from deployer.bundle import bundle as bundles
+from deployer.aws.storage import Storage
 from deployer.clients.sqs import Work
+from deployer.deployments.aws import objects, prepare
+from deployer.deployments.aws.alarms import alarms_of
+from deployer.deployments.aws.checks import profiled
+from deployer.deployments.aws.place import place_of, refuse_other
+from deployer.deployments.backend import Asked
 from deployer.deployments.ec2 import cdk, checks, facts, inventory, rollback
-from deployer.deployments.ec2.plan import FleetPlan
-from deployer.deployments.ec2.resolve import Asked, resolve
+from deployer.deployments.ec2.nouns import STABLE, FleetDeployed, FleetStatus
+from deployer.deployments.ec2.resolve import resolve
 from deployer.deployments.facts import facts_of
-from deployer.deployments.patience import Say
-from deployer.deployments.sagemaker import observe, prepare
+from deployer.deployments.plan import Plan, Step, resolving
 from deployer.deployments.state import ServerLog
-from deployer.deployments.steps import Step
 from deployer.errors import ConditionFailed, InputError
 from deployer.pricing.book import PriceBook
+from deployer.progress import Say
 from deployer.runs import Run
-from deployer.spec import rules
+from deployer.spec import naming, rules
 from deployer.spec.deployment import DeploymentSpec
 from deployer.spec.fleet_resolved import ResolvedFleet
-from deployer.spec.resolved import EXPIRES_TAG, Image
-
-STABLE = ("CREATE_COMPLETE", "UPDATE_COMPLETE")
-SERVES = "healthy"
+from deployer.spec.naming import EXPIRES_TAG
+from deployer.spec.resolved import Image
 
 
 def plan(
     aws: Aws, spec: DeploymentSpec, book: PriceBook, *, asked: Asked, run: Run | None = None
-) -> FleetPlan:
+) -> Plan[ResolvedFleet]:
     """Work out what deploying ``spec`` would change; no call changes anything.
 
     ``run`` is what traffic would be like, which prices what follows it.
@@ -48,7 +46,7 @@ def plan(
     target = checks.fleet_of(spec)
     spec = prepare.ready(spec, asked.p99_s)
     bundle = prepare.opened(spec, "EC2")
-    place, now, serving = observe.place_of(aws), datetime.now(UTC), bundle.manifest.serving
+    place, now, serving = place_of(aws), datetime.now(UTC), bundle.manifest.serving
     # The price comes first, on stand-ins for what AWS is asked: it needs nobody's answer.
     draft = resolve(
         spec, place, Image("to-be-found"), bundle.digest, serving, "", asked=asked, now=now
@@ -57,26 +55,20 @@ def plan(
     image = facts.find_image(aws, spec, target)
     ami = facts.find_ami(aws, target)
     resolved = resolve(spec, place, image, bundle.digest, serving, ami, asked=asked, now=now)
-    found = facts.check(aws, resolved, book)
-    return FleetPlan(resolved, steps(aws, resolved), found, predicted)
+    found = (*facts.check(aws, resolved, book), *profiled(asked, bundle.digest))
+    return resolving(resolved, steps(aws, resolved), found, predicted)
 
 
-def replan(aws: Aws, resolved: ResolvedFleet, book: PriceBook) -> FleetPlan:
+def replan(aws: Aws, resolved: ResolvedFleet, book: PriceBook) -> Plan[ResolvedFleet]:
     """Return the steps from what exists to a document resolved earlier, which is taken verbatim.
 
     Raises InputError when the credentials or the region are others than the document's, RuleBroken for its
     specification.
     """
-    place, stated = observe.place_of(aws), resolved.place
-    if (place.account, place.region) != (stated.account, stated.region):
-        raise InputError(
-            f"resolved for account {stated.account} in {stated.region}; these credentials are of "
-            f"{place.account} in {place.region}",
-            hint="use the other credentials, or plan again",
-        )
+    refuse_other(aws, resolved.place)
     rules.require(resolved.spec, facts_of(resolved.spec, digest=resolved.artifact.digest))
     found = facts.check(aws, resolved, book)
-    return FleetPlan(resolved, steps(aws, resolved), found, inventory.predict(resolved, book))
+    return resolving(resolved, steps(aws, resolved), found, inventory.predict(resolved, book))
 
 
 def steps(aws: Aws, resolved: ResolvedFleet) -> tuple[Step, ...]:
@@ -100,26 +92,6 @@ def steps(aws: Aws, resolved: ResolvedFleet) -> tuple[Step, ...]:
     )
 
 
-@dataclass(frozen=True)
-class FleetDeployment:
-    """What runs now. ``url`` is where requests go, or messages: a queue's."""
-
-    name: str
-    kind: str
-    region: str
-    account: str
-    group: str
-    url: str
-    bundle_digest: str
-    seconds: float
-    changed: int
-    warnings: tuple[str, ...] = ()
-
-    def to_json(self) -> dict[str, Any]:
-        """Return it as a JSON document."""
-        return {**asdict(self), "warnings": list(self.warnings)}
-
-
 class BootLogs:
     """Says what instances write while they start, each line once."""
 
@@ -136,7 +108,7 @@ class BootLogs:
             self._seen[stream] = len(lines)
 
 
-def apply(aws: Aws, plan: FleetPlan, *, say: Say) -> FleetDeployment:
+def apply(aws: Aws, plan: Plan[ResolvedFleet], *, say: Say) -> FleetDeployed:
     """Make the account equal to the plan's document and return what runs.
 
     Running it twice changes nothing. Raises ConditionFailed when too few instances serve afterwards, DeployerError
@@ -146,9 +118,11 @@ def apply(aws: Aws, plan: FleetPlan, *, say: Say) -> FleetDeployment:
     for number, step in enumerate(plan.changes, 1):
         say(f"[{number}/{len(plan.changes)}] {step.action} {step.kind} {step.name}")
         if step.kind == "bucket":
-            Storage(aws, resolved.artifact.bucket).make({observe.SHARED_TAG: "true"})
+            objects.make_bucket(aws, resolved.artifact)
         elif step.kind == "bundle":
-            _upload(aws, resolved, say)
+            objects.put_archive(
+                aws, resolved.artifact, resolved.tags, resolved.target.kms_key_arn, say
+            )
         else:
             boot = BootLogs(aws, resolved.log_group, say)
             cdk.deploy(resolved, say, beside=boot.tell)
@@ -156,10 +130,10 @@ def apply(aws: Aws, plan: FleetPlan, *, say: Say) -> FleetDeployment:
     found = status(aws, resolved.spec.name)
     if found.serving < resolved.least and not resolved.target.types:
         raise ConditionFailed(
-            f"{found.serving} of {resolved.least} instances serve: {found.words}",
+            f"{found.serving} of {resolved.least} instances serve: {found.rows}",
             hint=f"`deployer status {resolved.spec.name}` shows whether it is only late",
         )
-    return FleetDeployment(
+    return FleetDeployed(
         name=resolved.spec.name,
         kind=resolved.spec.target.kind,
         region=resolved.place.region,
@@ -172,63 +146,9 @@ def apply(aws: Aws, plan: FleetPlan, *, say: Say) -> FleetDeployment:
     )
 
 
-def _upload(aws: Aws, resolved: ResolvedFleet, say: Say) -> None:
-    """Upload the bundle, whole, verified against the digest that is resolved."""
-    artifact = resolved.artifact
-    path = Path(artifact.source)
-    bundles.open_bundle(path, digest=artifact.digest)
-    ours = {key: value for key, value in resolved.tags.items() if key.startswith("deployer:")}
-    options = object_options({"digest": artifact.digest}, ours, resolved.target.kms_key_arn)
-    upload(Storage(aws, artifact.bucket), path, artifact.key, options, say=say)
-
-
-@dataclass(frozen=True)
-class FleetStatus:
-    """How a fleet is. ``instances`` are (id, state in the group, state at the load balancer).
-
-    Of a queue: ``waiting``, ``taken`` by workers and given up (``dead``) messages, as SQS counts; None without one.
-    """
-
-    name: str
-    region: str
-    stack: str
-    status: str
-    bundle_digest: str
-    url: str
-    bounds: tuple[int, int]
-    desired: int
-    instances: tuple[tuple[str, str, str], ...]
-    alarms: tuple[tuple[str, str], ...]
-    expires: str
-    queue_url: str = ""
-    results_s3_uri: str = ""
-    waiting: int | None = None
-    taken: int | None = None
-    dead: int | None = None
-
-    @property
-    def serving(self) -> int:
-        """How many instances serve: in service, and healthy at the load balancer where there is one."""
-        return sum(
-            state == "InService" and health in (SERVES, "") for _, state, health in self.instances
-        )
-
-    @property
-    def healthy(self) -> bool:
-        """Whether the stack is at rest, all that is wanted serves, and no alarm fires."""
-        calm = all(state != "ALARM" for _, state in self.alarms)
-        return self.status in STABLE and self.serving >= self.desired and calm
-
-    @property
-    def words(self) -> str:
-        """The instances in one line."""
-        rows = [f"{name} {state} {health}".strip() for name, state, health in self.instances]
-        return ", ".join(rows) or "there is none"
-
-
 def status(aws: Aws, name: str) -> FleetStatus:
     """Ask AWS how a fleet is. Raises InputError when there is none of ours under that name."""
-    stack = fleets.Stacks(aws).find(f"deployer-{name}")
+    stack = fleets.Stacks(aws).find(naming.stack(name))
     if stack is None or "GroupName" not in fleets.outputs(stack):
         raise InputError(
             f"there is no fleet {name!r} in {aws.region} (from {aws.region_source})",
@@ -239,7 +159,7 @@ def status(aws: Aws, name: str) -> FleetStatus:
     arn = said.get("TargetGroupArn", "")
     health = fleets.health(aws, arn) if arn else {}
     unknown = "not registered" if arn else ""
-    alarms = observe.our_alarms(aws, name)
+    alarms = alarms_of(aws, name)
     return FleetStatus(
         name=name,
         region=aws.region,
@@ -273,7 +193,7 @@ def _depths(aws: Aws, said: Mapping[str, str]) -> dict[str, Any]:
 
 def work(aws: Aws, name: str) -> Work | None:
     """Return where a fleet takes its messages and leaves its answers; None for one behind a load balancer."""
-    stack = fleets.Stacks(aws).find(f"deployer-{name}")
+    stack = fleets.Stacks(aws).find(naming.stack(name))
     said = fleets.outputs(stack) if stack else {}
     if "QueueUrl" not in said:
         return None
@@ -282,7 +202,7 @@ def work(aws: Aws, name: str) -> Work | None:
 
 def logs(aws: Aws, name: str, *, lines: int) -> tuple[ServerLog, ...]:
     """Return the last lines of the servers and of the starts that spoke last."""
-    group, client = f"/deployer/{name}", Logs(aws)
+    group, client = naming.fleet_logs(name), Logs(aws)
     return tuple(
         ServerLog(8080, f"{group}/{stream}", client.tail(group, stream, lines))
         for stream in client.streams(group)

@@ -14,11 +14,15 @@ from deployer.aws.storage import Storage, object_options
 from deployer.aws.upload import PART_BYTES, upload
 from deployer.bundle import archive
 from deployer.bundle import bundle as bundles
-from deployer.deployments.patience import Patience, Say
-from deployer.deployments.sagemaker import observe, requests, resolve
+from deployer.deployments.aws import objects
+from deployer.deployments.aws.polling import Polling
+from deployer.deployments.sagemaker import observe, requests
 from deployer.deployments.sagemaker.waiting import eventually
 from deployer.errors import DeployerError
-from deployer.spec.resolved import EXPIRES_TAG, NAME_TAG, Resolved
+from deployer.progress import Say
+from deployer.spec import naming
+from deployer.spec.naming import BUCKET_TAG, EXPIRES_TAG, NAME_TAG
+from deployer.spec.resolved import Resolved
 from inference_code.contract import MANIFEST_PATH, Manifest
 
 
@@ -29,12 +33,12 @@ class Actions:
         self,
         aws: Aws,
         resolved: Resolved,
-        patience: Patience,
+        polling: Polling,
         say: Say,
         *,
         part_bytes: int = PART_BYTES,
     ) -> None:
-        self._aws, self._resolved, self._patience, self._say = aws, resolved, patience, say
+        self._aws, self._resolved, self._polling, self._say = aws, resolved, polling, say
         self._part_bytes = part_bytes
         self._sagemaker = SageMaker(aws)
         self._storage = Storage(aws, resolved.artifact.bucket)
@@ -42,7 +46,7 @@ class Actions:
     def role(self) -> None:
         """Make the execution role and write its policy."""
         roles, role = Roles(self._aws), self._resolved.role
-        tags = {**self._resolved.tags, observe.BUCKET_TAG: self._resolved.artifact.bucket}
+        tags = {**self._resolved.tags, BUCKET_TAG: self._resolved.artifact.bucket}
         made = roles.create(role.name, requests.trust(self._resolved), tags)
         if not made and roles.tags(role.name).get(NAME_TAG) != self._resolved.spec.name:
             raise DeployerError(f"role {role.name!r} exists and deployer did not make it")
@@ -50,27 +54,25 @@ class Actions:
 
     def bucket(self) -> None:
         """Make the bucket, which all deployments of the account and region share."""
-        self._storage.make({observe.SHARED_TAG: "true"})
+        objects.make_bucket(self._aws, self._resolved.artifact)
 
     def bundle(self) -> None:
         """Upload the bundle, whole, verified against the digest that is resolved."""
         artifact = self._resolved.artifact
-        path = Path(artifact.source)
-        bundle = bundles.open_bundle(path, digest=artifact.digest)
-        ours = {key: v for key, v in self._resolved.tags.items() if key.startswith("deployer:")}
-        key = getattr(self._resolved.spec.target, "kms_key_arn", "")
+        key = self._resolved.spec.target.kms_key_arn
         if artifact.files:
-            self._files(path, bundle.manifest, ours, key)
-        else:
-            options = object_options({"digest": artifact.digest}, ours, key)
-            upload(
-                self._storage,
-                path,
-                artifact.key,
-                options,
-                part_bytes=self._part_bytes,
-                say=self._say,
-            )
+            path = Path(artifact.source)
+            bundle = bundles.open_bundle(path, digest=artifact.digest)
+            self._files(path, bundle.manifest, objects.own_tags(self._resolved.tags), key)
+            return
+        objects.put_archive(
+            self._aws,
+            artifact,
+            self._resolved.tags,
+            key,
+            self._say,
+            part_bytes=self._part_bytes,
+        )
 
     def _files(self, path: Path, manifest: Manifest, tags: dict[str, str], kms: str) -> None:
         """Write the bundle's files one by one; what an older bundle has is copied within S3.
@@ -106,7 +108,7 @@ class Actions:
 
     def _older_members(self) -> dict[str, str]:
         """Return the keys of the files of other bundles that lie whole in S3, by sha256."""
-        start = f"{resolve.prefix(self._resolved.spec.name)}bundles/"
+        start = naming.bundles(self._resolved.spec.name)
         found: dict[str, str] = {}
         for key in self._storage.keys(start):
             if key.endswith(f"/model/{MANIFEST_PATH}"):
@@ -121,7 +123,7 @@ class Actions:
         """Make the model; one that is there already must hold the same."""
         request = requests.model(self._resolved)
         words = ("assume role", "could not access", "unable to", "not authorized", "no such role")
-        made = eventually(lambda: self._sagemaker.create_model(request), words, self._patience)
+        made = eventually(lambda: self._sagemaker.create_model(request), words, self._polling)
         if not made:
             self._same("model", self._sagemaker.model(self._resolved.model_name), request)
 
@@ -129,7 +131,7 @@ class Actions:
         """Make the endpoint config; one that is there already must hold the same."""
         request = requests.config(self._resolved)
         made = eventually(
-            lambda: self._sagemaker.create_config(request), ("could not find",), self._patience
+            lambda: self._sagemaker.create_config(request), ("could not find",), self._polling
         )
         if not made:
             name = self._resolved.config_name
@@ -158,7 +160,7 @@ class Actions:
                 wanted.min_capacity, wanted.max_capacity, self._resolved.tags
             ),
             ("not found", "could not find", "does not exist"),
-            self._patience,
+            self._polling,
         )
 
     def policy(self, name: str) -> None:
@@ -203,7 +205,7 @@ class Actions:
             case "model":
                 self._sagemaker.delete_model(name)
             case "bundle":
-                self._storage.remove(f"{resolve.prefix(self._resolved.spec.name)}bundles/{name}/")
+                self._storage.remove(f"{naming.bundles(self._resolved.spec.name)}{name}/")
             case _:
                 raise ValueError(f"{kind} is never removed while deploying")
 

@@ -6,6 +6,7 @@ data does not fire, so a rollout that no request met proves nothing: whoever dep
 
 from __future__ import annotations
 
+from deployer.spec import naming
 from deployer.spec.deployment import DeploymentSpec
 from deployer.spec.resolved import VARIANT, Alarm, Metric
 from deployer.spec.rollout import AllAtOnce, waits_s
@@ -16,11 +17,6 @@ MARGIN_S = 3600
 """Time for the instances of a new fleet to start, on top of what a rollout waits by itself."""
 
 
-def prefix(name: str) -> str:
-    """Return what the names of a deployment's alarms start with; a slash is in no deployment's name."""
-    return f"deployer/{name}/"
-
-
 def generated(spec: DeploymentSpec, endpoint: str) -> tuple[Alarm, ...]:
     """Return the alarms to make: errors, the model's own errors, and p99 where an objective is set."""
     target = spec.target
@@ -29,19 +25,21 @@ def generated(spec: DeploymentSpec, endpoint: str) -> tuple[Alarm, ...]:
     if isinstance(target, SageMakerAsync):
         metric = Metric("AWS/SageMaker", "InvocationFailures", "Sum", {"EndpointName": endpoint})
         text = f"Asynchronous requests to {endpoint} fail"
-        return (Alarm(f"{prefix(spec.name)}failures", text, metric, 0.0),)
+        return (Alarm(f"{naming.alarms(spec.name)}failures", text, metric, 0.0),)
     if not isinstance(target, SageMakerRealtime):
         return ()
     where = {"EndpointName": endpoint, "VariantName": VARIANT}
     share = spec.rollout.max_error_percent / 100
     found = [
-        _errors(spec, f"{prefix(spec.name)}5xx", "Invocation5XXErrors", share, where),
-        _errors(spec, f"{prefix(spec.name)}model-errors", "InvocationModelErrors", share, where),
+        _errors(spec, f"{naming.alarms(spec.name)}5xx", "Invocation5XXErrors", share, where),
+        _errors(
+            spec, f"{naming.alarms(spec.name)}model-errors", "InvocationModelErrors", share, where
+        ),
     ]
     if spec.slo.p99_ms is not None:
         latency = Metric("AWS/SageMaker", "ModelLatency", "p99", where, "Microseconds")
         text = f"The p99 of {endpoint} is above {spec.slo.p99_ms:g} ms"
-        name = f"{prefix(spec.name)}p99"
+        name = f"{naming.alarms(spec.name)}p99"
         limit = spec.slo.p99_ms * 1000
         found.append(Alarm(name, text, latency, limit, periods=2, low_samples="ignore"))
     return tuple(found)

@@ -7,10 +7,11 @@ something was made is an error, what could not be asked is a note.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
-from deployer.errors import DeployerError, InputError, SpecError
+from deployer.deployments.aws.checks import given_alarms, given_role
+from deployer.deployments.plan import Check
+from deployer.errors import DeployerError, SpecError
 from deployer.spec.resolved import Resolved
 from deployer.spec.target import SageMakerBatch, SageMakerRealtime
 
@@ -18,17 +19,6 @@ if TYPE_CHECKING:
     from deployer.deployments.sagemaker.facts import (
         Facts,
     )  # which imports boto3: a plan can do without
-
-Outcome = Literal["ok", "note"]
-
-
-@dataclass(frozen=True)
-class Check:
-    """One thing that was looked at."""
-
-    subject: str
-    outcome: Outcome
-    seen: str
 
 
 def check_facts(resolved: Resolved, facts: Facts) -> tuple[Check, ...]:
@@ -38,7 +28,7 @@ def check_facts(resolved: Resolved, facts: Facts) -> tuple[Check, ...]:
 
 def _facts(resolved: Resolved, facts: Facts) -> Iterator[Check]:
     target = resolved.spec.target
-    instance_type = getattr(target, "instance_type", "")
+    instance_type = target.instance_type
     if instance_type:
         if instance_type not in facts.instance_types:
             raise SpecError(
@@ -50,15 +40,7 @@ def _facts(resolved: Resolved, facts: Facts) -> Iterator[Check]:
         yield _quota(resolved, instance_type, facts)
     yield _architecture(resolved, facts)
     yield from _role(resolved, facts)
-    missing = [name for name in resolved.spec.rollout.alarms if name not in facts.alarms]
-    if missing:
-        raise SpecError("rollout.alarms", f"there is no alarm {missing[0]!r}", hint="make it first")
-    firing = [name for name, state in facts.alarms.items() if state == "ALARM"]
-    if firing:
-        raise DeployerError(
-            f"alarm {firing[0]!r} fires now: it would stop the rollout at once",
-            hint="look at it first, or leave it out of rollout.alarms",
-        )
+    given_alarms(resolved.spec.rollout.alarms, facts.alarms)
     made = len(resolved.alarms)
     if made or facts.alarms:
         yield Check("alarms", "ok", f"{made} generated, {len(facts.alarms)} of yours, none fires")
@@ -108,8 +90,7 @@ def _architecture(resolved: Resolved, facts: Facts) -> Check:
 
 def _role(resolved: Resolved, facts: Facts) -> Iterator[Check]:
     role = resolved.role
-    if not facts.role_exists:
-        raise InputError(f"there is no role {role.arn}", hint="correct target.role_arn")
+    given_role(role, there=facts.role_exists)
     if facts.refused is None:
         yield Check("permissions", "note", f"whether you may pass {role.name}: not checked")
     elif facts.refused:

@@ -12,16 +12,17 @@ from deployer.aws.metrics import CloudWatch, Logs
 from deployer.aws.roles import Roles
 from deployer.aws.sagemaker import SageMaker
 from deployer.aws.session import Aws
-from deployer.aws.storage import Storage
-from deployer.deployments.patience import Patience, Say
-from deployer.deployments.sagemaker import observe, resolve
-from deployer.deployments.sagemaker.observe import BUCKET_TAG, SHARED_TAG
+from deployer.deployments.aws import objects
+from deployer.deployments.aws.alarms import alarms_of
+from deployer.deployments.aws.place import bucket_of
+from deployer.deployments.aws.polling import Polling
+from deployer.deployments.sagemaker import observe
 from deployer.deployments.sagemaker.waiting import Watch
 from deployer.errors import PartialFailure
-from deployer.spec.resolved import NAME_TAG, VARIANT
-
-LOGS = "/aws/sagemaker/Endpoints/"
-"""What the names of endpoints' log groups start with."""
+from deployer.progress import Say
+from deployer.spec import naming
+from deployer.spec.naming import BUCKET_TAG, NAME_TAG
+from deployer.spec.resolved import VARIANT
 
 STOP_S = 900.0
 """How long a transform job is given to stop."""
@@ -32,7 +33,7 @@ def destroy(
     name: str,
     *,
     bucket: str = "",
-    patience: Patience,
+    polling: Polling,
     say: Say,
     keep_logs: bool = False,
 ) -> tuple[str, ...]:
@@ -41,17 +42,17 @@ def destroy(
     Raises PartialFailure listing what is left, when something is, and InputError for what a CloudFormation stack
     made.
     """
-    remover = _Remover(aws, name, bucket, patience, say)
+    remover = _Remover(aws, name, bucket, polling, say)
     remover.run(keep_logs=keep_logs)
-    began = patience.clock()
+    began = polling.clock()
     while left := remaining(aws, name, bucket=bucket, keep_logs=keep_logs):
-        if patience.clock() - began > patience.settle_s:
+        if polling.clock() - began > polling.settle_s:
             raise PartialFailure(
                 f"{name!r} is not wholly removed",
                 remaining=left,
                 hint=f"run `deployer destroy {name}` again",
             )
-        patience.sleep(patience.poll_s)
+        polling.sleep(polling.poll_s)
         remover.run(keep_logs=keep_logs)  # a list that was stale before may show more now
     return tuple(remover.removed)
 
@@ -70,25 +71,26 @@ def _remaining(aws: Aws, name: str, bucket: str, keep_logs: bool) -> Iterator[st
     yield from (f"endpoint config {config}" for config in observe.configs(aws, name))
     yield from (f"model {model}" for model in observe.models(aws, name))
     yield from (f"transform job {job}" for job in observe.jobs(aws, name))
-    yield from (f"alarm {alarm}" for alarm in observe.our_alarms(aws, name))
-    if not keep_logs and _owns_logs(aws, name) and Logs(aws).group_exists(_group(name)):
-        yield f"log group {_group(name)}"
+    yield from (f"alarm {alarm}" for alarm in alarms_of(aws, name))
+    if (
+        not keep_logs
+        and _owns_logs(aws, name)
+        and Logs(aws).group_exists(naming.endpoint_logs(name))
+    ):
+        yield f"log group {naming.endpoint_logs(name)}"
     role_tags, data = _our_role(aws, name), observe.models(aws, name).values()
     for where in _buckets(aws, bucket, role_tags or {}, data):
-        storage = Storage(aws, where)
-        prefix = resolve.prefix(name)
-        yield from (f"s3://{where}/{key}" for key in storage.keys(prefix))
-        yield from (f"unfinished upload s3://{where}/{key}" for key, _ in storage.uploads(prefix))
+        yield from objects.remaining(aws, where, name)
     if role_tags is not None:
-        yield f"role {role_name(aws, name)}"
+        yield f"role {naming.role(name, aws.region)}"
 
 
 class _Remover:
     """One pass over everything; ``removed`` collects what it removed."""
 
-    def __init__(self, aws: Aws, name: str, bucket: str, patience: Patience, say: Say) -> None:
+    def __init__(self, aws: Aws, name: str, bucket: str, polling: Polling, say: Say) -> None:
         self._aws, self._name, self._bucket = aws, name, bucket
-        self._patience, self._say = patience, say
+        self._polling, self._say = polling, say
         self.removed: list[str] = []
 
     def run(self, *, keep_logs: bool) -> None:
@@ -104,20 +106,21 @@ class _Remover:
         self._endpoint()
         self._jobs()
         for bucket in buckets:
-            self._objects(bucket)
+            for what in objects.remove_all(self._aws, bucket, self._name):
+                self._note(True, what)
         sagemaker = SageMaker(self._aws)
         for config in observe.configs(self._aws, self._name):
             self._note(sagemaker.delete_config(config), f"endpoint config {config}")
-        for alarm in observe.our_alarms(self._aws, self._name):
+        for alarm in alarms_of(self._aws, self._name):
             CloudWatch(self._aws).delete_alarms([alarm])
             self._note(True, f"alarm {alarm}")
         if not keep_logs and _owns_logs(self._aws, self._name):
-            group = _group(self._name)
+            group = naming.endpoint_logs(self._name)
             self._note(Logs(self._aws).delete_group(group), f"log group {group}")
         for model in observe.models(self._aws, self._name):
             self._note(sagemaker.delete_model(model), f"model {model}")
         if _our_role(self._aws, self._name) is not None:
-            role = role_name(self._aws, self._name)
+            role = naming.role(self._name, self._aws.region)
             self._note(Roles(self._aws).delete(role), f"role {role}")
 
     def _scaling(self) -> None:
@@ -132,37 +135,23 @@ class _Remover:
 
     def _endpoint(self) -> None:
         sagemaker = SageMaker(self._aws)
-        watch = Watch(self._aws, self._name, self._patience, self._say)
+        watch = Watch(self._aws, self._name, self._polling, self._say)
         found = watch.settled()  # an endpoint that is being made or updated cannot be deleted
         if found is not None:
             sagemaker.delete_endpoint(self._name)
-            Watch(self._aws, self._name, self._patience, self._say).gone()
+            Watch(self._aws, self._name, self._polling, self._say).gone()
             self._note(True, f"endpoint {self._name}")
 
     def _jobs(self) -> None:
-        sagemaker, began = SageMaker(self._aws), self._patience.clock()
+        sagemaker, began = SageMaker(self._aws), self._polling.clock()
         while running := observe.jobs(self._aws, self._name):
             for job, status in running.items():
                 if status == "InProgress":
                     stopped = sagemaker.stop_transform_job(job)
                     self._note(stopped, f"transform job {job} (stopped)")
-            if self._patience.clock() - began > STOP_S:
+            if self._polling.clock() - began > STOP_S:
                 return  # what remains is listed
-            self._patience.sleep(self._patience.poll_s)
-
-    def _objects(self, bucket: str) -> None:
-        storage = Storage(self._aws, bucket)
-        if not storage.exists():
-            return
-        prefix = resolve.prefix(self._name)
-        count = storage.remove(prefix)
-        self._note(count > 0, f"{count} objects under s3://{bucket}/{prefix}")
-        tags = storage.bucket_tags()
-        # A run that was cut off between making the bucket and its tag leaves it under our own name.
-        cut_off = not tags and bucket == resolve.bucket_name(observe.place_of(self._aws))
-        ours = cut_off or tags.get(SHARED_TAG) == "true"
-        if ours and next(storage.keys(""), None) is None:
-            self._note(storage.remove_bucket(), f"bucket {bucket}, which was empty")
+            self._polling.sleep(self._polling.poll_s)
 
     def _note(self, did: bool, what: str) -> None:
         if did:
@@ -178,27 +167,20 @@ def _owns_logs(aws: Aws, name: str) -> bool:
     """Whether something tells that the log group is ours: SageMaker gives it no tag, a failed start does."""
     if _our_role(aws, name) is not None or observe.models(aws, name):
         return True
-    return Logs(aws).tags(_group(name)).get(NAME_TAG) == name
+    return Logs(aws).tags(naming.endpoint_logs(name)).get(NAME_TAG) == name
 
 
 def keep_log(aws: Aws, name: str, tags: Mapping[str, str]) -> bool:
     """Let the log group say whose it is, for a later ``destroy`` or ``reap``; False when there is none."""
-    return Logs(aws).tag(_group(name), {k: v for k, v in tags.items() if k.startswith("deployer:")})
-
-
-def _group(name: str) -> str:
-    return f"{LOGS}{name}"
-
-
-def role_name(aws: Aws, name: str) -> str:
-    """Return the name of the execution role that is made for a deployment."""
-    return f"deployer-{name}-{aws.region}"
+    return Logs(aws).tag(
+        naming.endpoint_logs(name), {k: v for k, v in tags.items() if k.startswith("deployer:")}
+    )
 
 
 def _our_role(aws: Aws, name: str) -> dict[str, str] | None:
     """Return the tags of the role that was made; None when there is none of ours."""
     roles = Roles(aws)
-    role = role_name(aws, name)
+    role = naming.role(name, aws.region)
     if roles.role(role) is None:
         return None
     tags = roles.tags(role)
@@ -209,7 +191,6 @@ def _buckets(
     aws: Aws, hint: str, role_tags: Mapping[str, str], data: Iterable[str]
 ) -> tuple[str, ...]:
     """Return where objects may lie: as said, as the role and the models say, and the usual bucket."""
-    place = observe.place_of(aws)
     named = [uri.removeprefix("s3://").partition("/")[0] for uri in data]
-    found = (hint, role_tags.get(BUCKET_TAG, ""), *named, resolve.bucket_name(place))
+    found = (hint, role_tags.get(BUCKET_TAG, ""), *named, bucket_of(aws))
     return tuple(dict.fromkeys(bucket for bucket in found if bucket))

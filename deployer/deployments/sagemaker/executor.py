@@ -1,4 +1,4 @@
-"""Run a SageMakerPlan step by step. Every step may be repeated, so an interrupted run resumes.
+"""Run a Plan step by step. Every step may be repeated, so an interrupted run resumes.
 
 After an update the endpoint must run the new config: SageMaker returns to the old one without an error when an
 alarm fires or the new fleet does not start, and the endpoint then looks as healthy as before.
@@ -13,7 +13,8 @@ from deployer.aws.metrics import CloudWatch, Logs
 from deployer.aws.sagemaker import SageMaker
 from deployer.aws.session import Aws
 from deployer.aws.upload import PART_BYTES
-from deployer.deployments.patience import Patience, Say
+from deployer.deployments.aws.polling import Polling
+from deployer.deployments.plan import Plan, Step
 from deployer.deployments.sagemaker import (
     destroy,
     diagnose,
@@ -23,12 +24,13 @@ from deployer.deployments.sagemaker import (
     requests,
 )
 from deployer.deployments.sagemaker.actions import Actions
-from deployer.deployments.sagemaker.observe import PREVIOUS_TAG, Endpoint
-from deployer.deployments.sagemaker.plan import SageMakerPlan
-from deployer.deployments.sagemaker.record import SageMakerDeployment
+from deployer.deployments.sagemaker.nouns import SageMakerDeployed
+from deployer.deployments.sagemaker.observe import Endpoint
 from deployer.deployments.sagemaker.waiting import Watch, eventually
-from deployer.deployments.steps import Step
 from deployer.errors import AwsRefusal, ConditionFailed, DeployerError, PartialFailure
+from deployer.progress import Say
+from deployer.spec.naming import PREVIOUS_TAG
+from deployer.spec.resolved import Resolved
 
 LOG_LINES = 50
 COLLECTED = ("endpoint config", "model", "bundle")
@@ -41,30 +43,30 @@ class Executor:
     def __init__(
         self,
         aws: Aws,
-        plan: SageMakerPlan,
+        plan: Plan[Resolved],
         *,
-        patience: Patience,
+        polling: Polling,
         say: Say,
         part_bytes: int = PART_BYTES,
     ) -> None:
-        self._aws, self._plan, self._patience, self._say = aws, plan, patience, say
+        self._aws, self._plan, self._polling, self._say = aws, plan, polling, say
         self._resolved = plan.resolved
-        self._actions = Actions(aws, plan.resolved, patience, say, part_bytes=part_bytes)
+        self._actions = Actions(aws, plan.resolved, polling, say, part_bytes=part_bytes)
         self._sagemaker = SageMaker(aws)
         self._warnings: list[str] = []
         self._again = 0
         self._found_unused: frozenset[tuple[str, str]] | None = None
 
-    def run(self) -> SageMakerDeployment:
+    def run(self) -> SageMakerDeployed:
         """Run every step that changes something and return what runs then."""
-        began = self._patience.clock()
+        began = self._polling.clock()
         changes = self._plan.changes
         for number, step in enumerate(changes, 1):
             self._say(f"[{number}/{len(changes)}] {step.action} {step.kind} {step.name}")
             self._do(step)
         self._look_again()
         resolved = self._resolved
-        return SageMakerDeployment(
+        return SageMakerDeployed(
             name=resolved.spec.name,
             kind=resolved.spec.target.kind,
             region=resolved.place.region,
@@ -73,7 +75,7 @@ class Executor:
             config=resolved.config_name,
             model=resolved.model_name,
             bundle_digest=resolved.artifact.digest,
-            seconds=round(self._patience.clock() - began, 1),
+            seconds=round(self._polling.clock() - began, 1),
             changed=len(changes) + self._again,
             warnings=tuple(self._warnings),
         )
@@ -83,7 +85,7 @@ class Executor:
         kept = [s for s in self._plan.steps if s.kind == "endpoint" and s.action == "keep"]
         if not kept:
             return
-        found = observe.surely(self._aws, kept[0].name, sleep=self._patience.sleep)
+        found = observe.surely(self._aws, kept[0].name, sleep=self._polling.sleep)
         if (
             found is None
             or found.config != self._resolved.config_name
@@ -97,7 +99,7 @@ class Executor:
     def _unused(self) -> frozenset[tuple[str, str]]:
         """Return kind and name of what nothing uses as it is now, whatever the plan was made from."""
         if self._found_unused is None:
-            seen = observe.observe(self._aws, self._resolved, sleep=self._patience.sleep)
+            seen = observe.observe(self._aws, self._resolved, sleep=self._polling.sleep)
             kept = planner.kept_configs(self._resolved, seen)
             steps = planner.collect(seen, kept, self._resolved)
             self._found_unused = frozenset((step.kind, step.name) for step in steps)
@@ -166,7 +168,7 @@ class Executor:
             self._aws,
             name,
             bucket=self._resolved.artifact.bucket,
-            patience=self._patience,
+            polling=self._polling,
             say=self._say,
             keep_logs=True,
         )
@@ -213,7 +215,7 @@ class Executor:
                     self._actions.config()
                 raise
 
-        return eventually(attempt, ("could not find",), self._patience)
+        return eventually(attempt, ("could not find",), self._polling)
 
     def _rolled_back(self, before: Endpoint, found: Endpoint) -> None:
         """Remove the version that did not hold, and say why."""
@@ -225,7 +227,7 @@ class Executor:
         words, hint = diagnose.cause(found.reason, self._last_lines())
         if firing:
             words, hint = f"alarm {', '.join(firing)} fired", "look at the alarm's metric"
-        seen = observe.observe(self._aws, self._resolved, sleep=self._patience.sleep)
+        seen = observe.observe(self._aws, self._resolved, sleep=self._polling.sleep)
         kept = frozenset({found.config, before.previous})
         for step in planner.collect(seen, kept, None):
             self._actions.remove(step.kind, step.name)
@@ -263,4 +265,4 @@ class Executor:
         return tuple(lines)
 
     def _watch(self) -> Watch:
-        return Watch(self._aws, self._resolved.endpoint_name, self._patience, self._say)
+        return Watch(self._aws, self._resolved.endpoint_name, self._polling, self._say)

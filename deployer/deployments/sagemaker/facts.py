@@ -5,17 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from deployer.aws import images
 from deployer.aws.metrics import CloudWatch
 from deployer.aws.quotas import sagemaker_quotas
 from deployer.aws.roles import Roles
 from deployer.aws.sagemaker import SageMaker
 from deployer.aws.session import Aws
+from deployer.deployments.aws import images
 from deployer.deployments.sagemaker.requests import hosting
-from deployer.errors import InputError
-from deployer.spec import images as addresses
 from deployer.spec.deployment import DeploymentSpec
-from deployer.spec.instances import architecture
 from deployer.spec.resolved import Image, Resolved
 from deployer.spec.target import SageMakerBatch
 
@@ -43,21 +40,8 @@ def find_image(aws: Aws, spec: DeploymentSpec) -> tuple[Image, tuple[str, ...]]:
     named.
     """
     target = hosting(spec)
-    repository = addresses.repository(spec.name)
-    uri = target.image_uri or images.newest(aws, repository)
-    wanted = architecture(getattr(target, "instance_type", "ml.c5.large"))
-    if uri is None:
-        raise InputError(
-            f"there is no image in the ECR repository {repository!r} in {aws.region}",
-            hint="push one with `deployer image push`, or name one with target.image_uri",
-        )
-    if not addresses.ECR_URI.fullmatch(uri):
-        digest = uri.partition("@sha256:")[2]
-        return Image(uri, digest, wanted), ()
-    found = images.find(aws, uri)
-    if found is None:
-        raise InputError(f"there is no image {uri}", hint="push it, or correct target.image_uri")
-    return Image(found.uri, found.digest, wanted), found.architectures
+    kind = target.instance_type
+    return images.find(aws, spec.name, target.image_uri, kind)
 
 
 def gather(aws: Aws, resolved: Resolved, architectures: tuple[str, ...]) -> Facts:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from deployer.cost import month
 from deployer.cost.materials import TRACKING_ALARMS, Made
 from deployer.cost.month import MonthlyCost
-from deployer.deployments.sagemaker import alarms, scaling
+from deployer.deployments.sagemaker import alarms, variant_policies
 from deployer.pricing.book import PriceBook
 from deployer.runs import Run
 from deployer.spec.deployment import DeploymentSpec
@@ -35,7 +35,7 @@ def made(spec: DeploymentSpec) -> Made:
     if isinstance(spec.target, SageMakerBatch):
         return Made()
     # How many alarms there are depends neither on the target value nor on the vCPUs.
-    policies = scaling.resolve(spec, spec.name, derived=_ANY, vcpus=1)
+    policies = variant_policies.resolve(spec, spec.name, derived=_ANY, vcpus=1)
     count, fast = len(alarms.generated(spec, spec.name)), 0
     if policies is not None:
         fast = TRACKING_ALARMS * sum(FAST in row.predefined for row in policies.tracking)

@@ -14,9 +14,10 @@ from deployer.aws.storage import Storage, object_options
 from deployer.clients import batch
 from deployer.clients.base import Answer, Body
 from deployer.clients.batch import BatchResult
-from deployer.deployments.patience import Say
-from deployer.deployments.sagemaker import observe, resolve
+from deployer.deployments.sagemaker import observe
 from deployer.errors import AwsRefusal, EnvironmentProblem, InputError
+from deployer.progress import Say, silent
+from deployer.spec import naming
 from deployer.spec.resolved import Resolved
 from deployer.spec.target import SageMakerBatch
 
@@ -29,7 +30,7 @@ def run(
     output_s3_uri: str = "",
     timeout_s: float = 24 * 3600.0,
     look_s: float = batch.LOOK_S,
-    say: Say = lambda line: None,
+    say: Say = silent,
 ) -> BatchResult:
     """Run one job over ``input_s3_uri`` (else the specification's) and wait until it has completed.
 
@@ -75,7 +76,7 @@ def answer(
     *,
     timeout_s: float = 24 * 3600.0,
     look_s: float = batch.LOOK_S,
-    say: Say = lambda line: None,
+    say: Say = silent,
 ) -> Answer:
     """Run one job over one body and return what it wrote. Raises as ``run`` does."""
     target = resolved.spec.target
@@ -86,11 +87,11 @@ def answer(
                 f"the body has {len(body.content):,} bytes; a request of this job carries {most:,}",
                 hint="raise target.max_payload_mb (at most 100), or set target.split",
             )
-    digest = hashlib.sha256(body.content).hexdigest()[: resolve.SHORT]
-    prefix = f"{resolve.prefix(resolved.spec.name)}input/{digest}"
+    digest = hashlib.sha256(body.content).hexdigest()[: naming.SHORT]
+    prefix = f"{naming.objects(resolved.spec.name)}input/{digest}"
     storage = Storage(aws, resolved.artifact.bucket)
     tags = {key: value for key, value in resolved.tags.items() if key.startswith("deployer:")}
-    options = object_options({}, tags, getattr(target, "kms_key_arn", ""))
+    options = object_options({}, tags, target.kms_key_arn)
     storage.put(f"{prefix}/body", body.content, options | {"ContentType": body.content_type})
     if isinstance(target, SageMakerBatch) and not target.content_type:
         typed = replace(target, content_type=body.content_type)
@@ -118,7 +119,7 @@ def job_name(name: str, now: datetime) -> str:
 def place_for_bodies(aws: Aws, name: str) -> str:
     """Return where the role of an endpoint may read bodies that do not fit into a call."""
     for uri in observe.models(aws, name).values():
-        return f"s3://{split(uri)[0]}/{resolve.prefix(name)}input"
+        return f"s3://{split(uri)[0]}/{naming.objects(name)}input"
     return ""
 
 

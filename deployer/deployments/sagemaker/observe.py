@@ -18,25 +18,12 @@ from deployer.aws.roles import Roles
 from deployer.aws.sagemaker import SageMaker
 from deployer.aws.session import Aws
 from deployer.aws.storage import Storage
-from deployer.deployments.sagemaker import alarms, requests, resolve
+from deployer.deployments.aws.alarms import alarms_of
+from deployer.deployments.sagemaker import requests
 from deployer.errors import DeployerError, InputError
-from deployer.spec.resolved import NAME_TAG, PROVISIONED_CONCURRENCY, VARIANT, Place, Resolved
-
-PREVIOUS_TAG = "deployer:previous"
-"""On the endpoint: the config that it ran before, which a rollback goes back to.
-
-It is written before a change and must be true before it and after it, for whoever writes it may be cut off in
-between: so it names two, and the first that the endpoint does not run is the one before.
-"""
-
-STACK_TAG = "aws:cloudformation:stack-name"
-"""On what CloudFormation made: only it may change or remove that."""
-
-SHARED_TAG = "deployer:shared"
-"""On a bucket that deployer made: it goes when it is empty."""
-
-BUCKET_TAG = "deployer:bucket"
-"""On the role: where the deployment's objects lie."""
+from deployer.spec import naming
+from deployer.spec.naming import NAME_TAG, PREVIOUS_TAG, STACK_TAG
+from deployer.spec.resolved import PROVISIONED_CONCURRENCY, VARIANT, Resolved
 
 RUNNING = ("InProgress", "Stopping")
 
@@ -126,7 +113,7 @@ def observe(
         bundle_there=bucket and bundle_there(storage, resolved),
         role=role,
         policy=policy,
-        alarms=our_alarms(aws, name),
+        alarms=alarms_of(aws, name),
         target=scaling.target() if scaling else None,
         policies={str(p["PolicyName"]): p for p in scaling.policies()} if scaling else {},
         schedules={str(s["ScheduledActionName"]): s for s in scaling.schedules()}
@@ -149,12 +136,6 @@ def refuse_stack(name: str, stack: str, verb: str) -> None:
             f"{name!r} was made by the CloudFormation stack {stack!r}: `deployer {verb}` does not touch it",
             hint="use the stack's own route: `cdk deploy` and `cdk destroy` with -c resolved=resolved.json",
         )
-
-
-def place_of(aws: Aws) -> Place:
-    """Return account and region. Raises EnvironmentProblem for credentials that do not hold."""
-    account, partition = aws.identity
-    return Place(account, aws.region, aws.region_source, partition, aws.profile)
 
 
 def scaling_of(aws: Aws, resolved: Resolved) -> Autoscaling | None:
@@ -234,14 +215,6 @@ def nothing(aws: Aws, name: str) -> InputError:
     )
 
 
-def our_alarms(aws: Aws, name: str) -> dict[str, Mapping[str, Any]]:
-    """Return our alarms of a deployment by name."""
-    watch = CloudWatch(aws)
-    rows = watch.alarms(alarms.prefix(name))
-    ours = [row for row in rows if watch.tags(str(row["AlarmArn"])).get(NAME_TAG) == name]
-    return {str(row["AlarmName"]): row for row in ours}
-
-
 def configs(aws: Aws, name: str) -> dict[str, str]:
     """Return our endpoint configs of a deployment, each with its model."""
     client = SageMaker(aws)
@@ -287,12 +260,12 @@ def busy_models(aws: Aws, name: str) -> frozenset[str]:
 
 def is_ours(name: str, resource: str) -> bool:
     """Whether a model's or config's name is one that this deployment would give."""
-    return re.fullmatch(rf"{re.escape(name)}-[0-9a-f]{{{resolve.SHORT}}}", resource) is not None
+    return re.fullmatch(rf"{re.escape(name)}-[0-9a-f]{{{naming.SHORT}}}", resource) is not None
 
 
 def bundles(storage: Storage, name: str) -> set[str]:
     """Return the digests of the bundles that lie in S3, whole or in part."""
-    start = f"{resolve.prefix(name)}bundles/"
+    start = naming.bundles(name)
     keys = [*storage.keys(start), *(key for key, _ in storage.uploads(start))]
     return {key.removeprefix(start).partition("/")[0] for key in keys}
 

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from deployer.deployments.sagemaker.alarms import prefix as own_alarms
+from deployer.deployments.aws.permissions import pull
+from deployer.spec import naming
 from deployer.spec.hosting import InstanceHosting, Network
 from deployer.spec.resolved import Artifact, Image, Place, Statement
 from deployer.spec.target import SageMakerAsync, SageMakerBatch, SageMakerRealtime, Target
 
-_PULL = ("ecr:BatchCheckLayerAvailability", "ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer")
 _INTERFACES = (
     "ec2:CreateNetworkInterfacePermission",
     "ec2:DeleteNetworkInterface",
@@ -56,7 +56,7 @@ def _statements(
     arn = f"arn:{place.partition}"
     bucket = f"{arn}:s3:::{artifact.bucket}"
     # Every version of this deployment, so that a rollback can still fetch its own.
-    prefix = f"deployer/{name}/bundles/"
+    prefix = naming.bundles(name)
     yield Statement("ReadBundle", ("s3:GetObject",), (f"{bucket}/{prefix}*",))
     yield Statement(
         "ListBundle", ("s3:ListBucket",), (bucket,), {"StringLike/s3:prefix": f"{prefix}*"}
@@ -86,7 +86,7 @@ def _statements(
     )
     if isinstance(target, SageMakerRealtime | SageMakerAsync):
         where = f"{arn}:cloudwatch:{place.region}:{place.account}:alarm"
-        watched = tuple(f"{where}:{alarm}" for alarm in (f"{own_alarms(name)}*", *alarms))
+        watched = tuple(f"{where}:{alarm}" for alarm in (f"{naming.alarms(name)}*", *alarms))
         yield Statement("WatchRollout", ("cloudwatch:DescribeAlarms",), watched)
     yield from _options(target, place)
 
@@ -94,15 +94,15 @@ def _statements(
 def log_group(name: str, target: Target) -> str:
     """Return the log group that the containers write to."""
     if isinstance(target, SageMakerBatch):
-        return "/aws/sagemaker/TransformJobs"
-    return f"/aws/sagemaker/Endpoints/{name}"
+        return naming.JOB_LOGS
+    return naming.endpoint_logs(name)
 
 
 def _inputs(
     target: SageMakerAsync | SageMakerBatch, arn: str, artifact: Artifact, name: str
 ) -> Iterator[Statement]:
     """Where the inputs lie: under the deployment's own prefix, and where the specification says."""
-    places = [f"{artifact.bucket}/deployer/{name}/input/"]
+    places = [f"{artifact.bucket}/{naming.objects(name)}input/"]
     if isinstance(target, SageMakerBatch) and target.input_s3_uri:
         places.append(target.input_s3_uri.removeprefix("s3://"))
     objects = tuple(f"{arn}:s3:::{place}*" for place in places)
@@ -112,19 +112,8 @@ def _inputs(
         yield Statement("ListInput", ("s3:ListBucket",), buckets)
 
 
-def pull(image: Image, arn: str) -> Iterator[Statement]:
-    """What it takes to pull an image from ECR: nothing when it lies elsewhere."""
-    host, _, rest = image.uri.partition("/")
-    parts = host.split(".")
-    if len(parts) > 3 and parts[1:3] == ["dkr", "ecr"]:
-        repository = rest.partition("@")[0].partition(":")[0]
-        resource = f"{arn}:ecr:{parts[3]}:{parts[0]}:repository/{repository}"
-        yield Statement("PullImage", _PULL, (resource,))
-        yield Statement("LogInToRegistry", ("ecr:GetAuthorizationToken",), ("*",))
-
-
 def _options(target: Target, place: Place) -> Iterator[Statement]:
-    key = getattr(target, "kms_key_arn", "")
+    key = target.kms_key_arn
     if key:
         writes = isinstance(target, SageMakerAsync | SageMakerBatch | SageMakerRealtime)
         actions = ("kms:Decrypt", "kms:GenerateDataKey") if writes else ("kms:Decrypt",)

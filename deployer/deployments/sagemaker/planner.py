@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
+from deployer.deployments.plan import Action, Kind, Step
 from deployer.deployments.sagemaker import requests
 from deployer.deployments.sagemaker.observe import Observed, digest_of, holds
-from deployer.deployments.steps import Action, Kind, Step
-from deployer.spec.resolved import EXPIRES_TAG, Alarm, Resolved
+from deployer.spec.naming import EXPIRES_TAG
+from deployer.spec.resolved import Alarm, Resolved
 from deployer.spec.rollout import AllAtOnce
 from deployer.spec.target import SageMakerServerless
 
@@ -47,7 +48,7 @@ def _hosting(resolved: Resolved, seen: Observed) -> Iterator[Step]:
     yield Step(_made(resolved.model_name in seen.models), "model", resolved.model_name)
     if not resolved.endpoint_name:
         return
-    what = f"{resolved.instances} × {getattr(target, 'instance_type', 'serverless')}"
+    what = f"{resolved.instances} × {target.instance_type or 'serverless'}"
     if isinstance(target, SageMakerServerless):
         what = f"serverless, {target.memory_mb} MB, at most {target.max_concurrency} at a time"
     yield Step(
@@ -106,7 +107,7 @@ def _scaling(resolved: Resolved, seen: Observed) -> Iterator[Step]:
         note,
     )
     for track in wanted.tracking:
-        metric = track.predefined or (track.metric.name if track.metric else "")
+        metric = track.predefined or requests.single(track.metric).name
         note = f"{metric} near {track.target:g} ({wanted.basis})"
         yield _policy(track.name, requests.tracking(track), note, seen)
     for stepping in wanted.stepping:

@@ -2,44 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 
-from deployer.bundle import bundle as bundles
 from deployer.bundle.bundle import Bundle
 from deployer.cost.month import MonthlyCost
-from deployer.deployments.facts import facts_of
+from deployer.deployments.backend import Asked
 from deployer.deployments.sagemaker import inventory, requests
-from deployer.deployments.sagemaker.resolve import Asked, resolve
-from deployer.errors import InputError
+from deployer.deployments.sagemaker.resolve import resolve
 from deployer.pricing.book import PriceBook
 from deployer.runs import Run
-from deployer.spec import rules
 from deployer.spec.deployment import DeploymentSpec
 from deployer.spec.placeholders import BUNDLE_DIGEST
 from deployer.spec.resolved import Image, Place, Resolved
-
-
-def ready(spec: DeploymentSpec, p99_s: float | None = None) -> DeploymentSpec:
-    """Return the specification with the whole path of its bundle. Raises RuleBroken for one that breaks a rule.
-
-    ``p99_s`` is the measured 99th percentile, seconds.
-    """
-    rules.require(spec, facts_of(spec, p99_s=p99_s))
-    return replace(spec, bundle=str(Path(spec.bundle).resolve()))
-
-
-def opened(spec: DeploymentSpec, service: str) -> Bundle:
-    """Return the bundle, verified. Raises InputError for none, or for a folder, which ``service`` cannot take."""
-    path = Path(spec.bundle)
-    bundle = bundles.open_bundle(path)
-    if path.is_dir():
-        raise InputError(
-            f"{spec.bundle!r} is a folder; deploying to {service} takes the archive",
-            hint="name the .tar.gz that `deployer package` wrote",
-        )
-    return bundle
 
 
 @dataclass(frozen=True)
@@ -75,7 +50,7 @@ class Draft:
 def draft(spec: DeploymentSpec, bundle: Bundle | None, book: PriceBook, asked: Asked) -> Draft:
     """Return the draft; without a bundle its digest is a placeholder. Raises InputError for another target."""
     requests.hosting(spec)
-    shape = book.shape(getattr(spec.target, "instance_type", ""))
+    shape = book.shape(spec.target.instance_type)
     return Draft(
         spec,
         bundle.digest if bundle else BUNDLE_DIGEST,

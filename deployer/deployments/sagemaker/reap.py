@@ -14,10 +14,11 @@ from deployer.aws.roles import Roles
 from deployer.aws.sagemaker import SageMaker
 from deployer.aws.session import Aws
 from deployer.aws.storage import Storage
-from deployer.deployments.expiry import Expired, Reaped, remove_each, time_of
-from deployer.deployments.patience import Patience, Say
-from deployer.deployments.sagemaker import destroy, observe, resolve
-from deployer.spec.resolved import EXPIRES_TAG, NAME_TAG
+from deployer.deployments.aws.expiry import time_of
+from deployer.deployments.aws.place import bucket_of
+from deployer.deployments.backend import Expired
+from deployer.spec import naming
+from deployer.spec.naming import EXPIRES_TAG, NAME_TAG
 
 
 def expired(aws: Aws, now: datetime) -> tuple[Expired, ...]:
@@ -31,18 +32,6 @@ def expired(aws: Aws, now: datetime) -> tuple[Expired, ...]:
         Expired(name, when) for name, when in marks.items() if when and time_of(name, when) <= now
     ]
     return tuple(sorted(over, key=lambda item: item.name))
-
-
-def reap(
-    aws: Aws, found: tuple[Expired, ...], *, patience: Patience, say: Say
-) -> tuple[Reaped, ...]:
-    """Destroy what has expired. Raises PartialFailure listing what is left, after trying all.
-
-    What a CloudFormation stack made is left to it, and listed.
-    """
-    return remove_each(
-        found, lambda name: destroy.destroy(aws, name, patience=patience, say=say), say
-    )
 
 
 def _marks(aws: Aws) -> Iterator[tuple[str, str]]:
@@ -67,9 +56,9 @@ def _marks(aws: Aws) -> Iterator[tuple[str, str]]:
 def _of_logs(aws: Aws) -> Iterator[tuple[str, str]]:
     """Yield what the log groups say that were kept when a start had failed: SageMaker's own have no tags."""
     logs = Logs(aws)
-    for group in logs.groups(destroy.LOGS):
+    for group in logs.groups(naming.ENDPOINT_LOGS):
         tags = logs.tags(group)
-        if tags.get(NAME_TAG) == group.removeprefix(destroy.LOGS):
+        if tags.get(NAME_TAG) == group.removeprefix(naming.ENDPOINT_LOGS):
             yield tags[NAME_TAG], tags.get(EXPIRES_TAG, "")
 
 
@@ -79,15 +68,15 @@ def _of_roles(aws: Aws) -> Iterator[tuple[str, str]]:
     for role in roles.names("deployer-"):
         tags = roles.tags(role) if role.endswith(f"-{aws.region}") else {}
         name = tags.get(NAME_TAG, "")
-        if name and role == destroy.role_name(aws, name):
+        if name and role == naming.role(name, aws.region):
             yield name, tags.get(EXPIRES_TAG, "")
 
 
 def _of_objects(aws: Aws) -> Iterator[tuple[str, str]]:
     """Yield what the first object of each deployment in the usual bucket says."""
-    storage = Storage(aws, resolve.bucket_name(observe.place_of(aws)))
-    for folder in storage.folders(resolve.prefix("")[:-1]):
+    storage = Storage(aws, bucket_of(aws))
+    for folder in storage.folders(naming.objects("")[:-1]):
         key = next(storage.keys(folder), "")
         tags = storage.tags(key) if key else {}
-        if tags.get(NAME_TAG) and folder == resolve.prefix(tags[NAME_TAG]):
+        if tags.get(NAME_TAG) and folder == naming.objects(tags[NAME_TAG]):
             yield tags[NAME_TAG], tags.get(EXPIRES_TAG, "")

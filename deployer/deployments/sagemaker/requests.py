@@ -12,6 +12,7 @@ from deployer.spec.instances import local_disks
 from deployer.spec.resolved import (
     VARIANT,
     Alarm,
+    Expression,
     Metric,
     Resolved,
     ScheduledAction,
@@ -218,14 +219,15 @@ def _blue_green(traffic: Document, keep_s: int) -> Document:
 
 def alarm(item: Alarm, tags: Mapping[str, str], action: str = "") -> Document:
     """Return PutMetricAlarm; ``action`` is the ARN of a policy to set off."""
-    percentile = item.metric.statistic.startswith("p")
+    metric = single(item.metric)
+    percentile = metric.statistic.startswith("p")
     request: Document = {
         "AlarmName": item.name,
         "AlarmDescription": item.description,
-        "Namespace": item.metric.namespace,
-        "MetricName": item.metric.name,
-        "Dimensions": _dimensions(item.metric),
-        "ExtendedStatistic" if percentile else "Statistic": item.metric.statistic,
+        "Namespace": metric.namespace,
+        "MetricName": metric.name,
+        "Dimensions": _dimensions(metric),
+        "ExtendedStatistic" if percentile else "Statistic": metric.statistic,
         "Period": item.period_s,
         "EvaluationPeriods": item.periods,
         "DatapointsToAlarm": item.periods,
@@ -236,11 +238,17 @@ def alarm(item: Alarm, tags: Mapping[str, str], action: str = "") -> Document:
     }
     if item.low_samples:
         request["EvaluateLowSampleCountPercentile"] = item.low_samples
-    if item.metric.unit:
-        request["Unit"] = item.metric.unit
+    if metric.unit:
+        request["Unit"] = metric.unit
     if action:
         request["AlarmActions"] = [action]
     return request
+
+
+def single(watched: Metric | Expression | None) -> Metric:
+    """Return the one metric that something on SageMaker stands on: planning writes no expression for it."""
+    assert isinstance(watched, Metric)
+    return watched
 
 
 def tracking(item: Tracking) -> Document:
@@ -253,14 +261,15 @@ def tracking(item: Tracking) -> Document:
     if item.metric is None:
         body["PredefinedMetricSpecification"] = {"PredefinedMetricType": item.predefined}
     else:
+        watched = single(item.metric)
         metric: Document = {
-            "Namespace": item.metric.namespace,
-            "MetricName": item.metric.name,
-            "Dimensions": _dimensions(item.metric),
-            "Statistic": item.metric.statistic,
+            "Namespace": watched.namespace,
+            "MetricName": watched.name,
+            "Dimensions": _dimensions(watched),
+            "Statistic": watched.statistic,
         }
-        if item.metric.unit:
-            metric["Unit"] = item.metric.unit
+        if watched.unit:
+            metric["Unit"] = watched.unit
         body["CustomizedMetricSpecification"] = metric
     return {
         "PolicyName": item.name,

@@ -9,23 +9,16 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from dataclasses import replace
+from datetime import datetime
 from typing import Any
 
-from deployer.deployments.sagemaker import alarms, permissions, requests, scaling
+from deployer.deployments.aws import prepare
+from deployer.deployments.backend import Asked
+from deployer.deployments.sagemaker import alarms, permissions, requests, variant_policies
+from deployer.spec import naming
 from deployer.spec.deployment import DeploymentSpec
-from deployer.spec.resolved import (
-    DIGEST_TAG,
-    EXPIRES_TAG,
-    NAME_TAG,
-    VERSION_TAG,
-    Artifact,
-    Image,
-    Place,
-    Resolved,
-    Role,
-)
+from deployer.spec.resolved import Artifact, Image, Place, Resolved
 from deployer.spec.scaling import Fixed
 from deployer.spec.target import (
     SageMakerAsync,
@@ -33,17 +26,6 @@ from deployer.spec.target import (
     SageMakerRealtime,
     SageMakerServerless,
 )
-
-SHORT = 12
-
-
-@dataclass(frozen=True)
-class Asked:
-    """What the caller adds to a specification: a derived target value, a time to live, our version."""
-
-    derived_target: float | None = None
-    ttl_s: float | None = None
-    version: str = "0"
 
 
 def resolve(
@@ -66,22 +48,23 @@ def resolve(
     endpoint = "" if batch else spec.name
     artifact = _artifact(spec, place, digest)
     output, failure, capture = _outputs(spec, artifact.bucket)
-    expires = ""
-    if asked.ttl_s is not None:
-        expires = (now + timedelta(seconds=asked.ttl_s)).isoformat(timespec="seconds")
+    expires = prepare.expiry(now, asked.ttl_s)
     made = alarms.generated(spec, endpoint)
-    found = scaling.resolve(spec, endpoint, derived=asked.derived_target, vcpus=vcpus)
+    found = variant_policies.resolve(spec, endpoint, derived=asked.derived_target, vcpus=vcpus)
     writes = tuple(dict.fromkeys(uri for uri in (output, failure, capture) if uri))
+    rows = permissions.statements(
+        spec.name, target, place, image, artifact, writes, spec.rollout.alarms
+    )
     draft = Resolved(
         spec=spec,
         place=place,
         image=image,
         artifact=artifact,
-        role=_role(spec, place, image, artifact, writes),
+        role=prepare.role(spec.name, target.role_arn, place, rows),
         model_name="",
         config_name="",
         endpoint_name=endpoint,
-        tags=_tags(spec, digest, asked.version, expires),
+        tags=prepare.tags(spec, digest, asked.version, expires),
         instances=_instances(spec, found.min_capacity if found else 0),
         capture_s3_uri=capture,
         output_s3_uri=output,
@@ -106,27 +89,17 @@ def named(draft: Resolved) -> Resolved:
     return replace(draft, config_name=config)
 
 
-def bucket_name(place: Place) -> str:
-    """Return the bucket that is used unless the specification names one."""
-    return f"deployer-{place.account}-{place.region}"
-
-
-def prefix(name: str) -> str:
-    """Return what the keys of a deployment's objects start with."""
-    return f"deployer/{name}/"
-
-
 def _artifact(spec: DeploymentSpec, place: Place, digest: str) -> Artifact:
-    files = getattr(spec.target, "model_data", "tar") == "files"
-    bucket = getattr(spec.target, "bucket", "") or bucket_name(place)
-    key = f"{prefix(spec.name)}bundles/{digest}/" + ("model/" if files else "model.tar.gz")
+    files = spec.target.model_data == "files"
+    bucket = spec.target.bucket or naming.bucket(place.account, place.region)
+    key = naming.bundle_key(spec.name, digest, files=files)
     return Artifact(bucket, key, digest, files, spec.bundle)
 
 
 def _outputs(spec: DeploymentSpec, bucket: str) -> tuple[str, str, str]:
     """Return where answers, failures and captured data go; empty for what the mode has not."""
     target = spec.target
-    ours = f"s3://{bucket}/{prefix(spec.name)}"
+    ours = f"s3://{bucket}/{naming.objects(spec.name)}"
     match target:
         case SageMakerAsync():
             output = target.output.s3_uri or f"{ours}output"
@@ -139,44 +112,17 @@ def _outputs(spec: DeploymentSpec, bucket: str) -> tuple[str, str, str]:
             return "", "", ""
 
 
-def _role(
-    spec: DeploymentSpec, place: Place, image: Image, artifact: Artifact, writes: tuple[str, ...]
-) -> Role:
-    given = getattr(spec.target, "role_arn", "")
-    if given:
-        return Role(given.rpartition("/")[2], given, made=False)
-    name = f"deployer-{spec.name}-{place.region}"  # IAM has one name space for all regions
-    arn = f"arn:{place.partition}:iam::{place.account}:role/{name}"
-    given_alarms = spec.rollout.alarms
-    rows = permissions.statements(
-        spec.name, spec.target, place, image, artifact, writes, given_alarms
-    )
-    return Role(name, arn, made=True, statements=rows)
-
-
 def _instances(spec: DeploymentSpec, least: int) -> int:
     """What a new fleet starts with: the target's count, within the policy's bounds, never 0."""
     if isinstance(spec.target, SageMakerServerless):
         return max(spec.target.provisioned_concurrency, least)
-    wanted = max(getattr(spec.target, "instances", 1), least, 1)
+    wanted = max(spec.target.instances, least, 1)
     most = getattr(spec.scaling, "max_instances", wanted)
     return int(min(wanted, most))
-
-
-def _tags(spec: DeploymentSpec, digest: str, version: str, expires: str) -> dict[str, str]:
-    tags = {
-        **spec.tags,
-        NAME_TAG: spec.name,
-        DIGEST_TAG: digest[:SHORT],
-        VERSION_TAG: version,
-    }
-    if expires:
-        tags[EXPIRES_TAG] = expires
-    return dict(sorted(tags.items()))
 
 
 def _hash(request: Mapping[str, Any], name_key: str) -> str:
     """Twelve hex digits of all that a request says but its name and tags."""
     content = {key: value for key, value in request.items() if key not in (name_key, "Tags")}
     canonical = json.dumps(content, sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(canonical.encode()).hexdigest()[:SHORT]
+    return hashlib.sha256(canonical.encode()).hexdigest()[: naming.SHORT]

@@ -7,7 +7,6 @@ way back too. An alarm that fires now would end it at once, so then all traffic 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -15,14 +14,16 @@ from deployer.aws.autoscaling import Autoscaling
 from deployer.aws.metrics import CloudWatch
 from deployer.aws.sagemaker import SageMaker
 from deployer.aws.session import Aws
-from deployer.deployments.patience import Patience, Say
+from deployer.deployments.aws.polling import Polling
+from deployer.deployments.backend import Change
 from deployer.deployments.sagemaker import observe
-from deployer.deployments.sagemaker.observe import PREVIOUS_TAG, Endpoint
-from deployer.deployments.sagemaker.resolve import SHORT
+from deployer.deployments.sagemaker.observe import Endpoint
 from deployer.deployments.sagemaker.waiting import Watch
 from deployer.deployments.state import Store
 from deployer.errors import ConditionFailed, InputError
-from deployer.spec.resolved import DIGEST_TAG, INSTANCE_COUNT, VARIANT
+from deployer.progress import Say, silent
+from deployer.spec.naming import DIGEST_TAG, PREVIOUS_TAG, SHORT
+from deployer.spec.resolved import INSTANCE_COUNT, VARIANT
 
 AT_ONCE: Mapping[str, Any] = {
     "BlueGreenUpdatePolicy": {
@@ -32,30 +33,21 @@ AT_ONCE: Mapping[str, Any] = {
 }
 
 
-@dataclass(frozen=True)
-class SageMakerStatusChange:
-    """An endpoint that went from one config to another."""
-
-    name: str
-    left: str
-    runs: str
-
-
 def rollback(
     aws: Aws,
     name: str,
     *,
     store: Store | None = None,
-    patience: Patience = Patience(),  # noqa: B008  # frozen
-    say: Say = lambda line: None,
-) -> SageMakerStatusChange:
+    polling: Polling = Polling(),  # noqa: B008  # frozen
+    say: Say = silent,
+) -> Change:
     """Return an endpoint to the config before, and verify that it runs it.
 
     Scaling and alarms stay as they are. Raises InputError when there is no config to go back to, for a batch
     deployment and for what a stack made; ConditionFailed when the endpoint does not run it afterwards.
     """
     with (store or Store()).lock(name):
-        found = Watch(aws, name, patience, say).settled()
+        found = Watch(aws, name, polling, say).settled()
         if found is None:
             raise _no_endpoint(aws, name)
         observe.refuse_stack(name, observe.stack_of(found.tags), "rollback")
@@ -69,14 +61,14 @@ def rollback(
         client.set_tags(found.arn, {PREVIOUS_TAG: f"{wanted} {found.config}"})
         began = datetime.now(UTC)
         watched = _start(aws, found, wanted, say)
-        after = Watch(aws, name, patience, say).updated(found, wanted)
+        after = Watch(aws, name, polling, say).updated(found, wanted)
         if after is None or after.config != wanted or after.status != "InService":
             raise _refused(aws, name, after, wanted, watched)
         if tags := _bundle_tag(client, wanted):
             client.set_tags(found.arn, tags)
         if watched and not observe.invocations(aws, name, began):
             say("no request was seen on the way back: its alarms had nothing to judge")
-        return SageMakerStatusChange(name, found.config, wanted)
+        return Change(name, found.config, wanted)
 
 
 def _start(aws: Aws, found: Endpoint, wanted: str, say: Say) -> tuple[str, ...]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -12,58 +11,14 @@ from deployer.aws.metrics import CloudWatch
 from deployer.aws.sagemaker import SageMaker
 from deployer.aws.session import Aws
 from deployer.cost.materials import SERVICES
+from deployer.deployments.aws.alarms import alarms_of
 from deployer.deployments.sagemaker import observe
+from deployer.deployments.sagemaker.nouns import READY, SageMakerStatus, VariantStatus
 from deployer.deployments.sagemaker.observe import Endpoint
 from deployer.errors import UnknownPrice
 from deployer.pricing.book import PriceBook
-from deployer.spec.resolved import EXPIRES_TAG, VARIANT
-
-
-@dataclass(frozen=True)
-class VariantStatus:
-    """One variant: instances that serve and that are wanted (concurrency units when serverless)."""
-
-    name: str
-    current: int
-    desired: int
-    weight: float
-
-
-READY = "Ready"
-"""A model that waits for batch jobs."""
-
-
-@dataclass(frozen=True)
-class SageMakerStatus:
-    """How a deployment is. ``spent_usd`` None comes with ``spent_basis``: why it is not known.
-
-    Without an endpoint (batch) ``config`` names the models, and ``jobs`` those that run.
-    """
-
-    name: str
-    region: str
-    endpoint: str
-    status: str
-    config: str
-    previous: str
-    reason: str
-    variants: tuple[VariantStatus, ...]
-    bounds: tuple[int, int] | None
-    alarms: tuple[tuple[str, str], ...]
-    created: str
-    expires: str
-    spent_usd: Decimal | None
-    spent_basis: str
-    jobs: tuple[tuple[str, str], ...] = ()
-
-    @property
-    def healthy(self) -> bool:
-        """Whether it serves, with all it wants, and no alarm fires; a batch model is always ready."""
-        if not self.endpoint:
-            return self.status == READY
-        full = all(v.current >= v.desired for v in self.variants)
-        calm = all(state != "ALARM" for _, state in self.alarms)
-        return self.status == "InService" and full and calm
+from deployer.spec.naming import EXPIRES_TAG
+from deployer.spec.resolved import VARIANT
 
 
 def status(aws: Aws, name: str, book: PriceBook) -> SageMakerStatus:
@@ -78,7 +33,7 @@ def status(aws: Aws, name: str, book: PriceBook) -> SageMakerStatus:
     scaled = registered(aws, f"endpoint/{name}/variant/{VARIANT}")
     target = scaled[0].target() if scaled else None
     bounds = (int(target["MinCapacity"]), int(target["MaxCapacity"])) if target else None
-    alarms = observe.our_alarms(aws, name)
+    alarms = alarms_of(aws, name)
     return SageMakerStatus(
         name=name,
         region=aws.region,

@@ -9,8 +9,14 @@ from deployer.aws.sagemaker import SageMaker
 from deployer.aws.session import Aws
 from deployer.aws.upload import PART_BYTES
 from deployer.cost.month import MonthlyCost
+from deployer.deployments.aws import notes
+from deployer.deployments.aws.checks import profiled
+from deployer.deployments.aws.place import place_of, refuse_other
+from deployer.deployments.aws.polling import Polling
+from deployer.deployments.aws.prepare import opened, ready
+from deployer.deployments.backend import Asked
 from deployer.deployments.facts import facts_of
-from deployer.deployments.patience import Patience, Say
+from deployer.deployments.plan import Check, Plan, Step, resolving
 from deployer.deployments.sagemaker import (
     checks,
     facts,
@@ -18,25 +24,18 @@ from deployer.deployments.sagemaker import (
     observe,
     planner,
     prepare,
-    record,
     requests,
 )
 from deployer.deployments.sagemaker.executor import Executor
-from deployer.deployments.sagemaker.plan import SageMakerPlan
-from deployer.deployments.sagemaker.record import SageMakerDeployment
-from deployer.deployments.sagemaker.resolve import Asked
+from deployer.deployments.sagemaker.nouns import SageMakerDeployed
 from deployer.deployments.state import ServerLog, Store
-from deployer.deployments.steps import Step
-from deployer.errors import InputError, Interrupted
+from deployer.errors import Interrupted
 from deployer.pricing.book import PriceBook
+from deployer.progress import Say, silent
 from deployer.runs import Run
-from deployer.spec import rules
+from deployer.spec import naming, rules
 from deployer.spec.deployment import DeploymentSpec
 from deployer.spec.resolved import Image, Resolved
-
-
-def silent(line: str) -> None:
-    """Say nothing."""
 
 
 def plan(
@@ -46,41 +45,42 @@ def plan(
     *,
     asked: Asked = Asked(),  # noqa: B008  # frozen
     run: Run | None = None,
-    patience: Patience = Patience(),  # noqa: B008  # frozen
-) -> SageMakerPlan:
+    polling: Polling = Polling(),  # noqa: B008  # frozen
+) -> Plan[Resolved]:
     """Work out what deploying ``spec`` would change; no call changes anything.
 
     ``run`` is what traffic would be like, which prices what follows it. Raises RuleBroken, InputError,
     EnvironmentProblem or DeployerError for what would fail later.
     """
     requests.hosting(spec)
-    spec = prepare.ready(spec)
-    draft = prepare.draft(spec, prepare.opened(spec, "SageMaker"), book, asked)
-    place = observe.place_of(aws)
+    spec = ready(spec)
+    draft = prepare.draft(spec, opened(spec, "SageMaker"), book, asked)
+    place = place_of(aws)
     # The price comes first, on a stand-in for the image: it needs nobody's answer.
-    stand_in = Image(getattr(spec.target, "image_uri", "") or "to-be-found")
+    stand_in = Image(spec.target.image_uri or "to-be-found")
     _, predicted = draft.priced(place, stand_in, book, run)
     image, architectures = facts.find_image(aws, spec)
     resolved = draft.resolve(place, image)
     found = checks.check_facts(resolved, facts.gather(aws, resolved, architectures))
-    return _planned(aws, resolved, found, predicted, patience)
+    found = (*found, *profiled(asked, resolved.artifact.digest))
+    return _planned(aws, resolved, found, predicted, polling)
 
 
 def _planned(
     aws: Aws,
     resolved: Resolved,
-    found: tuple[checks.Check, ...],
+    found: tuple[Check, ...],
     predicted: MonthlyCost,
-    patience: Patience,
-) -> SageMakerPlan:
+    polling: Polling,
+) -> Plan[Resolved]:
     """Return the plan. That there is nothing to do is believed when a second look says the same."""
     said: tuple[Step, ...] | None = None
     while True:
-        seen = observe.observe(aws, resolved, sleep=patience.sleep)
+        seen = observe.observe(aws, resolved, sleep=polling.sleep)
         steps = planner.decide(resolved, seen)
         if steps == said or any(step.action != "keep" for step in steps):
             found = (*found, *checks.route(seen.stack, there=seen.role is not None))
-            return SageMakerPlan(resolved, steps, found, predicted, seen.stack)
+            return resolving(resolved, steps, found, predicted, stack=seen.stack)
         said = steps
 
 
@@ -89,35 +89,28 @@ def replan(
     resolved: Resolved,
     book: PriceBook,
     *,
-    patience: Patience = Patience(),  # noqa: B008  # frozen
-) -> SageMakerPlan:
+    polling: Polling = Polling(),  # noqa: B008  # frozen
+) -> Plan[Resolved]:
     """Return the steps from what exists to a document resolved earlier, which is taken verbatim.
 
     Raises InputError when the credentials or the region are others than the document's, RuleBroken for its
     specification.
     """
-    place = observe.place_of(aws)
-    stated = resolved.place
-    if (place.account, place.region) != (stated.account, stated.region):
-        raise InputError(
-            f"resolved for account {stated.account} in {stated.region}; these credentials are of "
-            f"{place.account} in {place.region}",
-            hint="use the other credentials, or plan again",
-        )
+    refuse_other(aws, resolved.place)
     rules.require(resolved.spec, facts_of(resolved.spec, digest=resolved.artifact.digest))
     found = checks.check_facts(resolved, facts.gather(aws, resolved, ()))
-    return _planned(aws, resolved, found, inventory.predict(resolved, book), patience)
+    return _planned(aws, resolved, found, inventory.predict(resolved, book), polling)
 
 
 def apply(
     aws: Aws,
-    plan: SageMakerPlan,
+    plan: Plan[Resolved],
     *,
     store: Store | None = None,
-    patience: Patience = Patience(),  # noqa: B008  # frozen
+    polling: Polling = Polling(),  # noqa: B008  # frozen
     say: Say = silent,
     part_bytes: int = PART_BYTES,
-) -> SageMakerDeployment:
+) -> SageMakerDeployed:
     """Make the account equal to the plan's resolved document and return what runs.
 
     Running it twice changes nothing; after an interruption the next run goes on. Raises ConditionFailed when
@@ -128,9 +121,9 @@ def apply(
     name = plan.spec.name
     observe.refuse_stack(name, plan.stack, "deploy")
     with store.lock(name):
-        record.remember(plan.resolved, store)
+        notes.remember(plan.resolved, store)
         try:
-            return Executor(aws, plan, patience=patience, say=say, part_bytes=part_bytes).run()
+            return Executor(aws, plan, polling=polling, say=say, part_bytes=part_bytes).run()
         except KeyboardInterrupt:
             raise Interrupted(
                 f"stopped while deploying {name!r}; what AWS was asked for goes on",
@@ -157,11 +150,11 @@ def mode(aws: Aws, name: str) -> str:
 
 def logs(aws: Aws, name: str, *, lines: int) -> tuple[ServerLog, ...]:
     """Return the last lines of the containers that spoke last: of the endpoint, else of the batch jobs."""
-    group = f"/aws/sagemaker/Endpoints/{name}"
+    group = naming.endpoint_logs(name)
     client = Logs(aws)
     streams = client.streams(group)
     if not streams:
-        group = "/aws/sagemaker/TransformJobs"
+        group = naming.JOB_LOGS
         streams = client.streams(group, prefix=f"{name}-")
     return tuple(
         ServerLog(8080, f"{group}/{stream}", client.tail(group, stream, lines))

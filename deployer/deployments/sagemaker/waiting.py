@@ -6,10 +6,11 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from deployer.aws.session import Aws
-from deployer.deployments.patience import Patience, Say
+from deployer.deployments.aws.polling import Polling
 from deployer.deployments.sagemaker import observe
 from deployer.deployments.sagemaker.observe import Endpoint
 from deployer.errors import AwsRefusal, PartialFailure
+from deployer.progress import Say
 from deployer.units import format_duration
 
 _T = TypeVar("_T")
@@ -20,20 +21,20 @@ BUSY = ("Creating", "Updating", "SystemUpdating", "RollingBack", "Deleting")
 class Watch:
     """Looks at one endpoint until it is at rest."""
 
-    def __init__(self, aws: Aws, name: str, patience: Patience, say: Say) -> None:
-        self._aws, self._name, self._patience, self._say = aws, name, patience, say
-        self._began = patience.clock()
+    def __init__(self, aws: Aws, name: str, polling: Polling, say: Say) -> None:
+        self._aws, self._name, self._polling, self._say = aws, name, polling, say
+        self._began = polling.clock()
 
     @property
     def elapsed_s(self) -> float:
         """Seconds since the watch began."""
-        return self._patience.clock() - self._began
+        return self._polling.clock() - self._began
 
     def settled(self) -> Endpoint | None:
         """Return the endpoint once two looks agree that nothing is under way; None when there is none."""
         while True:
             self._until(lambda found: found is None or found.status not in BUSY)
-            found = observe.surely(self._aws, self._name, sleep=self._patience.sleep)
+            found = observe.surely(self._aws, self._name, sleep=self._polling.sleep)
             if found is None or found.status not in BUSY:
                 return found
 
@@ -42,7 +43,7 @@ class Watch:
 
         def done(found: Endpoint | None) -> bool:
             if found is None:
-                return self.elapsed_s > self._patience.settle_s
+                return self.elapsed_s > self._polling.settle_s
             return found.status not in BUSY
 
         return self._until(done)
@@ -55,11 +56,11 @@ class Watch:
 
         def done(found: Endpoint | None) -> bool:
             if found is None or found.status in BUSY:
-                return found is None and self.elapsed_s > self._patience.settle_s
+                return found is None and self.elapsed_s > self._polling.settle_s
             if found.config == config or found.status != "InService":
                 return True
             stale = found.modified <= before.modified
-            return not stale or self.elapsed_s > self._patience.settle_s
+            return not stale or self.elapsed_s > self._polling.settle_s
 
         return self._until(done)
 
@@ -77,27 +78,27 @@ class Watch:
             if words != said:
                 said = words
                 self._say(f"endpoint {self._name}: {words} ({format_duration(self.elapsed_s)})")
-            if self.elapsed_s > self._patience.limit_s:
+            if self.elapsed_s > self._polling.limit_s:
                 raise PartialFailure(
                     f"endpoint {self._name!r} is still {words} after "
                     f"{format_duration(self.elapsed_s)}",
                     remaining=[f"endpoint {self._name} ({words})"],
                     hint="it goes on without us: run the same command again to wait further",
                 )
-            self._patience.sleep(self._patience.poll_s)
+            self._polling.sleep(self._polling.poll_s)
 
 
-def eventually(call: Callable[[], _T], words: tuple[str, ...], patience: Patience) -> _T:
+def eventually(call: Callable[[], _T], words: tuple[str, ...], polling: Polling) -> _T:
     """Repeat a call that AWS refuses because it does not see yet what was just made.
 
     ``words`` are looked for in the refusal. Raises the refusal after ``settle_s``.
     """
-    began = patience.clock()
+    began = polling.clock()
     while True:
         try:
             return call()
         except AwsRefusal as error:
             hopeless = not any(word in error.message.lower() for word in words)
-            if hopeless or patience.clock() - began > patience.settle_s:
+            if hopeless or polling.clock() - began > polling.settle_s:
                 raise
-            patience.sleep(min(patience.poll_s, 5.0))
+            polling.sleep(min(polling.poll_s, 5.0))

@@ -14,7 +14,7 @@ from deployer.spec.target import Ec2Fleet, SageMakerAsync, SageMakerBatch
 
 def _types(spec: DeploymentSpec) -> Iterator[tuple[str, str]]:
     """Yield every instance type with its key."""
-    if name := getattr(spec.target, "instance_type", ""):
+    if name := spec.target.instance_type:
         yield "target.instance_type", name
     if isinstance(spec.target, Ec2Fleet):
         for index, row in enumerate(spec.target.types):
@@ -37,7 +37,7 @@ def _accelerated(spec: DeploymentSpec) -> bool:
 )
 def idle_accelerator(spec: DeploymentSpec, facts: Facts) -> Iterator[Wrong]:
     """Paying for what stands idle is never the lowest cost."""
-    image = getattr(spec.target, "image_uri", "")
+    image = spec.target.image_uri
     if not facts.needs_no_accelerator or any(word in image for word in ("gpu", "cuda", "neuron")):
         return
     for key, name in _types(spec):

@@ -54,7 +54,7 @@ def region(spec: DeploymentSpec, facts: Facts) -> Iterator[Wrong]:
     target = spec.target
     if not isinstance(target, Hosting):
         return
-    wanted = str(getattr(target, "region", ""))
+    wanted = target.region
     found = {"target.kms_key_arn": target.kms_key_arn}
     if isinstance(target, Ec2Fleet) and target.listener is not None:
         found["target.listener.certificate_arn"] = target.listener.certificate_arn

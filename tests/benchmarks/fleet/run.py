@@ -31,9 +31,9 @@ import numpy as np
 
 from deployer import api, machine
 from deployer.clients.base import Body
-from deployer.deployments import local
-from deployer.deployments import server as servers
-from deployer.deployments.fleet.balancer import Balancer
+from deployer.deployments.local import server as servers
+from deployer.deployments.local import verbs as local
+from deployer.deployments.local.balanced.balancer import Balancer
 from deployer.deployments.state import Store
 from deployer.errors import ConditionFailed
 from deployer.load import loadtest

@@ -11,7 +11,7 @@ from deployer.bundle.archive import unpack
 from deployer.bundle.build import build
 from deployer.bundle.bundle import Bundle
 from deployer.clients.http import HttpInvoker
-from deployer.deployments import server as servers
+from deployer.deployments.local import server as servers
 from deployer.errors import InputError
 
 END = "\ndef model_fn(folder): return None\ndef predict_fn(data, model): return data\n"

@@ -14,7 +14,7 @@ import pytest
 from deployer.bundle.archive import unpack
 from deployer.bundle.build import build
 from deployer.clients.http import HttpInvoker
-from deployer.deployments import server as servers
+from deployer.deployments.local import server as servers
 
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")

@@ -18,7 +18,7 @@ from deployer.bundle.build import build
 from deployer.bundle.readymade import READY
 from deployer.clients.base import Answer
 from deployer.clients.http import HttpInvoker
-from deployer.deployments import server as servers
+from deployer.deployments.local import server as servers
 from deployer.errors import InputError
 from inference_code.contract import REQUIREMENTS_PATH
 

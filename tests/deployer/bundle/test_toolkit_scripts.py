@@ -20,7 +20,7 @@ from deployer.bundle.archive import unpack
 from deployer.bundle.build import build
 from deployer.clients.base import Answer
 from deployer.clients.http import HttpInvoker
-from deployer.deployments import server as servers
+from deployer.deployments.local import server as servers
 
 torch = pytest.importorskip("torch")
 pytestmark = [pytest.mark.serve, pytest.mark.optimize]

@@ -14,7 +14,7 @@ from types import SimpleNamespace
 import pytest
 
 from deployer import api
-from deployer.deployments import server as servers
+from deployer.deployments.local import server as servers
 from deployer.deployments.state import Store
 from deployer.spec import serde
 from deployer.spec.deployment import DeploymentSpec

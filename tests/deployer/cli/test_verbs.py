@@ -12,7 +12,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from deployer.cli.main import cli
-from deployer.deployments import server as servers
+from deployer.deployments.local import server as servers
 from deployer.deployments.state import Store
 
 

@@ -1,4 +1,4 @@
-"""Invokers of endpoints against the twin (a real server behind SageMaker's API), batch jobs against moto."""
+"""Invokers of endpoints in local mode (a real server behind SageMaker's API), batch jobs against moto."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         folder / "weights.txt", folder / "dist", name="mirror", handler=folder / "handler.py"
     )
     os.environ["DEPLOYER_STATE_DIR"] = str(folder / "state")
-    with api.sagemaker_twin(bundle.path) as url:
+    with api.serving_as_sagemaker(bundle.path) as url:
         yield url
 
 

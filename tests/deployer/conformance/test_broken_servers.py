@@ -12,7 +12,7 @@ import pytest
 
 from deployer import conformance
 from deployer.conformance.site import Process
-from deployer.deployments import server as servers
+from deployer.deployments.local import server as servers
 from deployer.deployments.state import Server
 from inference_code.contract import MULTI_MODEL_ENV, PORT_ENV
 

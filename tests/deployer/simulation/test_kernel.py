@@ -8,8 +8,8 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from deployer import scaling
-from deployer.scaling import Alarms, Observation, StepRule, TrackingRule
+from deployer import autoscaler
+from deployer.autoscaler import Alarms, Observation, StepRule, TrackingRule
 from deployer.simulation import kernel, replica
 from inference_code import policy
 
@@ -58,16 +58,16 @@ def test_compiled_policies_decide_as_the_plain_ones(
 ) -> None:
     seen = Observation(metric, float(active), active, active + starting)
     rule, steps = TRACKING._replace(exclusive=exclusive), STEPS._replace(exclusive=exclusive)
-    assert kernel.track(now_s, seen, rule, state) == scaling.track(now_s, seen, rule, state)
-    assert kernel.step(now_s, seen, steps, state) == scaling.step(now_s, seen, steps, state)
-    assert kernel.wake(active, state) == scaling.wake(active, state)
+    assert kernel.track(now_s, seen, rule, state) == autoscaler.track(now_s, seen, rule, state)
+    assert kernel.step(now_s, seen, steps, state) == autoscaler.step(now_s, seen, steps, state)
+    assert kernel.wake(active, state) == autoscaler.wake(active, state)
     schedule = (np.array([0.5e5, 0.7e5]), np.array([active, starting]))
-    assert kernel.scheduled(now_s, *schedule) == scaling.scheduled(now_s, *schedule)
+    assert kernel.scheduled(now_s, *schedule) == autoscaler.scheduled(now_s, *schedule)
 
 
 def test_the_compiled_functions_are_the_very_same_ones() -> None:
     assert replica.batch_size.py_func is policy.batch_size
     assert replica.admit.py_func is policy.admit
     assert replica.predicted_wait_s.py_func is policy.predicted_wait_s
-    assert kernel.track.py_func is scaling.track
-    assert kernel.step.py_func is scaling.step
+    assert kernel.track.py_func is autoscaler.track
+    assert kernel.step.py_func is autoscaler.step

@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from deployer.deployments.ec2.resolve import Asked, resolve
+from deployer.deployments.backend import Asked
+from deployer.deployments.ec2.resolve import resolve
 from deployer.spec import serde
 from deployer.spec.deployment import DeploymentSpec
 from deployer.spec.fleet_resolved import ResolvedFleet

@@ -17,7 +17,7 @@ import pytest
 
 import deployer
 from deployer.bundle.build import build
-from deployer.deployments.ec2.verbs import FleetDeployment, FleetStatus
+from deployer.deployments.ec2.nouns import FleetDeployed, FleetStatus
 from deployer.errors import EnvironmentProblem, InputError
 from deployer.spec import serde
 from deployer.spec.fleet_resolved import ResolvedFleet
@@ -204,7 +204,7 @@ def test_deployer_deploys_looks_and_destroys(
     (tmp_path / "cdk.json").unlink()
     cloud.cdk("bootstrap", f"aws://123456789012/{REGION}")
     made = deployer.deploy(path)
-    assert isinstance(made, FleetDeployment)
+    assert isinstance(made, FleetDeployed)
     assert made.url.startswith("http://")
     assert made.url.endswith("/invocations")
     status = deployer.status("digits")
@@ -270,7 +270,7 @@ def works_from_a_queue(cloud: Any, folder: Path) -> None:
     path = folder / "queue.toml"
     path.write_text(QUEUE_SPEC.format(bundle=bundle.path, image="7b" * 32))
     made = deployer.deploy(path, ttl_s=1.0)
-    assert isinstance(made, FleetDeployment)
+    assert isinstance(made, FleetDeployed)
     sqs = cloud.client("sqs")
     assert made.url.endswith("/deployer-letters")
     found = sqs.get_queue_attributes(QueueUrl=made.url, AttributeNames=["All"])["Attributes"]

@@ -13,8 +13,9 @@ import pytest
 
 from deployer.cost.materials import Made
 from deployer.cost.month import MonthLine
+from deployer.deployments.backend import Asked
 from deployer.deployments.ec2 import inventory
-from deployer.deployments.ec2.resolve import Asked, resolve
+from deployer.deployments.ec2.resolve import resolve
 from deployer.pricing import snapshot
 from deployer.spec import serde
 from deployer.spec.fleet_resolved import ResolvedFleet

@@ -22,10 +22,10 @@ import deployer
 from deployer.bundle.build import build
 from deployer.cli.main import cli
 from deployer.clients.base import Body
-from deployer.deployments.ec2.plan import FleetPlan
-from deployer.deployments.ec2.verbs import FleetStatus
+from deployer.deployments.ec2.nouns import FleetStatus
 from deployer.errors import DeployerError, EnvironmentProblem, InputError
 from deployer.spec import serde
+from deployer.spec.fleet_resolved import ResolvedFleet
 
 pytestmark = pytest.mark.usefixtures("fake_aws")
 
@@ -67,7 +67,7 @@ def write(folder: Path, bundle: Path) -> Path:
 
 def test_a_queue_is_planned_and_priced_and_its_worker_has_boto3(tmp_path: Path) -> None:
     found = deployer.plan(write(tmp_path, package(tmp_path, "boto3==1.44.5\n")))
-    assert isinstance(found, FleetPlan)
+    assert isinstance(found.resolved, ResolvedFleet)
     assert found.resolved.queue == "deployer-digits"
     assert found.resolved.serve[0] == "worker"
     assert (found.resolved.least, found.resolved.most) == (0, 4)
@@ -223,7 +223,7 @@ def test_a_fleet_goes_back_to_the_newest_document_that_it_does_not_run(tmp_path:
 
     aws = session.connect((REGION, "the test"))
     found = deployer.plan(write(tmp_path, package(tmp_path, "boto3\n")))
-    assert isinstance(found, FleetPlan)
+    assert isinstance(found.resolved, ResolvedFleet)
     first = found.resolved
     second = replace(first, environment={"A": "2"})
     Storage(aws, first.artifact.bucket).make({})

@@ -11,9 +11,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from deployer.deployments.ec2 import scaling
-from deployer.deployments.ec2.resolve import Asked, resolve
-from deployer.deployments.sagemaker import scaling as sagemaker
+from deployer.deployments.backend import Asked
+from deployer.deployments.ec2 import group_policies
+from deployer.deployments.ec2.resolve import resolve
+from deployer.deployments.sagemaker import variant_policies as sagemaker
 from deployer.errors import SpecError
 from deployer.spec import rules, serde
 from deployer.spec.fleet_resolved import ResolvedFleet
@@ -156,9 +157,7 @@ def test_steps_stand_at_the_edges_where_they_begin_to_hold() -> None:
     scaling = example("warm-pool").scaling
     assert scaling is not None
     out, back = scaling.stepping
-    assert out.computed is not None
-    assert back.computed is not None
-    assert (out.computed.threshold, back.computed.threshold) == (4.0, 2.0)
+    assert (out.alarm.threshold, back.alarm.threshold) == (4.0, 2.0)
     assert [(row.lower, row.upper, row.change) for row in out.ranges] == [
         (0.0, 8.0, 1),
         (8.0, None, 3),
@@ -180,7 +179,7 @@ def test_steps_become_the_same_policies_here_and_on_sagemaker(rows: dict[int, in
         return
     ours = {
         row.name.rpartition("-")[2]: (row.alarm and row.alarm.threshold, row.ranges)
-        for row in scaling.resolve(spec, "group", "", None).stepping  # type: ignore[union-attr]
+        for row in group_policies.resolve(spec, "group", "", None).stepping  # type: ignore[union-attr]
     }
     target = {"kind": "sagemaker-realtime", "instance_type": "ml.c5.large"}
     other = sagemaker.resolve(

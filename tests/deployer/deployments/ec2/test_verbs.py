@@ -12,10 +12,10 @@ import pytest
 
 import deployer
 from deployer.deployments.ec2 import cdk
-from deployer.deployments.ec2.plan import FleetPlan
 from deployer.distribution import install_hint
 from deployer.errors import DeployerError, EnvironmentProblem, InputError, RuleBroken, SpecError
 from deployer.spec import serde
+from deployer.spec.fleet_resolved import ResolvedFleet
 
 pytestmark = pytest.mark.usefixtures("fake_aws")
 
@@ -61,7 +61,7 @@ def test_a_plan_asks_changes_nothing_and_prices_every_part(
     bundle: Path, tmp_path: Path, fake_aws: Any
 ) -> None:
     found = deployer.plan(write(tmp_path, bundle))
-    assert isinstance(found, FleetPlan)
+    assert isinstance(found.resolved, ResolvedFleet)
     assert [(step.action, step.kind) for step in found.steps] == [
         ("create", "bucket"),
         ("create", "bundle"),
@@ -173,7 +173,7 @@ def test_without_node_it_says_what_to_install(
     bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     found = deployer.plan(write(tmp_path, bundle))
-    assert isinstance(found, FleetPlan)
+    assert isinstance(found.resolved, ResolvedFleet)
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setattr(sys, "executable", str(tmp_path / "python"))
     with pytest.raises(EnvironmentProblem) as caught:

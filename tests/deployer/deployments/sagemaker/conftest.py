@@ -14,13 +14,15 @@ import boto3
 import pytest
 
 from deployer.aws.session import Aws, connect
-from deployer.deployments.patience import Patience
+from deployer.deployments.aws.expiry import remove_each
+from deployer.deployments.aws.polling import Polling
+from deployer.deployments.backend import Asked
+from deployer.deployments.plan import Plan
 from deployer.deployments.sagemaker import destroy, reap, rollback, verbs
-from deployer.deployments.sagemaker.plan import SageMakerPlan
-from deployer.deployments.sagemaker.record import SageMakerDeployment
-from deployer.deployments.sagemaker.resolve import Asked
+from deployer.deployments.sagemaker.nouns import SageMakerDeployed
 from deployer.pricing import snapshot
 from deployer.spec.deployment import DeploymentSpec, Slo
+from deployer.spec.resolved import Resolved
 from deployer.spec.rollout import Canary
 from deployer.spec.scaling import TargetTracking
 from deployer.spec.target import SageMakerRealtime
@@ -51,9 +53,9 @@ class Clock:
         return self.now
 
 
-def patience() -> Patience:
+def polling() -> Polling:
     clock = Clock()
-    return Patience(poll_s=10, settle_s=40, limit_s=3600, sleep=clock.sleep, clock=clock)
+    return Polling(poll_s=10, settle_s=40, limit_s=3600, sleep=clock.sleep, clock=clock)
 
 
 @dataclass
@@ -77,8 +79,8 @@ class Cloud:
         return str(inspect.signature(self.bundle).parameters["handler"].default)
 
     @staticmethod
-    def patience() -> Patience:
-        return patience()
+    def polling() -> Polling:
+        return polling()
 
     def image(self, name: str = "digits") -> str:
         """Put an image for x86-64 into the repository of a deployment; return its digest's URI."""
@@ -100,25 +102,25 @@ class Cloud:
         }
         return DeploymentSpec(**(values | changes))
 
-    def plan(self, spec: DeploymentSpec, **asked: Any) -> SageMakerPlan:
+    def plan(self, spec: DeploymentSpec, **asked: Any) -> Plan[Resolved]:
         return verbs.plan(self.aws(), spec, snapshot.load(), asked=Asked(version="1.0", **asked))
 
-    def apply(self, plan: SageMakerPlan) -> SageMakerDeployment:
-        return verbs.apply(self.aws(), plan, patience=patience(), say=self.said.append)
+    def apply(self, plan: Plan[Resolved]) -> SageMakerDeployed:
+        return verbs.apply(self.aws(), plan, polling=polling(), say=self.said.append)
 
-    def deploy(self, spec: DeploymentSpec) -> SageMakerDeployment:
+    def deploy(self, spec: DeploymentSpec) -> SageMakerDeployed:
         aws = self.aws()
-        calm, asked = patience(), Asked(version="1.0")
-        plan = verbs.plan(aws, spec, snapshot.load(), asked=asked, patience=calm)
-        return verbs.apply(aws, plan, patience=calm, say=self.said.append)
+        calm, asked = polling(), Asked(version="1.0")
+        plan = verbs.plan(aws, spec, snapshot.load(), asked=asked, polling=calm)
+        return verbs.apply(aws, plan, polling=calm, say=self.said.append)
 
     def rollback(self) -> Any:
-        return rollback.rollback(self.aws(), "digits", patience=patience(), say=self.said.append)
+        return rollback.rollback(self.aws(), "digits", polling=polling(), say=self.said.append)
 
     def reap(self) -> Any:
         aws = self.aws()
         found = reap.expired(aws, datetime.now(UTC))
-        return reap.reap(aws, found, patience=patience(), say=self.said.append)
+        return remove_each([(item, self.destroy) for item in found], self.said.append)
 
     @staticmethod
     def alarm(name: str) -> None:
@@ -166,7 +168,7 @@ class Cloud:
         return [*found, *(row["ResourceId"] for row in rows)]
 
     def destroy(self, name: str = "digits") -> tuple[str, ...]:
-        return destroy.destroy(self.aws(), name, patience=patience(), say=self.said.append)
+        return destroy.destroy(self.aws(), name, polling=polling(), say=self.said.append)
 
     def remaining(self, name: str = "digits") -> tuple[str, ...]:
         return destroy.remaining(self.aws(), name)

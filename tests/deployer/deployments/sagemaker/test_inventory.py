@@ -10,8 +10,9 @@ import pytest
 
 from deployer.cost.materials import Made
 from deployer.cost.month import MonthlyCost
+from deployer.deployments.backend import Asked
 from deployer.deployments.sagemaker import inventory
-from deployer.deployments.sagemaker.resolve import Asked, resolve
+from deployer.deployments.sagemaker.resolve import resolve
 from deployer.pricing import snapshot
 from deployer.spec.deployment import DeploymentSpec, Slo
 from deployer.spec.resolved import Image, Place

@@ -235,9 +235,7 @@ def test_a_change_of_code_moves_no_weights(cloud: Any) -> None:
 def test_a_large_bundle_goes_up_in_parts(cloud: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("moto.s3.models.S3_UPLOAD_PART_MIN_SIZE", 1024)  # else 5 MB, as in S3
     plan = cloud.plan(cloud.spec())
-    verbs.apply(
-        cloud.aws(), plan, patience=cloud.patience(), say=cloud.said.append, part_bytes=2**14
-    )
+    verbs.apply(cloud.aws(), plan, polling=cloud.polling(), say=cloud.said.append, part_bytes=2**14)
     assert cloud.plan(cloud.spec()).changes == ()
     assert any(re.fullmatch(r"part 2 of \d+ sent", line) for line in cloud.said)
 
@@ -432,9 +430,9 @@ def test_what_is_in_use_by_now_is_not_removed_for_an_old_plan(cloud: Any) -> Non
 
 def test_an_interrupted_wait_is_gone_on_with(cloud: Any) -> None:
     cloud.fake.behaviour.looks = 10**6
-    calm = replace(cloud.patience(), limit_s=100.0)
+    calm = replace(cloud.polling(), limit_s=100.0)
     with pytest.raises(PartialFailure, match="still Creating after") as seen:
-        verbs.apply(cloud.aws(), cloud.plan(cloud.spec()), patience=calm)
+        verbs.apply(cloud.aws(), cloud.plan(cloud.spec()), polling=calm)
     assert seen.value.remaining == ("endpoint digits (Creating)",)
     cloud.fake.behaviour.looks = 1
     cloud.fake.hurry()

@@ -175,7 +175,7 @@ def test_a_serverless_endpoint_goes_back_without_a_shift(cloud: Any) -> None:
     cloud.apply(cloud.plan(spec))
     cloud.apply(cloud.plan(replace(spec, bundle=str(cloud.bundle("2")))))
     cloud.fake.requests.clear()
-    rollback.rollback(cloud.aws(), spec.name, patience=cloud.patience())
+    rollback.rollback(cloud.aws(), spec.name, polling=cloud.polling())
     sent = [request for call, request in cloud.fake.requests if call == "SageMaker.UpdateEndpoint"]
     assert ["DeploymentConfig" in request for request in sent] == [False]
 

@@ -14,7 +14,7 @@ import boto3
 import pytest
 
 from deployer.aws.session import Aws, connect
-from deployer.deployments.patience import Patience
+from deployer.deployments.aws.polling import Polling
 from deployer.deployments.sagemaker import rollback, status, verbs
 from deployer.doctor import documents as texts
 from deployer.doctor import policies
@@ -121,10 +121,10 @@ def not_allowed(needs: Any, rules: list[dict[str, Any]]) -> list[str]:
     return sorted({str(need) for need in needs if not iam.allowed(rules, need)})
 
 
-def calm() -> Patience:
+def calm() -> Polling:
     """A clock of its own, which every look moves."""
     ticks = count(0.0, 10.0)
-    return Patience(10, 40, 3600, sleep=lambda seconds: None, clock=lambda: next(ticks))
+    return Polling(10, 40, 3600, sleep=lambda seconds: None, clock=lambda: next(ticks))
 
 
 def book() -> PriceBook:
@@ -143,7 +143,7 @@ def book() -> PriceBook:
 
 def deploy(watched: Watched, spec: Any) -> None:
     aws = watched.cloud.aws()
-    verbs.apply(aws, verbs.plan(aws, spec, book()), patience=calm())
+    verbs.apply(aws, verbs.plan(aws, spec, book()), polling=calm())
 
 
 def live(watched: Watched, spec: Any, later: Any) -> None:
@@ -154,7 +154,7 @@ def live(watched: Watched, spec: Any, later: Any) -> None:
     if not isinstance(spec.target, SageMakerBatch):
         status.status(cloud.aws(), spec.name, book())
         verbs.logs(cloud.aws(), spec.name, lines=10)
-        rollback.rollback(cloud.aws(), spec.name, patience=calm())
+        rollback.rollback(cloud.aws(), spec.name, polling=calm())
     cloud.destroy()
     assert cloud.remaining() == ()
 

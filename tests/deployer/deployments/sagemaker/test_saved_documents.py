@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 import deployer
-from deployer.deployments import planner
 from deployer.deployments.ec2 import resolve as ec2
-from deployer.deployments.plan import DeployPlan
+from deployer.deployments.local import planner
+from deployer.deployments.plan import Plan
 from deployer.deployments.sagemaker import resolve as sagemaker
 from deployer.errors import RuleBroken
 from deployer.spec.deployment import DeploymentSpec
@@ -71,7 +71,7 @@ def test_nothing_is_uploaded_for_one() -> None:
 def test_a_saved_plan_of_this_machine_is_judged_again(tmp_path: Path) -> None:
     spec = DeploymentSpec("echo", "none.tar.gz", Local(), TargetTracking(target=5.0))
     path = tmp_path / "plan.json"
-    path.write_text(json.dumps(DeployPlan(spec, "3f" * 32, ()).to_json()))
+    path.write_text(json.dumps(Plan(spec, "3f" * 32, (), None).to_json()))
     with pytest.raises(RuleBroken, match=r"scaling.kind: .* needs target.balancer"):
         deployer.deploy(path)
     with pytest.raises(RuleBroken, match=r"scaling.kind: .* needs target.balancer"):

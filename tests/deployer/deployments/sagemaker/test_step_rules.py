@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deployer.deployments.sagemaker import scaling
+from deployer.deployments.sagemaker import variant_policies
 from deployer.errors import SpecError
 from deployer.spec import rules
 from deployer.spec.deployment import DeploymentSpec
@@ -25,7 +25,7 @@ def policies(adjustments: tuple[Adjustment, ...]) -> tuple[Stepping, ...]:
     policy = Step("invocations_per_instance", 600.0, adjustments)
     spec = DeploymentSpec("digits", "b", SageMakerRealtime("ml.c5.large"), policy)
     rules.require(spec)
-    found = scaling.resolve(spec, "digits", derived=None, vcpus=2)
+    found = variant_policies.resolve(spec, "digits", derived=None, vcpus=2)
     assert found is not None
     return found.stepping
 

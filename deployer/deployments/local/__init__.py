@@ -1,0 +1,1 @@
+"""Server processes on this machine, each with a port of its own, or behind HAProxy (``balanced``)."""
