@@ -14,6 +14,8 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from deployer.names import BEFORE, HOMES
+
 if TYPE_CHECKING:
     from deployer.api import (
         compare,
@@ -46,16 +48,86 @@ if TYPE_CHECKING:
         upload,
         validate,
     )
-    from deployer.clients.base import Body
+    from deployer.bundle.bundle import Bundle
+    from deployer.clients.base import Answer, Body, Invoker
+    from deployer.clients.batch import BatchResult
     from deployer.conformance import check
-    from deployer.errors import DeployerError
+    from deployer.conformance.report import ConformanceReport, RuleResult
+    from deployer.conformance.site import Site
+    from deployer.cost.report import Bill, Candidate, CostReport, LineItem, LoadCurve, LoadPoint
+    from deployer.deployments.backend import Change, Deployed, Expired, Reaped, Status
+    from deployer.deployments.state import Server, ServerLog
+    from deployer.errors import (
+        AwsRefusal,
+        ConditionFailed,
+        DeployerError,
+        EnvironmentProblem,
+        InputError,
+        Interrupted,
+        NotSupported,
+        PartialFailure,
+        RuleBroken,
+        SpecError,
+        UnknownPrice,
+        Unreachable,
+    )
+    from deployer.image.build import BuiltImage
     from deployer.image.build import build as build_image
+    from deployer.image.push import PushedImage
     from deployer.image.push import push as push_image
+    from deployer.optimization.edgebundle import EdgeBundle, Measured
+    from deployer.optimization.gate import Verdict
+    from deployer.optimization.report import LadderReport, RungResult
+    from deployer.optimization.second import OutputVerdict
+    from deployer.optimization.timing import Speedup
+    from deployer.optimization.variant import Variant
+    from deployer.pricing.book import Price, Sku
+    from deployer.profiles import Profile, ServiceTime
     from deployer.report.terminal import terminal_table as format_report
+    from deployer.runs import CapacityTimeline, Run
+    from deployer.spec.assumptions import Assumptions
     from deployer.spec.deployment import DeploymentSpec, Slo
-    from deployer.spec.fleet import FleetQueue, Listener
+    from deployer.spec.fleet import (
+        FleetNetwork,
+        FleetQueue,
+        FleetType,
+        Health,
+        Listener,
+        Spot,
+        WarmPool,
+    )
+    from deployer.spec.fleet_resolved import DrainBudget, Refresh, ResolvedFleet
+    from deployer.spec.hosting import AsyncOutput, Capture, Metrics, Network
+    from deployer.spec.resolved import (
+        Alarm,
+        Artifact,
+        Expression,
+        Image,
+        Input,
+        Metric,
+        Place,
+        Policies,
+        Resolved,
+        Role,
+        Scaling,
+        ScheduledAction,
+        Statement,
+        Stepping,
+        StepRange,
+        Tracking,
+    )
     from deployer.spec.rollout import AllAtOnce, Canary, Linear, Rolling
-    from deployer.spec.scaling import Fixed, QueueBacklog, Scheduled, Step, TargetTracking
+    from deployer.spec.rules.rule import Broken
+    from deployer.spec.scaling import (
+        Adjustment,
+        CustomMetric,
+        Fixed,
+        Period,
+        QueueBacklog,
+        Scheduled,
+        Step,
+        TargetTracking,
+    )
     from deployer.spec.serde import load as load_spec
     from deployer.spec.target import (
         Ec2Fleet,
@@ -65,90 +137,120 @@ if TYPE_CHECKING:
         SageMakerRealtime,
         SageMakerServerless,
     )
+    from deployer.stats import LatencySummary
+    from deployer.traffic.trace import TrafficTrace
+    from inference_code.contract import Batching, Manifest, Member, ServingConfig, TensorSpec
 
-_HOMES = {
-    "AllAtOnce": ("deployer.spec.rollout", "AllAtOnce"),
-    "Body": ("deployer.clients.base", "Body"),
-    "build_image": ("deployer.image.build", "build"),
-    "Canary": ("deployer.spec.rollout", "Canary"),
-    "check": ("deployer.conformance", "check"),
-    "compare": ("deployer.api", "compare"),
-    "deploy": ("deployer.api", "deploy"),
-    "DeployerError": ("deployer.errors", "DeployerError"),
-    "DeploymentSpec": ("deployer.spec.deployment", "DeploymentSpec"),
-    "destroy": ("deployer.api", "destroy"),
-    "Ec2Fleet": ("deployer.spec.target", "Ec2Fleet"),
-    "edge": ("deployer.api", "edge"),
-    "endpoint": ("deployer.api", "endpoint"),
-    "export": ("deployer.api", "export"),
-    "expired": ("deployer.api", "expired"),
-    "Fixed": ("deployer.spec.scaling", "Fixed"),
-    "FleetQueue": ("deployer.spec.fleet", "FleetQueue"),
-    "format_report": ("deployer.report.terminal", "terminal_table"),
-    "invoke": ("deployer.api", "invoke"),
-    "Linear": ("deployer.spec.rollout", "Linear"),
-    "Listener": ("deployer.spec.fleet", "Listener"),
-    "load_spec": ("deployer.spec.serde", "load"),
-    "loadtest": ("deployer.api", "loadtest"),
-    "Local": ("deployer.spec.target", "Local"),
-    "logs": ("deployer.api", "logs"),
-    "make_trace": ("deployer.api", "make_trace"),
-    "optimize": ("deployer.api", "optimize"),
-    "package": ("deployer.api", "package"),
-    "plan": ("deployer.api", "plan"),
-    "prices": ("deployer.api", "prices"),
-    "profile": ("deployer.api", "profile"),
-    "QueueBacklog": ("deployer.spec.scaling", "QueueBacklog"),
-    "push_image": ("deployer.image.push", "push"),
-    "read_trace": ("deployer.api", "read_trace"),
-    "reap": ("deployer.api", "reap"),
-    "rollback": ("deployer.api", "rollback"),
-    "Rolling": ("deployer.spec.rollout", "Rolling"),
-    "SageMakerAsync": ("deployer.spec.target", "SageMakerAsync"),
-    "SageMakerBatch": ("deployer.spec.target", "SageMakerBatch"),
-    "SageMakerRealtime": ("deployer.spec.target", "SageMakerRealtime"),
-    "SageMakerServerless": ("deployer.spec.target", "SageMakerServerless"),
-    "serving_as_sagemaker": ("deployer.api", "serving_as_sagemaker"),
-    "save_trace": ("deployer.api", "save_trace"),
-    "Scheduled": ("deployer.spec.scaling", "Scheduled"),
-    "serve": ("deployer.api", "serve"),
-    "serve_as_sagemaker": ("deployer.api", "serve_as_sagemaker"),
-    "serving": ("deployer.api", "serving"),
-    "simulate": ("deployer.api", "simulate"),
-    "Slo": ("deployer.spec.deployment", "Slo"),
-    "status": ("deployer.api", "status"),
-    "Step": ("deployer.spec.scaling", "Step"),
-    "TargetTracking": ("deployer.spec.scaling", "TargetTracking"),
-    "transform": ("deployer.api", "transform"),
-    "upload": ("deployer.api", "upload"),
-    "validate": ("deployer.api", "validate"),
-}
-
-_BEFORE = {"sagemaker_twin": "serving_as_sagemaker"}
-"""What a name of version 0.1 is called now."""
 
 __all__ = [
+    "Adjustment",
+    "Alarm",
     "AllAtOnce",
+    "Answer",
+    "Artifact",
+    "Assumptions",
+    "AsyncOutput",
+    "AwsRefusal",
+    "BatchResult",
+    "Batching",
+    "Bill",
     "Body",
+    "Broken",
+    "BuiltImage",
+    "Bundle",
     "Canary",
+    "Candidate",
+    "CapacityTimeline",
+    "Capture",
+    "Change",
+    "ConditionFailed",
+    "ConformanceReport",
+    "CostReport",
+    "CustomMetric",
+    "Deployed",
     "DeployerError",
     "DeploymentSpec",
+    "DrainBudget",
     "Ec2Fleet",
+    "EdgeBundle",
+    "EnvironmentProblem",
+    "Expired",
+    "Expression",
     "Fixed",
+    "FleetNetwork",
     "FleetQueue",
+    "FleetType",
+    "Health",
+    "Image",
+    "Input",
+    "InputError",
+    "Interrupted",
+    "Invoker",
+    "LadderReport",
+    "LatencySummary",
+    "LineItem",
     "Linear",
     "Listener",
+    "LoadCurve",
+    "LoadPoint",
     "Local",
+    "Manifest",
+    "Measured",
+    "Member",
+    "Metric",
+    "Metrics",
+    "Network",
+    "NotSupported",
+    "OutputVerdict",
+    "PartialFailure",
+    "Period",
+    "Place",
+    "Policies",
+    "Price",
+    "Profile",
+    "PushedImage",
     "QueueBacklog",
+    "Reaped",
+    "Refresh",
+    "Resolved",
+    "ResolvedFleet",
+    "Role",
     "Rolling",
+    "RuleBroken",
+    "RuleResult",
+    "Run",
+    "RungResult",
     "SageMakerAsync",
     "SageMakerBatch",
     "SageMakerRealtime",
     "SageMakerServerless",
+    "Scaling",
     "Scheduled",
+    "ScheduledAction",
+    "Server",
+    "ServerLog",
+    "ServiceTime",
+    "ServingConfig",
+    "Site",
+    "Sku",
     "Slo",
+    "SpecError",
+    "Speedup",
+    "Spot",
+    "Statement",
+    "Status",
     "Step",
+    "StepRange",
+    "Stepping",
     "TargetTracking",
+    "TensorSpec",
+    "Tracking",
+    "TrafficTrace",
+    "UnknownPrice",
+    "Unreachable",
+    "Variant",
+    "Verdict",
+    "WarmPool",
     "build_image",
     "check",
     "compare",
@@ -192,7 +294,7 @@ def __getattr__(name: str) -> Any:
 
         return version()
     try:
-        module, attribute = _HOMES[_BEFORE.get(name, name)]
+        module, attribute = HOMES[BEFORE.get(name, name)]
     except KeyError:
         raise AttributeError(f"module 'deployer' has no attribute {name!r}") from None
     value = getattr(importlib.import_module(module), attribute)

@@ -29,7 +29,7 @@ _PIP_ERROR = re.compile(r"ERROR: (.+)")
 
 
 @dataclass(frozen=True)
-class Image:
+class BuiltImage:
     """An image that was built: ``tag`` is its name with ``tool``, which keeps it on this machine."""
 
     tag: str
@@ -51,7 +51,7 @@ def build(
     tool: str | None = None,
     pip_config: Path | None = None,
     say: Say = silent,
-) -> Image:
+) -> BuiltImage:
     """Verify a bundle and build the image that serves it.
 
     ``tag`` is ``NAME:<12 digits>`` of the requirements, serving code, Dockerfile and base unless given: a
@@ -83,7 +83,7 @@ def build(
             pip_config=pip_config,
         )
         _run(command, chosen.name, say)
-    return Image(tag, base, chosen.name, manifest.digest, requirements)
+    return BuiltImage(tag, base, chosen.name, manifest.digest, requirements)
 
 
 def requirements_sha256(manifest: Manifest) -> str:

@@ -26,7 +26,7 @@ _TAGS = {"deployer:made-by": "deployer"}
 
 
 @dataclass(frozen=True)
-class Pushed:
+class PushedImage:
     """An image in a registry. ``uri`` ends in its digest; ``already_there`` when nothing had to be sent."""
 
     uri: str
@@ -47,7 +47,7 @@ def push(
     instance_type: str = "",
     tool: str | None = None,
     say: Say = silent,
-) -> Pushed:
+) -> PushedImage:
     """Push an image that ``tool`` keeps on this machine to ECR and return it with its digest.
 
     ``repository`` is ``deployer/NAME`` of the image unless given, and made when it is not there, with tags that
@@ -78,13 +78,15 @@ def push(
             raise DeployerError(
                 f"{chosen.name} pushed {sent or image}, but ECR has {seen} under {tag!r}"
             )
-        return Pushed(f"{found.uri}@{there.digest}", tag, facts.architecture, already_there=False)
+        return PushedImage(
+            f"{found.uri}@{there.digest}", tag, facts.architecture, already_there=False
+        )
     if facts.id not in (there.config_digest, there.digest):
         raise InputError(
             f"{repository}:{tag} is another image ({there.digest}), and tags there do not move",
             hint="build with another --tag",
         )
-    return Pushed(f"{found.uri}@{there.digest}", tag, facts.architecture, already_there=True)
+    return PushedImage(f"{found.uri}@{there.digest}", tag, facts.architecture, already_there=True)
 
 
 def check_architecture(image: str, architecture: str, instance_type: str) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,7 @@ from torch.nn import functional
 from deployer.errors import InputError
 from deployer.optimization.data import LABELS, labels
 from deployer.optimization.session import Array, Arrays
+from deployer.progress import Say
 
 TEMPERATURE = 4.0
 TEACHER_WEIGHT = 0.7
@@ -28,7 +29,7 @@ def distill(
     batch: int = 64,
     learning_rate: float = 2e-3,
     seed: int = 0,
-    progress: Callable[[str], None] | None = None,
+    progress: Say | None = None,
 ) -> torch.nn.Module:
     """Return a trained copy of ``student``; neither it nor the teacher is changed.
 

@@ -10,12 +10,13 @@ from deployer.optimization.isolation import Lost
 from deployer.optimization.judge import Judge
 from deployer.optimization.quantize import Rung
 from deployer.optimization.report import RungResult
+from deployer.progress import Say
 
 LARGEST_SHARE = 0.5
 """With more than half of its layers in FP32 a rung is no rung any more."""
 
 
-def mix(judge: Judge, rung: Rung, say: Callable[[str], None]) -> RungResult:
+def mix(judge: Judge, rung: Rung, say: Say) -> RungResult:
     """Return ``rung`` with the fewest costly layers in FP32 that pass the accuracy gate, timed; else the last try.
 
     The layers are ranked by sensitivity; how many of them is found by doubling and halving, which takes it that

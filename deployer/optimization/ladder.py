@@ -5,7 +5,7 @@ Two climbs with the same inputs, seed and recorded latencies choose the same run
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -28,6 +28,7 @@ from deployer.optimization.synthetic import Shapes
 from deployer.optimization.timing import Speedup
 from deployer.optimization.tuning import Tuning
 from deployer.optimization.variant import Variant
+from deployer.progress import Say, silent
 
 NEAR = 0.97
 """A rung within 3% of the fastest counts as equally fast: timing tells no more."""
@@ -57,7 +58,7 @@ def climb(
     ignore_outputs: Sequence[str] = (),
     minutes: float = 0.0,
     tuning: Tuning | None = None,
-    progress: Callable[[str], None] | None = None,
+    progress: Say | None = None,
 ) -> LadderReport:
     """Try every rung on the ONNX file ``model``; write ``best.onnx``, ``ladder.json`` and the rungs to ``out``.
 
@@ -69,7 +70,7 @@ def climb(
     stays where no rung passes every gate. Raises InputError for wrong data, model or rung; ConditionFailed, with the
     report written, when the best is not ``require_speedup`` times as fast; Interrupted when stopped with rungs kept.
     """
-    say, asked = progress or (lambda _: None), sets.Asked(metric, max_drop, shapes, seed)
+    say, asked = progress or silent, sets.Asked(metric, max_drop, shapes, seed)
     _check_numbers(max_drop, threads, batch_sizes, least_gain, minutes, latencies)
     chosen, finished = tried(rungs), Finished(out)
     limits: dict[str, Any] = {"seed": seed, "threads": threads, "least_gain": least_gain}
@@ -128,7 +129,7 @@ def _climbed(
     chosen: Tried,
     alternatives: Mapping[str, Path],
     out: Path,
-    say: Callable[[str], None],
+    say: Say,
     more: _More,
 ) -> LadderReport:
     """Return the report of the climb, with its files in ``out``."""
@@ -155,7 +156,7 @@ def _searched(
     minutes: float,
     reduce_range: bool,
     alternatives: Mapping[str, Path],
-    say: Callable[[str], None],
+    say: Say,
 ) -> Found:
     """Return what a search of some minutes found, nothing where the rows cannot tell or carry no scales."""
     if not minutes:
@@ -202,7 +203,7 @@ def _climb(
     judge: Judge,
     rows: Rows,
     chosen: Sequence[quantize.Rung],
-    say: Callable[[str], None],
+    say: Say,
     tuning: Tuning | None,
     reduce_range: bool,
 ) -> list[RungResult]:
@@ -231,7 +232,7 @@ def _fall_back(
     judge: Judge,
     chosen: Sequence[quantize.Rung],
     results: list[RungResult],
-    say: Callable[[str], None],
+    say: Say,
 ) -> list[RungResult]:
     """Mix precisions in the rungs that were too wrong, nearest first, until one is kept."""
     able = {rung.name: rung for rung in chosen if rung.mixes}

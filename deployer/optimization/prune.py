@@ -8,7 +8,7 @@ inner feed-forward channels instead (``heads``).
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import torch
 import torch_pruning
@@ -18,6 +18,7 @@ from deployer.optimization import heads
 from deployer.optimization.data import LABELS
 from deployer.optimization.distill import distill
 from deployer.optimization.session import Arrays
+from deployer.progress import Say
 
 
 def prune(
@@ -29,7 +30,7 @@ def prune(
     epochs: int = 20,
     keep: Sequence[str] = (),
     seed: int = 0,
-    progress: Callable[[str], None] | None = None,
+    progress: Say | None = None,
 ) -> torch.nn.Module:
     """Return a copy of ``model`` without the share ``remove`` (0 to 1) of each layer's channels, or heads.
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -23,6 +23,7 @@ from deployer.errors import InputError
 from deployer.optimization import distill, program
 from deployer.optimization.data import LABELS
 from deployer.optimization.session import Arrays
+from deployer.progress import Say
 
 EPOCHS = 20
 BATCH = 32
@@ -49,7 +50,7 @@ def tune(
     epochs: int = EPOCHS,
     learning_rate: float = LEARNING_RATE,
     seed: int = 0,
-    progress: Callable[[str], None] | None = None,
+    progress: Say | None = None,
 ) -> torch.nn.Module:
     """Return a tuned copy of ``module``, in float; the module itself is not changed.
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from deployer.optimization import recipe
 from deployer.optimization.judge import Judge
 from deployer.optimization.quantize import Rung
 from deployer.optimization.report import RungResult
 from deployer.optimization.tuning import Tuning, tune
+from deployer.progress import Say
 
 NARROW = 3.0
 """A static rung that loses up to so many times what is allowed may be saved by its biases."""
@@ -23,7 +24,7 @@ def repair(
     tuning: Tuning | None,
     *,
     reduce_range: bool,
-    say: Callable[[str], None],
+    say: Say,
 ) -> list[RungResult]:
     """Return what became of the nearest static rungs with corrected biases, and of a tuned model.
 

@@ -11,7 +11,7 @@ the same rounds as the ladder's best, and counts when the two intervals have no 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ from deployer.optimization.isolation import Lost
 from deployer.optimization.judge import Judge
 from deployer.optimization.recipe import Recipe
 from deployer.optimization.report import RungResult
+from deployer.progress import Say
 
 STRATEGY = "successive halving of calibrations, then counts of FP32 layers, by error on calibration rows and by speed"
 FINALISTS = 4
@@ -62,7 +63,7 @@ def search(
     minutes: float,
     reduce_range: bool,
     others: Mapping[str, Path],
-    say: Callable[[str], None],
+    say: Say,
 ) -> Found:
     """Search for ``minutes`` at most around the ladder's ``best`` of the ``kept`` rungs (None: FP32 stays).
 
@@ -92,7 +93,7 @@ class _Search:
         minutes: float,
         reduce_range: bool,
         others: Mapping[str, Path],
-        say: Callable[[str], None],
+        say: Say,
     ) -> None:
         self._seconds = 60 * minutes
         self._start = time.monotonic()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -17,9 +16,9 @@ from deployer.optimization.export import export, load
 from deployer.optimization.imported import imported
 from deployer.optimization.prune import prune
 from deployer.optimization.session import Arrays, Session
+from deployer.progress import Say
 
 EXAMPLE_ROWS = 5
-Say = Callable[[str], None]
 Model: TypeAlias = "torch.nn.Module | Path | str"
 """A module, a model file or Hugging Face folder, or ``module:function`` that returns a module."""
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,7 @@ from deployer.optimization import answers, context, data, qat, sources
 from deployer.optimization.export import export
 from deployer.optimization.session import Array, Arrays
 from deployer.optimization.tuned import FILE
+from deployer.progress import Say
 
 ROWS = "training.npz"
 
@@ -23,7 +23,7 @@ def tuned(
     *,
     seed: int,
     seconds: float,
-    progress: Callable[[str], None] | None,
+    progress: Say | None,
 ) -> dict[str, Any]:
     """Tune the model and write it to ``folder`` as FP32 ONNX; return an empty answer, or why it ``failed``."""
     try:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from deployer.optimization.resume import Finished
 from deployer.optimization.session import Array, Arrays
 from deployer.optimization.tuned import NAME, rung
 from deployer.optimization.tuner import ROWS, tuned
+from deployer.progress import Say
 
 
 @dataclass(frozen=True)
@@ -27,9 +28,7 @@ class Tuning:
     training: Arrays
 
 
-def tune(
-    judge: Judge, tuning: Tuning, reduce_range: bool, say: Callable[[str], None]
-) -> RungResult:
+def tune(judge: Judge, tuning: Tuning, reduce_range: bool, say: Say) -> RungResult:
     """Return the rung of the tuned model, through the accuracy gate against the model that was given.
 
     A model that can be named is tuned in a process of its own, a module in this one.
@@ -49,7 +48,7 @@ def tune(
     return alone.score(rung(judge.folder, reduce_range=reduce_range), NAME)
 
 
-def _tuned(judge: Judge, tuning: Tuning, say: Callable[[str], None]) -> Mapping[str, Any]:
+def _tuned(judge: Judge, tuning: Tuning, say: Say) -> Mapping[str, Any]:
     held = context.load(judge.folder)
     names = (*held.calibration, *data.LABELS)
     training = {name: tuning.training[name] for name in names if name in tuning.training}
