@@ -92,3 +92,16 @@ def test_every_type_that_a_signature_names_is_public() -> None:
 def test_every_error_is_public() -> None:
     kinds = [k for k in vars(errors).values() if inspect.isclass(k) and issubclass(k, Exception)]
     assert [k.__name__ for k in kinds if getattr(deployer, k.__name__, None) is not k] == []
+
+
+def test_a_path_may_be_text_wherever_one_is_taken() -> None:
+    # `model` of optimize and export is any model: a path, a module, or text that names one.
+    functions = [getattr(deployer, name) for name in deployer.__all__]
+    strict = [
+        f"{function.__name__}: {name}"
+        for function in functions
+        if inspect.isfunction(function)
+        for name, text in inspect.get_annotations(inspect.unwrap(function)).items()
+        if name != "return" and re.search(r"\bPath\b", str(text))
+    ]
+    assert strict == []

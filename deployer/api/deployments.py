@@ -15,7 +15,9 @@ from deployer.api.sources import profile_of, spec_of
 from deployer.deployments import documents, locate
 from deployer.deployments.local import steps as saved_plans
 from deployer.deployments.local.backend import LocalBackend, refuse_asked
+from deployer.deployments.local.server import STARTUP_S
 from deployer.errors import InputError
+from deployer.paths import AnyPath, as_path
 from deployer.progress import Say, silent
 from deployer.spec import placeholders, serde
 from deployer.spec.deployment import DeploymentSpec
@@ -33,7 +35,14 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def serving(bundle: Path, *, port: int | None = None, **options: Any) -> Iterator[str]:
+def serving(
+    bundle: AnyPath,
+    *,
+    port: int | None = None,
+    workers: int | None = None,
+    threads: int | None = None,
+    limit_s: float = STARTUP_S,
+) -> Iterator[str]:
     """Serve a bundle as a real process while the block runs; yields its URL.
 
     >>> with deployer.serving(bundle.path) as url:
@@ -41,12 +50,14 @@ def serving(bundle: Path, *, port: int | None = None, **options: Any) -> Iterato
     """
     from deployer.deployments.local import foreground
 
-    with foreground.running(bundle, port=port, **options) as url:
+    with foreground.running(
+        as_path(bundle), port=port, workers=workers, threads=threads, limit_s=limit_s
+    ) as url:
         yield url
 
 
 def serve(
-    bundle: Path,
+    bundle: AnyPath,
     *,
     host: str = "127.0.0.1",
     port: int = 8080,
@@ -57,14 +68,16 @@ def serve(
     """Serve a bundle in the foreground until SIGINT or SIGTERM, then drain."""
     from deployer.deployments.local import foreground
 
-    foreground.serve(bundle, host=host, port=port, workers=workers, threads=threads, say=say)
+    foreground.serve(
+        as_path(bundle), host=host, port=port, workers=workers, threads=threads, say=say
+    )
 
 
 def plan(
-    spec: DeploymentSpec | Path,
+    spec: DeploymentSpec | AnyPath,
     *,
-    profile: Profile | Path | None = None,
-    trace: TrafficTrace | Path | None = None,
+    profile: Profile | AnyPath | None = None,
+    trace: TrafficTrace | AnyPath | None = None,
     ttl_s: float | None = None,
     offline_account: str = "",
     region: str = "",
@@ -94,7 +107,7 @@ def plan(
 def _planned(
     spec: DeploymentSpec,
     profile: Profile | None,
-    trace: TrafficTrace | Path | None,
+    trace: TrafficTrace | AnyPath | None,
     ttl_s: float | None,
     say: Say,
 ) -> tuple[Backend[Any], AnyPlan]:
@@ -112,7 +125,7 @@ def _plan_offline(
     *,
     region: str,
     measured: Profile | None,
-    trace: TrafficTrace | Path | None,
+    trace: TrafficTrace | AnyPath | None,
     ttl_s: float | None,
 ) -> AnyPlan:
     if not locate.is_in_aws(spec.target):
@@ -133,9 +146,9 @@ def _plan_offline(
 
 
 def deploy(
-    source: DeploymentSpec | Path | Resolved | ResolvedFleet,
+    source: DeploymentSpec | AnyPath | Resolved | ResolvedFleet,
     *,
-    profile: Profile | Path | None = None,
+    profile: Profile | AnyPath | None = None,
     ttl_s: float | None = None,
     say: Say = silent,
 ) -> Deployed:
@@ -144,6 +157,7 @@ def deploy(
     A saved plan is plan.json, or resolved.json for AWS. ``profile`` and ``ttl_s`` as in ``plan``. Running it twice
     changes nothing. Raises ConditionFailed when a new version was rolled back.
     """
+    source = as_path(source)
     saved = isinstance(source, Path) and source.name.endswith(".json")
     document = documents.resolved_in(source) if saved and isinstance(source, Path) else None
     if isinstance(source, Resolved | ResolvedFleet):

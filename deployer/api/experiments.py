@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import shlex
 from collections.abc import Sequence
 from datetime import date, datetime
@@ -14,6 +15,7 @@ from deployer.api import bodies
 from deployer.api.sources import profile_of, spec_of
 from deployer.distribution import version
 from deployer.errors import InputError
+from deployer.paths import AnyPath, as_path
 from deployer.progress import Say, silent
 from deployer.spec.deployment import DeploymentSpec, Slo
 
@@ -56,7 +58,7 @@ def make_trace(
 
 
 def read_trace(
-    path: Path, *, log_format: str | None = None, seed: int = 0, start: datetime | None = None
+    path: AnyPath, *, log_format: str | None = None, seed: int = 0, start: datetime | None = None
 ) -> TrafficTrace:
     """Read trace.csv, or arrivals from a log: ``log_format`` is ``alb`` or ``cloudwatch``.
 
@@ -64,27 +66,28 @@ def read_trace(
     """
     from deployer.traffic import files, logs
 
+    path = as_path(path)
     of_log = None if log_format is None else logs.read(path, log_format=log_format, seed=seed)
     trace = of_log or files.load(path, seed=seed)
     return trace if start is None else trace.started_at(start)
 
 
-def save_trace(trace: TrafficTrace, path: Path) -> None:
+def save_trace(trace: TrafficTrace, path: AnyPath) -> None:
     """Write trace.csv."""
     from deployer.traffic import files
 
-    files.save(trace, path)
+    files.save(trace, as_path(path))
 
 
 def loadtest(
     url: str,
     *,
-    trace: TrafficTrace | Path | None = None,
+    trace: TrafficTrace | AnyPath | None = None,
     rate: float | None = None,
     duration_s: float | None = None,
     seed: int = 0,
-    data: Sequence[Path] = (),
-    bundle: Path | None = None,
+    data: Sequence[AnyPath] = (),
+    bundle: AnyPath | None = None,
     timeout_s: float = 60.0,
     max_connections: int = 256,
     say: Say = silent,
@@ -105,11 +108,11 @@ def loadtest(
         chosen = make_trace("poisson", rate=rate, duration_s=duration_s, seed=seed)
     else:
         chosen = _trace(trace)
-    served = bundle or bodies.bundle_behind(url)
+    served = as_path(bundle) or bodies.bundle_behind(url)
     run = load.loadtest(
         url,
         chosen,
-        bodies.bodies(data, served),
+        bodies.bodies([as_path(item) for item in data], served),
         timeout_s=timeout_s,
         max_connections=max_connections,
         say=say,
@@ -121,10 +124,10 @@ def loadtest(
 
 
 def simulate(
-    spec: DeploymentSpec | Path,
+    spec: DeploymentSpec | AnyPath,
     *,
-    trace: TrafficTrace | Path,
-    profile: Profile | Path,
+    trace: TrafficTrace | AnyPath,
+    profile: Profile | AnyPath,
     seed: int = 0,
 ) -> Run:
     """Play a trace against a specification and return the Run that a load test would."""
@@ -144,16 +147,16 @@ def prices(
 
 
 def compare(
-    specs: Sequence[DeploymentSpec | Path],
+    specs: Sequence[DeploymentSpec | AnyPath],
     *,
-    trace: TrafficTrace | Path,
-    profiles: Sequence[Profile | Path],
+    trace: TrafficTrace | AnyPath,
+    profiles: Sequence[Profile | AnyPath],
     slo: Slo | None = None,
     seeds: Sequence[int] = (0, 1, 2),
-    measured: Sequence[Run | Path] = (),
+    measured: Sequence[Run | AnyPath] = (),
     name: str | None = None,
     budget: Decimal | None = None,
-    out_dir: Path | None = None,
+    out_dir: AnyPath | None = None,
     say: Say = silent,
 ) -> CostReport:
     """Simulate and price every specification over one trace, and rank them under one objective.
@@ -171,7 +174,8 @@ def compare(
     chosen = tuple(spec_of(spec, measurements) for spec in specs)
     question = comparison.Question(chosen, _trace(trace), measurements, tuple(seeds))
     objective = _shared_slo(chosen) if slo is None else slo
-    load_tests = [runs.load(run) if isinstance(run, Path) else run for run in measured]
+    given = [as_path(run) for run in measured]
+    load_tests = [runs.load(run) if isinstance(run, Path) else run for run in given]
     report = stage.compare(
         question.entries(say),
         name=name or chosen[0].name,
@@ -190,11 +194,12 @@ def compare(
         say(f"write the report to {out_dir}")
         from deployer.report.write import write
 
-        write(report, out_dir, today=date.today(), budget_usd_per_thousand=budget)
+        write(report, as_path(out_dir), today=date.today(), budget_usd_per_thousand=budget)
     return report
 
 
-def _trace(source: TrafficTrace | Path | None) -> TrafficTrace:
+def _trace(source: TrafficTrace | AnyPath | None) -> TrafficTrace:
+    source = as_path(source)
     if isinstance(source, Path):
         return read_trace(source)
     if source is None:
@@ -219,10 +224,12 @@ def _command(
     slo: Slo,
     seeds: Sequence[int],
     budget: Decimal | None,
-    out_dir: Path | None,
+    out_dir: AnyPath | None,
 ) -> tuple[str, ...]:
     """Return the command that makes the report again; none where something came from memory."""
-    if not all(isinstance(item, Path) for item in (*specs, trace, *profiles, *measured)):
+    if not all(
+        isinstance(item, str | os.PathLike) for item in (*specs, trace, *profiles, *measured)
+    ):
         return ()
     options = [
         ("--trace", trace),

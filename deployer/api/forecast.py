@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from deployer.errors import InputError
+from deployer.paths import AnyPath, as_path
 from deployer.spec.deployment import DeploymentSpec
 from deployer.spec.scaling import TargetTracking
 from deployer.spec.target import SageMakerServerless
@@ -20,7 +21,7 @@ SERVERLESS_RPS = 1.0
 
 
 def forecast(
-    spec: DeploymentSpec, profile: Profile | None, trace: TrafficTrace | Path | None
+    spec: DeploymentSpec, profile: Profile | None, trace: TrafficTrace | AnyPath | None
 ) -> Run | None:
     """Return the simulated run of ``trace``, else of the load that the specification speaks of; None without either.
 
@@ -35,7 +36,8 @@ def forecast(
         if trace is not None:
             raise InputError("a trace needs the measured times too", hint="add --profile FILE")
         return None
-    chosen = files.load(trace) if isinstance(trace, Path) else trace or _steady(spec, profile)
+    given = as_path(trace)
+    chosen = files.load(given) if isinstance(given, Path) else given or _steady(spec, profile)
     return None if chosen is None else simulation.simulate(chosen, profile, spec, 0)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from deployer.paths import AnyPath, as_path
 from deployer.progress import Say, silent
 from deployer.spec import placeholders
 from deployer.spec import resolved as documents
@@ -19,7 +20,7 @@ def transform(
     *,
     input_s3_uri: str = "",
     output_s3_uri: str = "",
-    resolved: Path | Resolved | None = None,
+    resolved: AnyPath | Resolved | None = None,
     timeout_s: float = 24 * 3600.0,
     region: str = "",
     say: Say = silent,
@@ -33,7 +34,8 @@ def transform(
     from deployer.deployments.sagemaker import jobs
     from deployer.deployments.sagemaker.backend import deployed_last
 
-    document = documents.load(resolved) if isinstance(resolved, Path) else resolved
+    given = as_path(resolved)
+    document = documents.load(given) if isinstance(given, Path) else given
     document = document or deployed_last(name)
     placeholders.refuse(document.placeholders)
     aws = locate.connect(region or document.place.region, "the resolved document", say)

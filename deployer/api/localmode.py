@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
+from deployer.paths import AnyPath, as_path
 from deployer.progress import Say, silent
 
 
 @contextmanager
 def serving_as_sagemaker(
-    bundle: Path, *, name: str | None = None, port: int = 0, objects: Path | None = None
+    bundle: AnyPath, *, name: str | None = None, port: int = 0, objects: AnyPath | None = None
 ) -> Iterator[str]:
     """Answer SageMaker Runtime's calls for a bundle while the block runs; yields boto3's ``endpoint_url``.
 
@@ -24,31 +24,31 @@ def serving_as_sagemaker(
     """
     from deployer.localmode import run
 
-    with run.running(bundle, name=name, port=port, objects=objects) as url:
+    with run.running(as_path(bundle), name=name, port=port, objects=as_path(objects)) as url:
         yield url
 
 
 def serve_as_sagemaker(
-    bundle: Path,
+    bundle: AnyPath,
     *,
     name: str | None = None,
     host: str = "127.0.0.1",
     port: int = 8080,
     workers: int | None = None,
     threads: int | None = None,
-    objects: Path | None = None,
+    objects: AnyPath | None = None,
     say: Say = silent,
 ) -> None:
     """Serve a bundle behind SageMaker's Runtime API in the foreground until SIGINT or SIGTERM."""
     from deployer.localmode import run
 
     run.serve(
-        bundle,
+        as_path(bundle),
         name=name,
         host=host,
         port=port,
         workers=workers,
         threads=threads,
-        objects=objects,
+        objects=as_path(objects),
         say=say,
     )

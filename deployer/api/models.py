@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from deployer.distribution import install_hint
 from deployer.errors import InputError
+from deployer.paths import AnyPath, as_path
 from deployer.progress import Say, silent
 from inference_code.contract import BENCH_BUDGET_S, ServingConfig
 
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 Arrays = Mapping[str, Any]
 
 
-def export(model: Any, example: Arrays, out: Path, **options: Any) -> Variant:
+def export(model: Any, example: Arrays, out: AnyPath, **options: Any) -> Variant:
     """Export a torch module or a fitted estimator to ONNX and check it against the source on ``example``.
 
     ``example`` maps input names to arrays, the batch first. Estimators of scikit-learn, XGBoost and LightGBM need the
@@ -32,21 +33,21 @@ def export(model: Any, example: Arrays, out: Path, **options: Any) -> Variant:
     """
     from deployer.optimization import export as stage
 
-    return stage.export(model, example, out, **options)
+    return stage.export(model, example, as_path(out), **options)
 
 
 def optimize(
     model: Any,
     *,
-    calibration: Path | Arrays | None = None,
-    evaluation: Path | Arrays | None = None,
+    calibration: AnyPath | Arrays | None = None,
+    evaluation: AnyPath | Arrays | None = None,
     metric: str | None = None,
     max_drop: float | None = None,
-    out: Path,
-    training: Path | Arrays | None = None,
+    out: AnyPath,
+    training: AnyPath | Arrays | None = None,
     prune: float | None = None,
     student: Any = None,
-    alternatives: Mapping[str, Path] | None = None,
+    alternatives: Mapping[str, AnyPath] | None = None,
     instance_type: str | None = None,
     region: str = "us-east-1",
     threads: int = 1,
@@ -58,7 +59,7 @@ def optimize(
 ) -> LadderReport:
     """Climb the quantization ladder; keep what passes the accuracy, latency and cost gates.
 
-    ``model`` is a torch module, a Path (.onnx, .pt2, TorchScript, a Hugging Face folder; all but ONNX are exported
+    ``model`` is a torch module, a path (.onnx, .pt2, TorchScript, a Hugging Face folder; all but ONNX are exported
     first, and checked) or ``module:function`` that returns a module. ``calibration``, ``evaluation`` and ``training``
     are .npz files or mappings from input names to arrays; ``evaluation`` also holds ``label`` (boxes: ``label_boxes``,
     ``label_classes``) where the metric needs it. Without it half of the calibration rows judge, by fidelity to FP32;
@@ -71,11 +72,13 @@ def optimize(
     """
     from deployer.optimization import ladder, output
 
+    out = as_path(out)
     calibration, evaluation, example = _sets(calibration, evaluation, training, metric)
     price = _usd_per_thousand(instance_type, region, threads) if instance_type else None
     with output.workspace(out) as folder:
         how = {"prune": prune, "student": student, "seed": seed, "say": say}
         fp32, smaller = _as_onnx(model, example, training, folder, **how)
+        smaller = {n: as_path(path) for n, path in (alternatives or {}).items()} | smaller
         report = ladder.climb(
             fp32,
             calibration=calibration,
@@ -83,7 +86,7 @@ def optimize(
             metric=metric,
             max_drop=max_drop,
             out=out,
-            alternatives={**(alternatives or {}), **smaller},
+            alternatives=smaller,
             usd_per_thousand=price,
             threads=threads,
             seed=seed,
@@ -92,15 +95,14 @@ def optimize(
             **options,
         )
     _write_beside(report, lineage or {}, out, say)
-    if require_speedup is not None:
-        report.require_speedup(require_speedup)
+    report.require_speedup(require_speedup or 0.0)
     return report
 
 
 def _sets(
-    calibration: Path | Arrays | None,
-    evaluation: Path | Arrays | None,
-    training: Path | Arrays | None,
+    calibration: AnyPath | Arrays | None,
+    evaluation: AnyPath | Arrays | None,
+    training: AnyPath | Arrays | None,
     metric: str | None,
 ) -> tuple[Arrays | None, Arrays | None, Arrays | None]:
     """Return the sets that were given, read, and the one to export by.
@@ -116,21 +118,23 @@ def _sets(
             "what --train changes cannot be judged without --eval",
             hint="give --eval FILE.npz with `label`",
         )
-    read = [None if each is None else data.arrays(each) for each in (calibration, evaluation)]
+    read = [
+        None if each is None else data.arrays(as_path(each)) for each in (calibration, evaluation)
+    ]
     return read[0], read[1], read[0] or read[1]
 
 
-def _tuning(model: Any, training: Path | Arrays | None) -> Any:
+def _tuning(model: Any, training: AnyPath | Arrays | None) -> Any:
     """Return what the model can be tuned from where int8 is wrong, None without rows."""
     from deployer.optimization import data, tuning
 
-    return None if training is None else tuning.Tuning(model, data.arrays(training))
+    return None if training is None else tuning.Tuning(model, data.arrays(as_path(training)))
 
 
 def _as_onnx(
     model: Any,
     example: Arrays | None,
-    training: Path | Arrays | None,
+    training: AnyPath | Arrays | None,
     folder: Path,
     *,
     prune: float | None,
@@ -152,7 +156,7 @@ def _as_onnx(
     _check_float(fp32)
     if training is None:
         return fp32, {}
-    rows = data.arrays(training)
+    rows = data.arrays(as_path(training))
     return fp32, sources.smaller(
         model, fp32, rows, folder, remove=prune, student=student, seed=seed, say=say
     )
@@ -201,11 +205,11 @@ def _write_beside(report: LadderReport, lineage: Mapping[str, str], out: Path, s
 
 
 def edge(
-    model: Path,
-    out: Path,
+    model: AnyPath,
+    out: AnyPath,
     *,
     target: str | None = None,
-    samples: Path | Arrays | None = None,
+    samples: AnyPath | Arrays | None = None,
     shapes: Mapping[str, Sequence[int]] | None = None,
     max_mb: float | None = None,
     max_memory_mb: float | None = None,
@@ -225,10 +229,10 @@ def edge(
     from deployer.optimization import edge as stage
 
     bundle = stage.build(
-        model,
-        out,
+        as_path(model),
+        as_path(out),
         target=target,
-        samples=None if samples is None else data.arrays(samples),
+        samples=None if samples is None else data.arrays(as_path(samples)),
         shapes=shapes,
         max_mb=max_mb,
         max_memory_mb=max_memory_mb,
@@ -241,14 +245,14 @@ def edge(
 
 
 def package(
-    model: Path,
-    out_dir: Path,
+    model: AnyPath,
+    out_dir: AnyPath,
     *,
     name: str,
-    handler: Path | str | None = None,
-    requirements: Path | None = None,
-    extra: Sequence[Path] = (),
-    samples: Path | None = None,
+    handler: AnyPath | None = None,
+    requirements: AnyPath | None = None,
+    extra: Sequence[AnyPath] = (),
+    samples: AnyPath | None = None,
     precision: str | None = None,
     serving: ServingConfig = ServingConfig(),  # noqa: B008 - frozen
     lineage: Mapping[str, str] | None = None,
@@ -264,15 +268,16 @@ def package(
     from deployer.api.training import lineage_beside
     from deployer.bundle import build
 
+    model = as_path(model)
     lineage = lineage_beside(model) if lineage is None else lineage
     return build.build(
         model,
-        out_dir,
+        as_path(out_dir),
         name=name,
-        handler=handler,
-        requirements=requirements,
-        extra=extra,
-        samples=samples,
+        handler=as_path(handler),
+        requirements=as_path(requirements),
+        extra=[as_path(item) for item in extra],
+        samples=as_path(samples),
         serving=serving,
         precision=precision,
         lineage=lineage,
@@ -281,7 +286,7 @@ def package(
 
 
 def profile(
-    bundle: Path,
+    bundle: AnyPath,
     *,
     batch_sizes: Sequence[int] = (1, 2, 4, 8),
     seconds: float = 2.0,
@@ -299,7 +304,7 @@ def profile(
 
     with tempfile.TemporaryDirectory(prefix="deployer-profile-") as folder:
         model_dir = Path(folder) / "model"
-        manifest = archive.unpack(bundle, model_dir)
+        manifest = archive.unpack(as_path(bundle), model_dir)
         return profiles.measure(
             model_dir,
             manifest,

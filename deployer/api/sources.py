@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from deployer.paths import AnyPath, as_path
 from deployer.spec import rules, serde
 from deployer.spec.deployment import DeploymentSpec
 
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def spec_of(
-    source: DeploymentSpec | Path, profiles: Sequence[Profile | Path | None] = ()
+    source: DeploymentSpec | AnyPath, profiles: Sequence[Profile | AnyPath | None] = ()
 ) -> DeploymentSpec:
     """Return a specification, read from deployment.toml where a path is given.
 
@@ -22,6 +23,7 @@ def spec_of(
     """
     from deployer.deployments.facts import facts_of
 
+    source = as_path(source)
     measured = [profile_of(item) for item in profiles if item is not None]
     spec = serde.load(source) if isinstance(source, Path) else source
     where = str(source) if isinstance(source, Path) else ""
@@ -29,11 +31,12 @@ def spec_of(
     return spec
 
 
-def profile_of(source: Profile | Path) -> Profile:
+def profile_of(source: Profile | AnyPath) -> Profile:
     """Return a profile, read from profile.json where a path is given."""
     from deployer import profiles
 
-    return profiles.load(source) if isinstance(source, Path) else source
+    found = as_path(source)
+    return profiles.load(found) if isinstance(found, Path) else found
 
 
 def _profile_for(spec: DeploymentSpec, profiles: Sequence[Profile]) -> Profile | None:

@@ -5,13 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 from deployer.errors import InputError
+from deployer.paths import AnyPath, as_path
 from deployer.progress import Say, silent
 from deployer.spec import placeholders, rules
 from deployer.spec import resolved as documents
 from deployer.spec.resolved import Resolved
 
 
-def upload(source: Resolved | Path, *, say: Say = silent) -> str:
+def upload(source: Resolved | AnyPath, *, say: Say = silent) -> str:
     """Put the bundle of a resolved document where the document says, and return its S3 address.
 
     Makes the bucket when it is not there. A bundle that lies there whole is not sent again; one whose upload was cut
@@ -25,7 +26,8 @@ def upload(source: Resolved | Path, *, say: Say = silent) -> str:
     from deployer.deployments.sagemaker import observe
     from deployer.deployments.sagemaker.actions import Actions
 
-    document = documents.load(source) if isinstance(source, Path) else source
+    given = as_path(source)
+    document = documents.load(given) if isinstance(given, Path) else given
     placeholders.refuse(document.placeholders)
     rules.require(document.spec, facts_of(document.spec, digest=document.artifact.digest))
     place, artifact = document.place, document.artifact

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from deployer.errors import InputError, NotSupported, SpecError
+from deployer.paths import AnyPath, as_path
 from deployer.spec import rules, serde
 from deployer.spec.deployment import DeploymentSpec
 from deployer.spec.rules import BOOK, Broken, Rule, Verdict
@@ -12,7 +13,7 @@ from deployer.spec.rules import BOOK, Broken, Rule, Verdict
 KEYS = "deployer: the keys of a specification, their types and their ranges"
 
 
-def validate(source: DeploymentSpec | Path) -> tuple[Broken, ...]:
+def validate(source: DeploymentSpec | AnyPath) -> tuple[Broken, ...]:
     """Return every rule that a specification breaks, or the file of one; empty when it is right.
 
     A key that is unknown, missing or mistyped is broken as ``key``, a value out of its range as ``value``: there the
@@ -21,10 +22,11 @@ def validate(source: DeploymentSpec | Path) -> tuple[Broken, ...]:
     return look(source).broken
 
 
-def look(source: DeploymentSpec | Path) -> Verdict:
+def look(source: DeploymentSpec | AnyPath) -> Verdict:
     """Return what is broken, and the rules that could not be asked because a fact is missing."""
     from deployer.deployments.facts import facts_of
 
+    source = as_path(source)
     try:
         spec = serde.load(source) if isinstance(source, Path) else source
     except SpecError as error:

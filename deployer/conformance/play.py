@@ -22,6 +22,7 @@ from deployer.deployments.state import Server
 from deployer.errors import DeployerError, InputError
 from deployer.image import tools
 from deployer.image.container import Container, Rule
+from deployer.paths import AnyPath, as_path
 from deployer.progress import Say, silent
 from inference_code.contract import (
     CONTENT_TYPES,
@@ -42,7 +43,7 @@ _INFERENCE_ID = "X-Amzn-SageMaker-Inference-Id"
 
 
 def check(
-    bundle: Path,
+    bundle: AnyPath,
     *,
     image: str | None = None,
     tool: str | None = None,
@@ -72,7 +73,7 @@ def check(
         site = Process() if image is None else Container(image, tools.pick(tool))
     with tempfile.TemporaryDirectory(prefix="deployer-check-") as folder:
         model_dir = Path(folder) / "model"
-        manifest = archive.unpack(bundle, model_dir)
+        manifest = archive.unpack(as_path(bundle), model_dir)
         say(f"unpacked {manifest.name} {manifest.digest[:12]}, every digest verified")
         before = _listing(model_dir)
         _set_writable(model_dir, False)

@@ -17,6 +17,7 @@ from deployer import processes
 from deployer.bundle import archive
 from deployer.errors import DeployerError, EnvironmentProblem, InputError
 from deployer.image import names, tools
+from deployer.paths import AnyPath, as_path
 from deployer.progress import Say, silent
 from inference_code.contract import REQUIREMENTS_PATH, SERVING_CODE_PATH, Manifest
 
@@ -44,12 +45,12 @@ class BuiltImage:
 
 
 def build(
-    bundle: Path,
+    bundle: AnyPath,
     *,
     tag: str | None = None,
     base: str = DEFAULT_BASE,
     tool: str | None = None,
-    pip_config: Path | None = None,
+    pip_config: AnyPath | None = None,
     say: Say = silent,
 ) -> BuiltImage:
     """Verify a bundle and build the image that serves it.
@@ -59,6 +60,7 @@ def build(
     and is not in the image. Raises InputError for a wrong name or bundle, EnvironmentProblem without a
     working tool, DeployerError with the tool's words when it fails.
     """
+    bundle, pip_config = as_path(bundle), as_path(pip_config)
     names.check_reference("base image", base)
     if tag is not None:
         names.check_tag("tag", tag)

@@ -121,7 +121,7 @@ def rungs(*, reduce_range: bool, searches: Path | None = None) -> tuple[Rung, ..
     rungs serves one climb.
     """
     recipes = integer.Recipes(searches)
-    store = Store(searches)
+    fixed = partial(static, reduce_range=reduce_range, store=Store(searches))
     equalized = partial(integer.build, reduce_range=reduce_range, recipes=recipes)
     return (
         Rung(OPTIMIZED, "fp32", _optimized),
@@ -147,21 +147,11 @@ def rungs(*, reduce_range: bool, searches: Path | None = None) -> tuple[Rung, ..
             mixes=True,
         ),
         *(
-            Rung(
-                f"int8-static-{method}",
-                "int8",
-                static(method, reduce_range, store=store),
-                mixes=True,
-            )
+            Rung(f"int8-static-{method}", "int8", fixed(method), mixes=True)
             for method in ("minmax", "entropy", "percentile")
         ),
         *(
-            Rung(
-                f"int8-static-{types}",
-                "int8",
-                static("minmax", reduce_range, types, store=store),
-                mixes=True,
-            )
+            Rung(f"int8-static-{types}", "int8", fixed("minmax", types=types), mixes=True)
             # Weights without sign are for processors on which those with a sign must lose a bit.
             for types in ("s8s8", *(("u8u8",) if reduce_range else ()))
         ),

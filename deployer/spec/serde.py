@@ -6,12 +6,12 @@ import dataclasses
 import json
 import tomllib
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import tomli_w
 
 from deployer.errors import InputError, NotSupported, SpecError
+from deployer.paths import AnyPath, as_path
 from deployer.spec import records
 from deployer.spec.assumptions import Assumptions
 from deployer.spec.deployment import DeploymentSpec, Slo
@@ -22,11 +22,12 @@ from deployer.spec.target import TARGETS, Target
 _KEYS = ("name", "bundle", "target", "scaling", "rollout", "slo", "tags", "assumptions")
 
 
-def load(path: Path) -> DeploymentSpec:
+def load(path: AnyPath) -> DeploymentSpec:
     """Read deployment.toml (or .json). Raises InputError or SpecError naming file or key.
 
     A relative ``bundle`` is taken from the file's folder.
     """
+    path = as_path(path)
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
