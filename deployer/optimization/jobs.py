@@ -99,6 +99,7 @@ def begin(
         adopt(Path(model), folder / GIVEN)
     baseline = folder / FP32 if found.changes else Path(model)
     session = Session(baseline)
+    normalise.check_first(session, held.calibration)
     _write(session.every_output_for(held.evaluation, batch), folder)
     quantize.prepare(folder / FP32, folder / PREPARED)
     return {**found.to_json(), "outputs": [spec.name for spec in session.outputs]}
