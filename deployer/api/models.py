@@ -78,7 +78,6 @@ def optimize(
     with output.workspace(out) as folder:
         how = {"prune": prune, "student": student, "seed": seed, "say": say}
         fp32, smaller = _as_onnx(model, example, training, folder, **how)
-        smaller = {n: as_path(path) for n, path in (alternatives or {}).items()} | smaller
         report = ladder.climb(
             fp32,
             calibration=calibration,
@@ -86,7 +85,7 @@ def optimize(
             metric=metric,
             max_drop=max_drop,
             out=out,
-            alternatives=smaller,
+            alternatives=_paths(alternatives) | smaller,
             usd_per_thousand=price,
             threads=threads,
             seed=seed,
@@ -97,6 +96,10 @@ def optimize(
     _write_beside(report, lineage or {}, out, say)
     report.require_speedup(require_speedup or 0.0)
     return report
+
+
+def _paths(given: Mapping[str, AnyPath] | None) -> dict[str, Path]:
+    return {name: as_path(path) for name, path in (given or {}).items()}
 
 
 def _sets(

@@ -143,6 +143,7 @@ def begin(
         adopt(Path(model), folder / GIVEN)
     baseline = folder / FP32 if found.changes else Path(model)
     session = Session(baseline)
+    normalise.check_first(session, held.calibration)
     outputs, alone = answers.asked(session, held.evaluation, batch)
     answers.save(outputs, folder / OUTPUTS)
     quantize.prepare(folder / FP32, folder / PREPARED)

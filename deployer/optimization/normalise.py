@@ -7,6 +7,7 @@ calibration rows and on random ones, or the given one stays.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -62,17 +63,6 @@ class Normalised:
         }
 
 
-class _Wrong(Exception):
-    """A calibration row that the model does not take, with what is told of it."""
-
-    def __init__(self, error: InputError) -> None:
-        super().__init__(error.message)
-        self.error = InputError(
-            f"calibration: the model refuses one of the first rows: {error.message}",
-            hint="give rows that the model answers, as it will be asked them",
-        )
-
-
 class Unequal(Exception):
     """A changed model does not answer as the one given; the text says where."""
 
@@ -98,8 +88,6 @@ def normalise(source: Path, target: Path, calibration: Arrays) -> Normalised:
                     save(model, target)
                     known = known or _Known(Session(source), calibration)
                     return _proven(known, target, changes, refused)
-            except _Wrong as wrong:
-                raise wrong.error from wrong
             except Exception as error:  # the converter and ONNX Runtime have no common base
                 refused.append(f"{name}: {_line(error)}")
                 continue
@@ -130,13 +118,11 @@ class _Known:
         self.given = given
         self.names = [spec.name for spec in given.outputs]
         self.answers: list[tuple[Arrays, list[Any]]] = []
-        for feeds, must in _questions(given, calibration):
-            try:
+        for feeds in _questions(given, calibration):
+            with contextlib.suppress(InputError):  # random rows need not make sense to it
                 self.answers.append((feeds, given.run_all(feeds, self.names)))
-            except InputError as error:
-                if must:
-                    raise _Wrong(error) from error
-                # random rows need not make sense to it, nor several at once to a model of one
+        if not self.answers:
+            raise Unequal("the model given answers nothing to compare with")
 
 
 def _proven(known: _Known, target: Path, changes: list[str], refused: list[str]) -> Normalised:
@@ -154,17 +140,30 @@ def _proven(known: _Known, target: Path, changes: list[str], refused: list[str])
     return Normalised(tuple(changes), tuple(refused), worst, rtol, atol)
 
 
-def _questions(session: Session, calibration: Arrays) -> Iterator[tuple[Arrays, bool]]:
-    """Yield the first calibration rows and as many random ones, alone and together; and whether it must answer."""
+def check_first(session: Session, calibration: Arrays) -> None:
+    """Raise InputError, with the model's reason, when it does not answer the first calibration rows."""
+    fixed = session.fixed_batch
+    few = {spec.name: calibration[spec.name][: fixed or 1] for spec in session.inputs}
+    feeds = next(batches(few, fixed or 1, fixed=fixed is not None))
+    try:
+        session.run_all(feeds, [spec.name for spec in session.outputs])
+    except InputError as error:
+        reason = error.message.removeprefix(f"{session.path.name}: ")
+        raise InputError(
+            f"calibration: the first row is not answered: {reason}",
+            hint="give rows as the model will be asked them",
+        ) from error
+
+
+def _questions(session: Session, calibration: Arrays) -> Iterator[Arrays]:
+    """Yield the first calibration rows and as many random ones, alone and together."""
     few = {name: calibration[name][:ROWS] for name in (spec.name for spec in session.inputs)}
     rng = np.random.default_rng(SEED)
     drawn = {name: _random_like(value, rng) for name, value in few.items()}
     fixed = session.fixed_batch
     for arrays in (few, drawn):
         for size in (fixed,) if fixed else BATCHES:
-            must = arrays is few and size == (fixed or BATCHES[0])
-            for feeds in batches(arrays, size, fixed=fixed is not None):
-                yield feeds, must
+            yield from batches(arrays, size, fixed=fixed is not None)
 
 
 def _random_like(array: Array, rng: np.random.Generator) -> Array:

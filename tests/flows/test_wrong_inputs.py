@@ -195,8 +195,8 @@ OPTIMIZING = {
         "'ids' holds 25 in row 0, and the model's table has 20 entries", "ids go from 0 to 19"),
         {"c.npz": npz(ids=IDS * 0 + 25, mask=MASK)}),
     "rows that do not fit together": Command(WORDS, (
-        "calibration: the model refuses one of the first rows: words.onnx",
-       "4 by 6", "give rows that the model answers"),
+        "calibration: the first row is not answered: the model failed",
+       "4 by 6", "give rows as the model will be asked them"),
         {"c.npz": npz(ids=IDS, mask=MASK[:, :4])}),
     "an empty archive": Command(OPTIMIZE, (
         "no array for the model's input 'features'", "found: nothing; write one with numpy.savez"),

@@ -95,7 +95,7 @@ def sample_of(folder: Path, size: int) -> str:
     handler = folder / "handler.py"
     handler.write_text(
         "from inference_code.handler import Handler as Base\n\n\nclass Handler(Base):\n"
-        "    def predict(self, items):\n        return items\n"
+        "    def load(self, context): ...\n\n    def predict(self, items):\n        return items\n"
     )
     made = deployer.package(
         folder / "weights.txt", folder / "dist", name="big", handler=handler,
