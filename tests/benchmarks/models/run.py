@@ -105,9 +105,7 @@ def main() -> int:
     parser.add_argument("--wheels", type=Path, required=True, help="folder that keeps the wheels")
     parser.add_argument("--only", action="append", choices=sorted(MODELS), help="repeat for more")
     parser.add_argument("--again", action="store_true", help="run what has a record, too")
-    parser.add_argument(
-        "--optimize-s", type=float, default=600.0, help="for each climb, at most; 0: serve only"
-    )
+    parser.add_argument("--times", type=float, default=1.0, help="each climb's time; 0: serve only")
     options = parser.parse_args()
     # A shell ignores it for what runs in the background, and so would all that is started here.
     signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -125,7 +123,7 @@ def main() -> int:
             folder / "optimized" / "unfinished"
         ).is_dir():  # a climb that had no time left is taken up
             shutil.rmtree(folder, ignore_errors=True)
-        record = take(name, MODELS[name], wheels, folder, options.optimize_s)
+        record = take(name, MODELS[name], wheels, folder, MODELS[name].climb_s * options.times)
         record["faults"] = faults(record)
         held["models"][name] = record
         results.write_text(json.dumps(held, indent=1))
