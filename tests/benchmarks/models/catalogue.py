@@ -19,7 +19,8 @@ class Model:
 
     ``example`` makes one example by its number, ``inputs`` says what it is. ``judged`` names the measure by which the
     ladder's choice is held against FP32 (see ``judges``), ``metric`` and ``max_drop`` are what ``optimize`` is given.
-    A request holds 1 to ``most`` examples, joined along the first axis or along that of ``axes``.
+    A request holds 1 to ``most`` examples, joined along the first axis or along that of ``axes``. The climb has
+    ``climb_s`` seconds on a quiet machine.
     """
 
     wheel: str
@@ -35,6 +36,7 @@ class Model:
     calibration: int = 24
     evaluation: int = 48
     beside: tuple[str, ...] = ()
+    climb_s: float = 90
 
 
 _PPOCR = "3 x 48 x 320, a printed line of Django's English sentences"
@@ -45,6 +47,7 @@ MODELS: dict[str, Model] = {
         "nudenet==3.4.2", "nudenet/320n.onnx", pictures.nudenet,
         "real: crops of bus.jpg and zidane.jpg (ultralytics) and of the astronaut (scikit-image)",
         judged="boxes", metric="recall50", max_drop=0.02, batch_sizes="1", calibration=24, evaluation=112,
+        climb_s=400,
     ),
     "khmersm": Model(
         "khmersm==1.4.2", "khmersm/model.onnx", sequences.khmer, "real: Khmer of Django's catalogue",

