@@ -114,21 +114,19 @@ def test_the_corners_of_the_grid_climb_to_one_verdict(form: Any, tmp_path: Path)
     rungs = {"fp32-as-given": level, "int8-static-minmax": twice}
     document = {"schema_version": 1, "rungs": rungs}
     (tmp_path / "latencies.json").write_text(json.dumps(document))
-    right = Session(one_net.save(tmp_path / "r.onnx", one_net.Form(17, 8)))
-    labels = right.run({"x": one_net.rows(400)}).argmax(1)
     rows = one_net.rows(400, form.half)
     report = ladder.climb(
         one_net.save(tmp_path / "m.onnx", form),
         calibration={"x": rows[:32]},
-        evaluation={"x": rows[40:], "label": labels[40:]},
-        max_drop=0.05,
+        evaluation={"x": rows[40:]},
+        metric="fidelity",
+        max_drop=0.3,
         rungs=["int8-static-minmax"],
         latencies=tmp_path / "latencies.json",
         out=tmp_path / "out",
     )
     assert report.best.name == "int8-static-minmax"
     assert report.details["normalised"]["not_changed"] == []
-    assert report.fp32.score == pytest.approx(1.0, abs=0.01)  # halves may round a tie away
 
 
 @pytest.mark.parametrize(
