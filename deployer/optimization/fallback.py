@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from deployer.errors import DeployerError
@@ -16,21 +16,48 @@ LARGEST_SHARE = 0.5
 """With more than half of its layers in FP32 a rung is no rung any more."""
 
 
-def mix(judge: Judge, rung: Rung, say: Say) -> RungResult:
+TRIES = 2
+"""How many rungs are mixed, the nearest first: one that is further off needs more of its layers in FP32."""
+
+Ranking = Sequence[tuple[str, float]]
+
+
+def mixed(judge: Judge, nearest: Sequence[Rung], say: Say) -> list[RungResult]:
+    """Return what became of the nearest wrong rungs with layers in FP32; it ends at the first that is kept.
+
+    The layers are ranked once for all of them, by what each costs in int8.
+    """
+    chosen = nearest[:TRIES]
+    if not chosen:
+        return []
+    say("fallback: which layers cost it?")
+    try:
+        ranking: Ranking = judge.isolation.run("rank")
+    except (Lost, DeployerError) as error:
+        why = f"its layers cannot be ranked: {_why(error)}"
+        return [RungResult(_name(rung), rung.precision, "failed", why) for rung in chosen[:1]]
+    layer, cost = ranking[0]
+    say(f"  {len(ranking)} layers; the most costly: {layer} ({cost:.3g} of the output)")
+    made: list[RungResult] = []
+    for rung in chosen:
+        say(f"fallback for {rung.name}")
+        made.append(_mix(judge, rung, ranking, say))
+        say(f"  {made[-1].status}: {made[-1].reason}")
+        if made[-1].status == "kept":
+            break
+    return made
+
+
+def _name(rung: Rung) -> str:
+    return f"{rung.name}-mixed"
+
+
+def _mix(judge: Judge, rung: Rung, ranking: Ranking, say: Say) -> RungResult:
     """Return ``rung`` with the fewest costly layers in FP32 that pass the accuracy gate, timed; else the last try.
 
-    The layers are ranked by sensitivity; how many of them is found by doubling and halving, which takes it that
-    leaving one more layer in FP32 never hurts.
+    How many of them is found by doubling and halving, which takes it that leaving one more layer in FP32 never hurts.
     """
-    name = f"{rung.name}-mixed"
-    try:
-        ranking = judge.isolation.run("rank")
-    except (Lost, DeployerError) as error:
-        return RungResult(
-            name, rung.precision, "failed", f"its layers cannot be ranked: {_why(error)}"
-        )
-    total = len(ranking)
-    say(f"  {total} layers; the most costly: {ranking[0][0]} ({ranking[0][1]:.3g} of the output)")
+    name, total = _name(rung), len(ranking)
 
     def attempt(count: int) -> RungResult:
         chosen = frozenset(layer for layer, _ in ranking[:count])

@@ -237,14 +237,8 @@ def _fall_back(
     """Mix precisions in the rungs that were too wrong, nearest first, until one is kept."""
     able = {rung.name: rung for rung in chosen if rung.mixes}
     wrong = [r for r in results if r.name in able and r.accuracy and not r.accuracy.passed]
-    mixed: list[RungResult] = []
-    for result in sorted(wrong, key=lambda r: (r.accuracy.value if r.accuracy else 0.0, r.name)):
-        say(f"fallback for {result.name}: which layers cost it?")
-        mixed.append(fallback.mix(judge, able[result.name], say))
-        say(f"  {mixed[-1].status}: {mixed[-1].reason}")
-        if mixed[-1].status == "kept":
-            break
-    return mixed
+    wrong.sort(key=lambda r: (r.accuracy.value if r.accuracy else 0.0, r.name))
+    return fallback.mixed(judge, [able[r.name] for r in wrong], say)
 
 
 def _any_kept(results: Sequence[RungResult]) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from graphlib import TopologicalSorter
 from pathlib import Path
 from typing import Any
 
@@ -114,7 +115,7 @@ class _Graph:
     def follow(self, axes: Mapping[str, int]) -> tuple[dict[str, int | None], bool]:
         """Return the axis of each output, and whether rows are tied by a scale. Raises MixedError with the reason."""
         values = {**self._constants(), **self._given(axes)}
-        for proto in self._graph.node:
+        for proto in _in_order(self._graph.node):
             self._step(proto, values)
         outputs: dict[str, int | None] = {}
         tied = self._rounded
@@ -165,6 +166,18 @@ class _Graph:
         if isinstance(value, self._onnx.TensorProto):
             return _known_array(self._onnx, value)
         return value
+
+
+def _in_order(nodes: Sequence[Any]) -> Sequence[Any]:
+    """Return the nodes with each after those that it reads from: ONNX Runtime loads files that list them otherwise."""
+    makers = {name: place for place, node in enumerate(nodes) for name in node.output if name}
+    needs = {
+        place: {makers[name] for name in node.input if name in makers}
+        for place, node in enumerate(nodes)
+    }
+    if all(before < place for place, found in needs.items() for before in found):
+        return nodes
+    return [nodes[place] for place in TopologicalSorter(needs).static_order()]
 
 
 _UNKNOWN = Value(why="an input comes from nowhere")
