@@ -9,13 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from deployer.api.asking import asked_of
-from deployer.api.forecast import forecast
 from deployer.api.sources import profile_of, spec_of
-from deployer.deployments import documents, locate
-from deployer.deployments.local import steps as saved_plans
-from deployer.deployments.local.backend import LocalBackend, refuse_asked
-from deployer.deployments.local.server import STARTUP_S
 from deployer.errors import InputError
 from deployer.paths import AnyPath, as_path
 from deployer.progress import Say, silent
@@ -41,17 +35,21 @@ def serving(
     port: int | None = None,
     workers: int | None = None,
     threads: int | None = None,
-    limit_s: float = STARTUP_S,
+    limit_s: float | None = None,
 ) -> Iterator[str]:
     """Serve a bundle as a real process while the block runs; yields its URL.
 
     >>> with deployer.serving(bundle.path) as url:
     ...     run = deployer.loadtest(url, rate=50, duration_s=10, bundle=bundle.path)
     """
-    from deployer.deployments.local import foreground
+    from deployer.deployments.local import foreground, server
 
     with foreground.running(
-        as_path(bundle), port=port, workers=workers, threads=threads, limit_s=limit_s
+        as_path(bundle),
+        port=port,
+        workers=workers,
+        threads=threads,
+        limit_s=limit_s or server.STARTUP_S,
     ) as url:
         yield url
 
@@ -111,6 +109,11 @@ def _planned(
     ttl_s: float | None,
     say: Say,
 ) -> tuple[Backend[Any], AnyPlan]:
+    from deployer.api.asking import asked_of
+    from deployer.api.forecast import forecast
+    from deployer.deployments import locate
+    from deployer.deployments.local.backend import refuse_asked
+
     if not locate.is_in_aws(spec.target) and (profile or trace or ttl_s is not None):
         raise refuse_asked(spec.target.kind)
     backend = locate.of_spec(spec, say)
@@ -128,6 +131,10 @@ def _plan_offline(
     trace: TrafficTrace | AnyPath | None,
     ttl_s: float | None,
 ) -> AnyPlan:
+    from deployer.api.asking import asked_of
+    from deployer.api.forecast import forecast
+    from deployer.deployments import locate
+
     if not locate.is_in_aws(spec.target):
         raise InputError(
             f"planning a {spec.target.kind} target asks nobody: offline has no meaning for it",
@@ -157,6 +164,10 @@ def deploy(
     A saved plan is plan.json, or resolved.json for AWS. ``profile`` and ``ttl_s`` as in ``plan``. Running it twice
     changes nothing. Raises ConditionFailed when a new version was rolled back.
     """
+    from deployer.deployments import documents
+    from deployer.deployments.local import steps as saved_plans
+    from deployer.deployments.local.backend import LocalBackend, refuse_asked
+
     source = as_path(source)
     saved = isinstance(source, Path) and source.name.endswith(".json")
     document = documents.resolved_in(source) if saved and isinstance(source, Path) else None
@@ -178,6 +189,8 @@ def deploy(
 
 
 def _deploy_document(document: Resolved | ResolvedFleet, say: Say) -> Deployed:
+    from deployer.deployments import locate
+
     backend: Backend[Any] = locate.of_document(document, say)
     wanted: AnyPlan = backend.replan(document)  # type: ignore[attr-defined]
     return _applied(backend, wanted, say)
@@ -191,6 +204,8 @@ def _applied(backend: Backend[Any], wanted: AnyPlan, say: Say) -> Deployed:
 
 def status(name: str, *, region: str = "") -> Status:
     """Ask the servers of a deployment, or AWS, how it is. ``region`` looks in AWS, wherever it was deployed."""
+    from deployer.deployments import locate
+
     return locate.of_name(name, region).status(name)
 
 
@@ -208,6 +223,8 @@ def invoke(
     An asynchronous endpoint is waited for in S3, a fleet's queue too; on a batch deployment one job runs over the
     body. ``timeout_s``: 60, a queue 600, asynchronous 3,600, batch a day.
     """
+    from deployer.deployments import locate
+
     backend = locate.of_name(name, region)
     return backend.invoke(name, body, accept=accept, timeout_s=timeout_s, say=say)
 
@@ -217,11 +234,15 @@ def destroy(name: str, *, region: str = "", say: Say = silent) -> tuple[str, ...
 
     In AWS the tags tell what is ours: another machine can do it, with ``region``.
     """
+    from deployer.deployments import locate
+
     return locate.of_name(name, region).destroy(name, say=say)
 
 
 def rollback(name: str, *, region: str = "", say: Say = silent) -> Change:
     """Return an endpoint or a fleet to what it ran before, and verify that it does. A second rollback returns."""
+    from deployer.deployments import locate
+
     return locate.of_name(name, region).rollback(name, say=say)
 
 
@@ -243,6 +264,8 @@ def reap(*, region: str = "", say: Say = silent) -> tuple[Reaped, ...]:
 
 def _expired(region: str, say: Say) -> list[tuple[Backend[Any], Expired]]:
     """Return what has expired, each with the backend that removes it; a fleet has a role as an endpoint has."""
+    from deployer.deployments import locate
+
     aws = locate.connect(region, "--region", say)
     fleets, endpoints, now = locate.ec2(aws), locate.sagemaker(aws), datetime.now(UTC)
     known = fleets.names()
@@ -253,6 +276,8 @@ def _expired(region: str, say: Say) -> list[tuple[Backend[Any], Expired]]:
 
 def logs(name: str, *, lines: int = 100, region: str = "") -> tuple[ServerLog, ...]:
     """Return the last lines of each server's log."""
+    from deployer.deployments import locate
+
     return locate.of_name(name, region).logs(name, lines=lines)
 
 

@@ -8,14 +8,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from deployer.clients.base import Answer, Body
 from deployer.deployments.plan import AnyPlan, Plan
 from deployer.deployments.state import ServerLog
 from deployer.progress import Say
-from deployer.runs import Run
 from deployer.spec.deployment import DeploymentSpec
+
+if TYPE_CHECKING:
+    from deployer.runs import Run
 
 
 @dataclass(frozen=True)

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
-from typing import Any, Generic, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 
-from deployer.cost.month import MonthlyCost
 from deployer.spec import serde
 from deployer.spec.deployment import DeploymentSpec
 from deployer.spec.fleet_resolved import ResolvedFleet
 from deployer.spec.resolved import Resolved
+
+if TYPE_CHECKING:
+    from deployer.cost.month import MonthlyCost
 
 SCHEMA_VERSION = 1
 

@@ -23,9 +23,9 @@ from typing import Any
 import numpy as np
 import pytest
 from click.testing import CliRunner
-from deployer.deployments.server import free_port
 
 from deployer.cli.main import cli
+from deployer.deployments.local.server import free_port
 
 onnx = pytest.importorskip("onnx")
 pytest.importorskip("torch")

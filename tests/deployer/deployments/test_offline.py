@@ -60,7 +60,7 @@ def test_every_example_resolves_without_an_account_and_without_a_bundle(path: Pa
     assert plan.resolved.placeholders == ("image", "bundle", *(("ami",) if is_fleet else ()))
     assert plan.resolved.place == Place(ACCOUNT, target.region, "target.region")
     assert {"image", "bundle", "permissions", "what exists"} <= unchecked(plan)
-    assert ("quota" in unchecked(plan)) == hasattr(target, "instance_type")
+    assert ("quota" in unchecked(plan)) == bool(target.instance_type)
     document = json.loads(json.dumps(plan.resolved.to_json()))
     kind: Any = fleet_resolved if is_fleet else resolved
     assert kind.from_json(document) == plan.resolved

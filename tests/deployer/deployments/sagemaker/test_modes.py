@@ -35,7 +35,7 @@ def example(cloud: Any, name: str) -> DeploymentSpec:
     spec = serde.load(ROOT / "examples" / "deploy_sagemaker" / f"{name}.toml")
     spec = replace(spec, bundle=str(cloud.bundle("1")))
     target: Any = replace(spec.target, region="us-east-1", image_uri="")  # type: ignore[call-arg]
-    if not getattr(target, "instance_type", "ml.c5").startswith(("ml.c5", "ml.m5")):
+    if target.instance_type and not target.instance_type.startswith(("ml.c5", "ml.m5")):
         target = replace(target, instance_type="ml.c5.xlarge")
     spec = replace(spec, target=target)
     if spec.name != "digits":  # that one is there already
