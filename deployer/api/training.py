@@ -26,18 +26,18 @@ _MODELS = ("*.onnx", "*.pt2", "*.pt", "*.pth")
 
 @dataclass(frozen=True)
 class TrainedModel:
-    """The unpacked artefact, and its lineage: text by name, as a bundle's manifest holds it."""
+    """The unpacked artifact, and its lineage: text by name, as a bundle's manifest holds it."""
 
     folder: Path
     lineage: Mapping[str, str]
 
     def member(self, name: str) -> Path:
-        """Return a file or folder of the artefact. Raises InputError when there is none."""
+        """Return a file or folder of the artifact. Raises InputError when there is none."""
         path = self.folder / name
         if ".." in Path(name).parts or Path(name).is_absolute() or not path.exists():
             held = sorted(str(p.relative_to(self.folder)) for p in self.folder.rglob("*"))
             raise InputError(
-                f"the artefact holds no {name!r}", hint=f"it holds {', '.join(held[:12])}"
+                f"the artifact holds no {name!r}", hint=f"it holds {', '.join(held[:12])}"
             )
         return path
 
@@ -52,11 +52,11 @@ class TrainedModel:
                 return found[0]
             if found:
                 names = ", ".join(path.name for path in found)
-                raise InputError(f"the artefact holds several models: {names}", hint="name one")
+                raise InputError(f"the artifact holds several models: {names}", hint="name one")
         if (self.folder / "config.json").is_file() and any(self.folder.glob("*.safetensors")):
             return self.folder
         raise InputError(
-            "the artefact holds no .onnx, .pt2, TorchScript or Hugging Face model",
+            "the artifact holds no .onnx, .pt2, TorchScript or Hugging Face model",
             hint="name the file that is the model; `deployer package` takes any, with a handler",
         )
 
@@ -65,7 +65,7 @@ class TrainedModel:
 def trained(name: str, *, say: Say = silent) -> Iterator[TrainedModel]:
     """Fetch the model of a training job (its name or ARN) or a model package (its ARN) while the block runs.
 
-    The artefact is checked on its way: size, S3's checksums and ETag, and every member of its tar. Raises InputError
+    The artifact is checked on its way: size, S3's checksums and ETag, and every member of its tar. Raises InputError
     for what is not there, not finished or not safe.
     """
     from deployer.aws import session, training
@@ -77,36 +77,36 @@ def trained(name: str, *, say: Say = silent) -> Iterator[TrainedModel]:
         folder = Path(scratch) / "model"
         say(f"fetch {found.uri}")
         facts = fetch(aws, found, folder)
-        say(f"{facts['artefact_bytes']} bytes, sha256 {facts['artefact_sha256'][:12]}")
+        say(f"{facts['artifact_bytes']} bytes, sha256 {facts['artifact_sha256'][:12]}")
         yield TrainedModel(folder, {**found.lineage, **facts})
 
 
 def fetch(aws: Aws, found: Trained, folder: Path) -> dict[str, str]:
-    """Write the files of an artefact to the new folder ``folder`` and return what came: bytes, sha256, ETag, version.
+    """Write the files of an artifact to the new folder ``folder`` and return what came: bytes, sha256, ETag, version.
 
     An archive is kept beside the folder while it is unpacked. Raises InputError for what is not safe.
     """
     from deployer.aws.download import download
-    from deployer.bundle.artefact import unpack_artefact
+    from deployer.bundle.artifact import unpack_artifact
     from deployer.bundle.members import LIMITS
 
     if found.loose or found.uri.endswith("/"):
         return _fetch_loose(aws, found, folder)
-    packed = folder.with_name(f"{folder.name}.artefact")
+    packed = folder.with_name(f"{folder.name}.artifact")
     came = download(aws, found.uri, packed, most=LIMITS.total_bytes, etag=found.etag)
     if found.uri.endswith((".tar.gz", ".tgz", ".tar")):
-        unpack_artefact(packed, folder)
+        unpack_artifact(packed, folder)
         packed.unlink()
     else:
         folder.mkdir()
         packed.rename(folder / found.uri.rpartition("/")[2])
-    facts = {"artefact_bytes": str(came.size), "artefact_sha256": came.sha256}
-    facts |= {"artefact_etag": came.etag} if came.etag else {}
-    return facts | ({"artefact_version": came.version} if came.version else {})
+    facts = {"artifact_bytes": str(came.size), "artifact_sha256": came.sha256}
+    facts |= {"artifact_etag": came.etag} if came.etag else {}
+    return facts | ({"artifact_version": came.version} if came.version else {})
 
 
 def _fetch_loose(aws: Aws, found: Trained, folder: Path) -> dict[str, str]:
-    """Fetch an artefact that is no archive; its digest is that of its files' paths and digests, sorted."""
+    """Fetch an artifact that is no archive; its digest is that of its files' paths and digests, sorted."""
     from deployer.aws.download import download, listed
     from deployer.bundle.members import LIMITS, Paths, path_problem
 
@@ -129,7 +129,7 @@ def _fetch_loose(aws: Aws, found: Trained, folder: Path) -> dict[str, str]:
     if not rows:
         raise InputError(f"{found.uri} holds nothing")
     digest = hashlib.sha256("".join(rows).encode()).hexdigest()
-    return {"artefact_bytes": str(total), "artefact_sha256": digest}
+    return {"artifact_bytes": str(total), "artifact_sha256": digest}
 
 
 def write_lineage(lineage: Mapping[str, str], folder: Path) -> None:

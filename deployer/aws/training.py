@@ -14,7 +14,7 @@ JOB, PACKAGE = "training_job", "model_package"
 
 @dataclass(frozen=True)
 class Trained:
-    """A trained model: where its artefact lies, and what it came from.
+    """A trained model: where its artifact lies, and what it came from.
 
     ``kind`` is JOB or PACKAGE; ``uri`` an ``s3://`` address of one object, or with ``loose`` of all that start with
     it; ``etag`` the object's when it was registered, empty where nobody noted it; ``lineage`` is text by name.
@@ -60,7 +60,7 @@ def _job(aws: Aws, name: str) -> Trained:
         )
     uri = str(job.get("ModelArtifacts", {}).get("S3ModelArtifacts", ""))
     if not uri:
-        raise InputError(f"training job {short!r} left no model artefact")
+        raise InputError(f"training job {short!r} left no model artifact")
     loose = job.get("OutputDataConfig", {}).get("CompressionType") == "NONE"
     return Trained(JOB, short, uri, loose, "", dict(_job_lineage(job, uri)))
 
@@ -83,7 +83,7 @@ def _job_lineage(job: Mapping[str, Any], uri: str) -> Iterator[tuple[str, str]]:
         yield f"metric.{metric['MetricName']}", repr(float(metric["Value"]))
     if job.get("TrainingEndTime"):
         yield "trained", job["TrainingEndTime"].isoformat(timespec="seconds")
-    yield "artefact", uri
+    yield "artifact", uri
 
 
 def _package(aws: Aws, arn: str) -> Trained:
@@ -107,7 +107,7 @@ def _package(aws: Aws, arn: str) -> Trained:
     source = held.get("ModelDataSource", {}).get("S3DataSource", {})
     uri = str(source.get("S3Uri") or held.get("ModelDataUrl") or "")
     if not uri:
-        raise InputError(f"model package {arn!r} names no artefact")
+        raise InputError(f"model package {arn!r} names no artifact")
     loose = source.get("S3DataType") == "S3Prefix" and source.get("CompressionType") == "None"
     etag = "" if loose else str(source.get("ETag") or held.get("ModelDataETag") or "")
     lineage = dict(_package_lineage(found, held, uri))
@@ -130,7 +130,7 @@ def _package_lineage(
             yield f"metrics.{group}.{kind}", str(document["S3Uri"])
     for key, value in (found.get("CustomerMetadataProperties") or {}).items():
         yield f"metadata.{key}", str(value)
-    yield "artefact", uri
+    yield "artifact", uri
 
 
 def _missing(error: ClientError) -> bool:

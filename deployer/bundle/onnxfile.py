@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from io import BufferedReader
 
-from deployer.bundle.wire import Malformed, Wire
+from deployer.bundle.protobuf import Malformed, Wire
 from deployer.errors import InputError
 from inference_code.contract import ENGINE_KEY, TensorSpec
 

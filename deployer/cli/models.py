@@ -121,7 +121,7 @@ def optimize_verb(
     of an ONNX model's inputs do, and no rung with fixed scales is kept. Where no int8 rung is right and --train is
     there, a torch module is tuned while it is rounded. Each rung runs in a process of its own; after Ctrl-C the same
     command takes up the finished ones. With --from-training-job the model is fetched from S3 and checked; MODEL is
-    then a file in its artefact.
+    then a file in its artifact.
     """
     check_folder(output)
     with source(console, model, training_job, MODEL, TrainedModel.model) as (file, came):
@@ -193,7 +193,7 @@ def package_verb(
     """Seal model, handler and serving code into one bundle.
 
     Equal inputs give an equal bundle: its name carries the first 12 digits of its digest. With --from-training-job
-    the model is fetched from S3 and checked; MODEL is then a file in its artefact, by default all of it, and the
+    the model is fetched from S3 and checked; MODEL is then a file in its artifact, by default all of it, and the
     manifest tells job, image, data and metrics.
     """
     check_folder(output)

@@ -35,7 +35,7 @@ def source(
 ) -> Iterator[tuple[Any, Mapping[str, str] | None]]:
     """Yield what MODEL names, and its lineage, which is None where MODEL is on this machine.
 
-    ``kind`` reads a MODEL of this machine; ``choose`` takes one from an artefact when MODEL is left out.
+    ``kind`` reads a MODEL of this machine; ``choose`` takes one from an artifact when MODEL is left out.
     """
     context = click.get_current_context()
     parameter = next(each for each in context.command.params if each.name == "model")

@@ -28,7 +28,7 @@ from deployer.optimization import graph, half, integer, tail
 from deployer.optimization.onnxfile import external_files, save
 from deployer.optimization.searches import Store
 from deployer.optimization.session import Array, Arrays, Session, batches
-from deployer.optimization.tables import shrink_tables
+from deployer.optimization.embeddings import shrink_tables
 from inference_code.contract import ONNXRUNTIME
 
 CALIBRATION_BATCH = 8

@@ -17,7 +17,7 @@ from typing import Any
 import onnx
 
 from deployer.optimization import bias, graph, integer, quantize
-from deployer.optimization.equalize import Range, ranges
+from deployer.optimization.smoothquant import Range, ranges
 from deployer.optimization.searches import Store
 from deployer.optimization.session import Arrays
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from deployer.optimization.equalize import Range
+from deployer.optimization.smoothquant import Range
 
 Numbers = list[tuple[float, float, float]]
 

@@ -11,7 +11,7 @@ from onnx import helper, numpy_helper
 
 from deployer.optimization import graph
 from deployer.optimization.answers import by_row
-from deployer.optimization.equalize import Range, ranges
+from deployer.optimization.smoothquant import Range, ranges
 from deployer.optimization.integer import farthest
 from deployer.optimization.onnxfile import copied, save
 from deployer.optimization.session import Array, Arrays, Session

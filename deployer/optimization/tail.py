@@ -16,7 +16,7 @@ import onnx
 from onnx import numpy_helper
 
 from deployer.optimization import graph
-from deployer.optimization.equalize import Range, measured, widened
+from deployer.optimization.smoothquant import Range, measured, widened
 from deployer.optimization.searches import Store
 from deployer.optimization.session import Array, Arrays
 

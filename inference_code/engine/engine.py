@@ -13,11 +13,11 @@ from typing import Any
 from inference_code.cache import Cache, digest
 from inference_code.codecs import jsontext
 from inference_code.contract import JSON_TYPE
-from inference_code.engine import frames
+from inference_code.engine import frames, stats
 from inference_code.engine.arena import Arena, Slot
 from inference_code.engine.log import log
 from inference_code.engine.manners import wait_readable
-from inference_code.engine.measures import EngineMetrics
+from inference_code.engine.engine_metrics import EngineMetrics
 from inference_code.engine.memory import MemoryWatch
 from inference_code.engine.pace import Pace
 from inference_code.engine.pool import AHEAD, Job, Ready, WorkerHandle, resident_bytes
@@ -29,7 +29,6 @@ from inference_code.errors import (
     Overloaded,
     RequestError,
 )
-from inference_code.metrics import milliseconds
 
 Done = Callable[[int, bytes, bytes], None]
 
@@ -59,12 +58,12 @@ class Engine:
         self.failed: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         limits = settings.cache
         self._cache = Cache(limits.max_bytes, limits.ttl_s) if limits.max_bytes else None
-        self._workers: list[WorkerHandle] = []
+        self.workers: list[WorkerHandle] = []
         self._backlog: deque[Job] = deque()
         self._jobs: dict[int, Job] = {}
         self._ids = itertools.count(1)
         self._numbers = itertools.count(1)
-        self._pace = Pace(settings.serving)
+        self.pace = Pace(settings.serving)
         self._deaths = 0
         self._ever_ready = False
         self._closing = False
@@ -81,12 +80,12 @@ class Engine:
         self._closing = True
         if self._ticker is not None:
             self._ticker.cancel()
-        for worker in list(self._workers):
+        for worker in list(self.workers):
             worker.stop()
         end = time.monotonic() + _STOP_S
-        while self._workers and time.monotonic() < end:
+        while self.workers and time.monotonic() < end:
             await asyncio.sleep(0.005)
-        for worker in self._workers:
+        for worker in self.workers:
             worker.kill()
         self.arena.close()
 
@@ -98,7 +97,7 @@ class Engine:
     @property
     def ready_workers(self) -> int:
         """How many workers are warm."""
-        return sum(worker.ready is not None for worker in self._workers)
+        return sum(worker.ready is not None for worker in self.workers)
 
     @property
     def cache_bytes(self) -> int:
@@ -112,35 +111,17 @@ class Engine:
 
     def memory_bytes(self) -> dict[str, float]:
         """Return the resident memory of each process, in bytes."""
-        workers = {f"worker {each.number}": resident_bytes(each.pid) for each in self._workers}
+        workers = {f"worker {each.number}": resident_bytes(each.pid) for each in self.workers}
         return {"front": resident_bytes(os.getpid()), **workers}
 
     def stats(self) -> dict[str, Any]:
         """Return what a person wants to know about this server."""
-        metrics, pace = self.metrics, self._pace
-        return {
-            "model": self.settings.name,
-            "unhealthy": self.unhealthy() or None,
-            "start_s": {step: round(seconds, 3) for step, seconds in self.steps.items()},
-            "workers": [worker.stats() for worker in self._workers],
-            "restarts": metrics.restarts.total(),
-            "memory_growth_mb": {
-                process: round(grown / 2**20, 1) for process, grown in self.memory.growth.items()
-            },
-            "waiting": self.waiting,
-            "unanswered": self.unanswered,
-            **pace.batching(),
-            "full_batch_ms": round(pace.batch_s * 1000, 3),
-            "mean_batch": round(metrics.batch_size.sum / max(1, metrics.batch_size.count), 2),
-            "queue_ms_p99_below": milliseconds(metrics.queue_time.quantile(0.99)),
-            "shed": dict(metrics.shed.values),
-            "cache": {"bytes": self.cache_bytes, **metrics.cache.values},
-        }
+        return stats.of(self)
 
     @property
     def waiting(self) -> int:
         """How many admitted requests no worker can be computing yet."""
-        return max(0, len(self._jobs) - self._pace.room)
+        return max(0, len(self._jobs) - self.pace.room)
 
     def unhealthy(self) -> str:
         """Return why no inference can run, or "" when one can."""
@@ -148,8 +129,8 @@ class Engine:
             return "starting" if not self._ever_ready else "no worker is ready"
         now = time.monotonic()
         # A model that waits by nature (for a disk, say) is not wedged: its own inferences are the measure.
-        limit = max(STALL_S, 3 * max(self._pace.batch_s, self._pace.slowest_s))
-        if all(w.stuck_s(now) > limit for w in self._workers if w.ready is not None):
+        limit = max(STALL_S, 3 * max(self.pace.batch_s, self.pace.slowest_s))
+        if all(w.stuck_s(now) > limit for w in self.workers if w.ready is not None):
             return "no worker moves"
         return ""
 
@@ -190,7 +171,7 @@ class Engine:
         """Leave the core to the workers until one answers, GIVE_WAY_S at most."""
         # With nothing owed no answer would end the sleep, and a worker would have nothing to do.
         if self._jobs:
-            sockets = [worker.fileno() for worker in self._workers if worker.ready is not None]
+            sockets = [worker.fileno() for worker in self.workers if worker.ready is not None]
             wait_readable([number for number in sockets if number >= 0], GIVE_WAY_S)
 
     def cancel(self, job: Job) -> None:
@@ -205,8 +186,8 @@ class Engine:
         """A worker is warm: feed it."""
         self._ever_ready = True
         self._deaths = 0
-        self._pace.begin(ready.max_batch, ready.slowest_s, ready.batch_effect, ready.unbatched)
-        self._pace.count(self.ready_workers)
+        self.pace.begin(ready.max_batch, ready.slowest_s, ready.batch_effect, ready.unbatched)
+        self.pace.count(self.ready_workers)
         self.interface = ready.interface
         self.wants_headers = ready.wants_headers
         self.steps = {**ready.steps, "ready": time.monotonic() - worker.started_s}
@@ -235,8 +216,8 @@ class Engine:
 
     def on_death(self, worker: WorkerHandle, reason: str) -> None:
         """A worker is gone: give its work to others, and start another."""
-        self._workers.remove(worker)
-        self._pace.count(self.ready_workers)
+        self.workers.remove(worker)
+        self.pace.count(self.ready_workers)
         if self._closing:
             return
         self._deaths += 1
@@ -278,7 +259,7 @@ class Engine:
         if self._closing or not self._ever_ready:
             self.metrics.shed.add(1, "not ready")
             raise Draining("the model is not ready yet", retry_after_s=1.0)
-        refusal = self._pace.refusal(len(self._jobs), limit_s)
+        refusal = self.pace.refusal(len(self._jobs), limit_s)
         if refusal is not None:
             self.metrics.shed.add(1, refusal.reason)
             raise Overloaded(
@@ -295,9 +276,9 @@ class Engine:
 
     def _dispatch(self, job: Job) -> bool:
         """Send to the least loaded worker that has room; return False when none has."""
-        room = self._pace.max_batch * AHEAD
+        room = self.pace.max_batch * AHEAD
         best: WorkerHandle | None = None
-        for worker in self._workers:
+        for worker in self.workers:
             if worker.ready is not None and len(worker.jobs) < room:
                 best, room = worker, len(worker.jobs)
         if best is None:
@@ -321,7 +302,7 @@ class Engine:
         busy.add(report.encode_s, "encode")
         if report.length:
             self.metrics.length.add(report.length)
-        self._pace.learn(report, self.waiting)
+        self.pace.learn(report, self.waiting)
         return report.started_s
 
     def _reclaim(self, worker: WorkerHandle) -> None:
@@ -366,7 +347,7 @@ class Engine:
             else:
                 self._give_up(f"cannot start a worker process: {error}")
             return
-        self._workers.append(worker)
+        self.workers.append(worker)
         await worker.connect()
 
     async def _tick(self) -> None:
@@ -376,7 +357,7 @@ class Engine:
             now = time.monotonic()
             for job in [job for job in self._jobs.values() if job.deadline_s < now]:
                 self._fail(job, DeadlineExceeded("the deadline passed before the answer was ready"))
-            for worker in self._workers:
+            for worker in self.workers:
                 self._watch(worker, now)
             if now > next_look_s:
                 next_look_s = now + _LOOK_S

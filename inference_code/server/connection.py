@@ -23,11 +23,10 @@ from inference_code.errors import (
     RequestError,
     RequestTimeout,
 )
+from inference_code.server import refusals
 from inference_code.server.exchange import Exchange
 from inference_code.server.head import Head, Heads
 
-MAX_HEAD_BYTES = 16 * 1024
-MAX_HEADERS = 100
 MAX_PIPELINED = 16
 HEAD_TIMEOUT_S = 10.0
 BODY_TIMEOUT_S = 10.0
@@ -201,15 +200,15 @@ class Connection(asyncio.BufferedProtocol):
     def on_url(self, url: bytes) -> None:
         """Take a piece of the request's target."""
         self._target += url
-        if len(self._target) > MAX_HEAD_BYTES:
-            raise _head_too_large()
+        if len(self._target) > refusals.MAX_HEAD_BYTES:
+            raise refusals.head_too_large()
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Take a header."""
         self._head_bytes += len(name) + len(value) + 4
         self._head_count += 1
-        if self._head_bytes > MAX_HEAD_BYTES or self._head_count > MAX_HEADERS:
-            raise _head_too_large()
+        if self._head_bytes > refusals.MAX_HEAD_BYTES or self._head_count > refusals.MAX_HEADERS:
+            raise refusals.head_too_large()
         self._headers[name.lower()] = value
 
     def on_headers_complete(self) -> None:
@@ -220,7 +219,7 @@ class Connection(asyncio.BufferedProtocol):
             raise BadRequest("upgrading the protocol is not offered; speak HTTP/1.1")
         length = int(headers.get(b"content-length", b"0"))
         if length > self._app.max_body_bytes:
-            raise _body_too_large(self._app.max_body_bytes)
+            raise refusals.body_too_large(self._app.max_body_bytes)
         self._head = Head(
             self._parser.get_method(), self._target, headers, self._parser.should_keep_alive()
         )
@@ -238,7 +237,7 @@ class Connection(asyncio.BufferedProtocol):
             self._slot.view[start : self._received] = data
             return
         if self._received > self._app.max_body_bytes:
-            raise _body_too_large(self._app.max_body_bytes)
+            raise refusals.body_too_large(self._app.max_body_bytes)
         if not self._body:
             self._body = data
             return
@@ -318,12 +317,12 @@ class Connection(asyncio.BufferedProtocol):
         try:
             self._parser.feed_data(received)
         except httptools.HttpParserError as error:
-            self._refuse(_cause(error))
+            self._refuse(refusals.cause(error))
             return
         if self._in_head:
             self._fed += len(received)
-            if self._fed > MAX_HEAD_BYTES:
-                self._refuse(_head_too_large())
+            if self._fed > refusals.MAX_HEAD_BYTES:
+                self._refuse(refusals.head_too_large())
 
     def _body_progress(self) -> None:
         """Let the deadline grow with what has come."""
@@ -380,19 +379,3 @@ class Connection(asyncio.BufferedProtocol):
         if self._transport is not None and self._paused:
             self._paused = False
             self._transport.resume_reading()
-
-
-def _cause(error: httptools.HttpParserError) -> RequestError:
-    if isinstance(error.__context__, RequestError):
-        return error.__context__
-    return BadRequest(f"not HTTP/1.1: {error}")
-
-
-def _head_too_large() -> RequestError:
-    return HeadersTooLarge(
-        f"the head of a request may have {MAX_HEAD_BYTES} bytes and {MAX_HEADERS} headers"
-    )
-
-
-def _body_too_large(limit: int) -> RequestError:
-    return PayloadTooLarge(f"the body may have {limit} bytes")

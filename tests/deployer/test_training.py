@@ -81,7 +81,7 @@ def job(s3: Any) -> str:
     return "digits-1"
 
 
-def test_a_jobs_artefact_becomes_a_bundle_that_tells_where_it_came_from(
+def test_a_jobs_artifact_becomes_a_bundle_that_tells_where_it_came_from(
     job: str, tmp_path: Path
 ) -> None:
     words = ["package", "--from-training-job", job, "--name", "digits", "-o", str(tmp_path / "d")]
@@ -95,16 +95,16 @@ def test_a_jobs_artefact_becomes_a_bundle_that_tells_where_it_came_from(
     assert lineage["training_image"] == IMAGE
     assert lineage["training_data.train"] == "s3://data/v7/"
     assert any(float(value) for key, value in lineage.items() if key.startswith("metric."))
-    assert lineage["artefact"].startswith("s3://models/out/")
-    assert lineage["artefact_sha256"] == hashlib.sha256(TOOLKIT).hexdigest()
-    assert lineage["artefact_bytes"] == str(len(TOOLKIT))
-    assert lineage["artefact_etag"] == hashlib.md5(TOOLKIT).hexdigest()
+    assert lineage["artifact"].startswith("s3://models/out/")
+    assert lineage["artifact_sha256"] == hashlib.sha256(TOOLKIT).hexdigest()
+    assert lineage["artifact_bytes"] == str(len(TOOLKIT))
+    assert lineage["artifact_etag"] == hashlib.md5(TOOLKIT).hexdigest()
     again = CliRunner().invoke(cli, words)
     assert again.stdout == done.stdout  # the same job gives the same digest
     assert "fetch s3://models/out/" in done.stderr
 
 
-def test_one_file_of_the_artefact_can_be_named(job: str, tmp_path: Path) -> None:
+def test_one_file_of_the_artifact_can_be_named(job: str, tmp_path: Path) -> None:
     handler = tmp_path / "handler.py"
     handler.write_text(HANDLER)
     words = ["package", "--from-training-job", job, "--name", "d", "--handler", str(handler)]
@@ -114,7 +114,7 @@ def test_one_file_of_the_artefact_can_be_named(job: str, tmp_path: Path) -> None
     for wrong in ("nothing.bin", "../evil", "/etc/passwd"):
         done = CliRunner().invoke(cli, [*words, wrong, "-o", str(tmp_path / "out2")])
         assert done.exit_code == 2
-        assert "the artefact holds no" in done.stderr
+        assert "the artifact holds no" in done.stderr
         assert "weights.bin" in done.stderr
 
 
@@ -151,7 +151,7 @@ def test_optimising_a_jobs_model_carries_its_lineage_into_the_bundle(
     done = CliRunner().invoke(cli, ["optimize", "--from-training-job", job, *words])
     assert done.exit_code == 0, done.stderr
     noted = json.loads(Path("out/lineage.json").read_text())["lineage"]
-    assert noted["artefact_sha256"] == hashlib.sha256(buffer.getvalue()).hexdigest()
+    assert noted["artifact_sha256"] == hashlib.sha256(buffer.getvalue()).hexdigest()
     assert noted["judged_by"] == "fidelity to FP32 on 32 held-out calibration rows"
     bundle = api.package(Path("out/best.onnx"), tmp_path / "dist", name="net")
     assert bundle.manifest.lineage == noted
@@ -206,7 +206,7 @@ def test_a_model_package_tells_its_image_metrics_and_etag(aws: Aws, tmp_path: Pa
         "training_image": f"{IMAGE}@sha256:{'1' * 64}",
         "metrics.ModelQuality.Statistics": "s3://models/quality.json",
         "metadata.commit": "abc",
-        "artefact": URI,
+        "artifact": URI,
     }
     came = download(aws, found.uri, tmp_path / "a", most=10**6, etag=found.etag)
     assert came.sha256 == hashlib.sha256(TOOLKIT).hexdigest()
@@ -243,7 +243,7 @@ def test_a_model_package_in_motos_registry_is_fetched(s3: Any, aws: Aws) -> None
             {"InferenceSpecification": {"Containers": [{"Image": "a"}, {"Image": "b"}]}},
             "holds 2 models",
         ),
-        ({"InferenceSpecification": {"Containers": [{"Image": "a"}]}}, "names no artefact"),
+        ({"InferenceSpecification": {"Containers": [{"Image": "a"}]}}, "names no artifact"),
     ],
 )
 def test_a_package_that_is_no_good_is_refused(aws: Aws, changes: Any, words: str) -> None:
@@ -295,7 +295,7 @@ def test_a_job_in_the_file_system_of_another_name(aws: Aws) -> None:
     assert found.lineage["metric.validation:accuracy"] == "0.5"
 
 
-def test_an_artefact_that_is_no_archive_is_fetched_file_by_file(
+def test_an_artifact_that_is_no_archive_is_fetched_file_by_file(
     s3: Any, aws: Aws, tmp_path: Path
 ) -> None:
     names = ("a.bin", "sub/b.bin")
@@ -310,7 +310,7 @@ def test_an_artefact_that_is_no_archive_is_fetched_file_by_file(
     assert (tmp_path / "m" / "sub" / "b.bin").read_bytes() == b"sub/b.bin"
     rows = "".join(f"{hashlib.sha256(name.encode()).hexdigest()} {name}\n" for name in names)
     digest = hashlib.sha256(rows.encode()).hexdigest()
-    assert facts == {"artefact_bytes": "14", "artefact_sha256": digest}
+    assert facts == {"artifact_bytes": "14", "artifact_sha256": digest}
 
 
 def test_what_is_not_there_too_large_or_damaged_is_told(s3: Any, aws: Aws, tmp_path: Path) -> None:
@@ -326,7 +326,7 @@ def test_what_is_not_there_too_large_or_damaged_is_told(s3: Any, aws: Aws, tmp_p
             download(aws, URI, tmp_path / "c", most=10)
 
 
-def test_an_artefact_that_is_not_safe_is_refused_and_nothing_is_written(
+def test_an_artifact_that_is_not_safe_is_refused_and_nothing_is_written(
     job: str, s3: Any, tmp_path: Path
 ) -> None:
     described = boto3.client("sagemaker").describe_training_job(TrainingJobName=job)

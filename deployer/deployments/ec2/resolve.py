@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from deployer.deployments.ec2.instance_refresh import refresh
+
 import math
 from datetime import datetime
 
@@ -10,7 +12,7 @@ from deployer.deployments.backend import Asked
 from deployer.deployments.ec2 import alarms, group_policies, permissions
 from deployer.spec import naming
 from deployer.spec.deployment import DeploymentSpec
-from deployer.spec.drain import budget
+from deployer.spec.deregistration import budget
 from deployer.spec.fleet_resolved import DrainBudget, Refresh, ResolvedFleet
 from deployer.spec.resolved import Artifact, Image, Place
 from deployer.spec.rollout import AllAtOnce, Canary, Linear, Rolling
@@ -79,19 +81,3 @@ def _arguments(target: Ec2Fleet, drain: DrainBudget) -> tuple[str, ...]:
         return (verb, "--drain-s", str(drain.stop_s))
     times = {"--drain-s": drain.stop_s, "--lame-duck-s": drain.notice_s, "--emf-s": 60}
     return (verb, *(word for key, value in times.items() for word in (key, str(value))))
-
-
-def refresh(spec: DeploymentSpec, target: Ec2Fleet) -> Refresh:
-    """Return how a new version comes in."""
-    rollout, warmup = spec.rollout, math.ceil(target.startup_s)
-    bake = int(rollout.bake_s)
-    match rollout:
-        case AllAtOnce():
-            return Refresh(100, 200, warmup, bake)
-        case Rolling():
-            return Refresh(100, 100 + rollout.batch_percent, warmup, bake)
-        case Canary() | Linear():
-            steps = range(rollout.percent, 100, rollout.percent)
-            first = (rollout.percent,) if isinstance(rollout, Canary) else tuple(steps)
-            most = 100 + rollout.percent
-            return Refresh(100, most, warmup, bake, (*first, 100), bake)

@@ -12,7 +12,7 @@ import signal
 from deployer.clients.base import Answer, Body
 from deployer.clients.http import HttpInvoker
 from deployer.deployments.local import server as servers
-from deployer.deployments.local.balanced.balancer import Balancer
+from deployer.deployments.local.balanced.haproxy import Balancer
 from deployer.deployments.local.balanced.record import LOCK_S
 from deployer.deployments.local.executor import apply
 from deployer.deployments.local.foreground import running, serve

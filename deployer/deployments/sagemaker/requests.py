@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from deployer.deployments.sagemaker.traffic_shifting import deployment_config
+
 from collections.abc import Mapping
 from typing import Any, assert_never
 
@@ -23,7 +25,6 @@ from deployer.spec.rollout import AllAtOnce, Canary, Linear, Rolling
 from deployer.spec.target import SageMakerAsync, SageMakerRealtime, SageMakerServerless
 
 Document = dict[str, Any]
-PERCENT = "CAPACITY_PERCENT"
 ROUTING = {"least-outstanding": "LEAST_OUTSTANDING_REQUESTS", "random": "RANDOM"}
 
 
@@ -163,7 +164,7 @@ def create_endpoint(resolved: Resolved) -> Document:
         "EndpointConfigName": resolved.config_name,
         "Tags": tag_rows(resolved.tags),
     }
-    return request | _deployment_config(resolved)
+    return request | deployment_config(resolved)
 
 
 def update_endpoint(resolved: Resolved, config_name: str | None = None) -> Document:
@@ -178,43 +179,7 @@ def update_endpoint(resolved: Resolved, config_name: str | None = None) -> Docum
     }
     if resolved.retain_capacity:
         request["ExcludeRetainedVariantProperties"] = [{"VariantPropertyType": "DataCaptureConfig"}]
-    return request | _deployment_config(resolved)
-
-
-def _deployment_config(resolved: Resolved) -> Document:
-    rollout = resolved.spec.rollout
-    if isinstance(resolved.spec.target, SageMakerServerless):
-        return {}  # a serverless endpoint has no fleet to shift traffic between
-    limit: Document = {}
-    if resolved.rollout_timeout_s is not None:
-        limit = {"MaximumExecutionTimeoutInSeconds": resolved.rollout_timeout_s}
-    bake_s = int(rollout.bake_s)
-    match rollout:
-        case Rolling():
-            size = {"Type": PERCENT, "Value": rollout.batch_percent}
-            policy = {"MaximumBatchSize": size, "WaitIntervalInSeconds": bake_s} | limit
-            document: Document = {"RollingUpdatePolicy": policy}
-        case AllAtOnce():
-            traffic: Document = {"Type": "ALL_AT_ONCE", "WaitIntervalInSeconds": 0}
-            document = {"BlueGreenUpdatePolicy": _blue_green(traffic, bake_s) | limit}
-        case Canary():
-            size = {"Type": PERCENT, "Value": rollout.percent}
-            traffic = {"Type": "CANARY", "CanarySize": size, "WaitIntervalInSeconds": bake_s}
-            document = {"BlueGreenUpdatePolicy": _blue_green(traffic, 0) | limit}
-        case Linear():
-            size = {"Type": PERCENT, "Value": rollout.percent}
-            traffic = {"Type": "LINEAR", "LinearStepSize": size, "WaitIntervalInSeconds": bake_s}
-            document = {"BlueGreenUpdatePolicy": _blue_green(traffic, 0) | limit}
-        case _:
-            assert_never(rollout)
-    if resolved.rollback_alarms:
-        names = [{"AlarmName": name} for name in resolved.rollback_alarms]
-        document["AutoRollbackConfiguration"] = {"Alarms": names}
-    return {"DeploymentConfig": document}
-
-
-def _blue_green(traffic: Document, keep_s: int) -> Document:
-    return {"TrafficRoutingConfiguration": traffic, "TerminationWaitInSeconds": keep_s}
+    return request | deployment_config(resolved)
 
 
 def alarm(item: Alarm, tags: Mapping[str, str], action: str = "") -> Document:

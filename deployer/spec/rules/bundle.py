@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from deployer.spec import drain, limits
+from deployer.spec import deregistration, limits
 from deployer.spec.deployment import DeploymentSpec
 from deployer.spec.instances import accelerator
 from deployer.spec.rules.facts import Facts
@@ -121,7 +121,7 @@ def drain_budget(spec: DeploymentSpec, facts: Facts) -> Iterator[Wrong]:
         return
     drain_s, request_s = facts.drain_s or 0.0, facts.request_timeout_s or 0.0
     for p99_s in (None, *(() if facts.p99_s is None else (facts.p99_s,))):
-        found = drain.budget(spec, spec.target, drain_s, request_s, p99_s)
+        found = deregistration.budget(spec, spec.target, drain_s, request_s, p99_s)
         if found.total_s > found.limit_s:
             yield Wrong(
                 "target.spot" if spec.target.spot is not None else "target.listener",

@@ -33,7 +33,7 @@ from deployer import api, machine
 from deployer.clients.base import Body
 from deployer.deployments.local import server as servers
 from deployer.deployments.local import verbs as local
-from deployer.deployments.local.balanced.balancer import Balancer
+from deployer.deployments.local.balanced.haproxy import Balancer
 from deployer.deployments.state import Store
 from deployer.errors import ConditionFailed
 from deployer.load import loadtest

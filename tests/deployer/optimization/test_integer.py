@@ -10,7 +10,7 @@ import pytest
 from onnx import helper, numpy_helper
 
 from deployer.optimization import graph, integer, quantize, sensitivity
-from deployer.optimization.equalize import equalize, ranges
+from deployer.optimization.smoothquant import equalize, ranges
 from deployer.optimization.onnxfile import save
 from deployer.optimization.session import Session
 

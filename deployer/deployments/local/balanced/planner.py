@@ -6,7 +6,7 @@ import time
 
 from deployer.deployments.local import server as servers
 from deployer.deployments.local import steps as to
-from deployer.deployments.local.balanced import balancer, control, record
+from deployer.deployments.local.balanced import haproxy, control, record
 from deployer.deployments.local.steps import ServerStep
 from deployer.deployments.state import Deployment, Store
 from deployer.errors import DeployerError, EnvironmentProblem, InputError
@@ -50,7 +50,7 @@ def steps(
 def _front(
     spec: DeploymentSpec, port: int, found: Deployment | None, store: Store
 ) -> tuple[ServerStep, ...]:
-    balancer.find()
+    haproxy.find()
     parts = (found.balancer, found.supervisor) if found else (None, None)
     runs = all(part is not None and servers.runs(part) for part in parts)
     ours = runs and parts[0] is not None and parts[0].port == port

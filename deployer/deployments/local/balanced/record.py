@@ -10,7 +10,7 @@ from pathlib import Path
 from deployer import processes
 from deployer.clients.http import HttpInvoker
 from deployer.deployments.local import server as servers
-from deployer.deployments.local.balanced import balancer, control
+from deployer.deployments.local.balanced import haproxy, control
 from deployer.deployments.state import Deployment, Server, Store, write_whole
 from deployer.errors import DeployerError, EnvironmentProblem, SpecError
 from deployer.spec import serde
@@ -57,7 +57,7 @@ def load_spec(store: Store, name: str) -> DeploymentSpec:
 def start_server(store: Store, record: Deployment, digest: str, port: int) -> Server:
     """Start a server of a fleet on one of its ports."""
     log, folder = store.log(record.name, port), model_dir(store, record.name, digest)
-    notice_s = balancer.notice_s(processes.manifest(folder).serving.drain_s)
+    notice_s = haproxy.notice_s(processes.manifest(folder).serving.drain_s)
     options = ("--lame-duck-s", f"{notice_s:g}")
     return servers.start(folder, port, log=log, digest=digest, options=options)
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from deployer.bundle import archive
 from deployer.deployments.local import server as servers
 from deployer.deployments.local.balanced import canary, control, record
-from deployer.deployments.local.balanced.balancer import FULL_WEIGHT, Balancer
+from deployer.deployments.local.balanced.haproxy import FULL_WEIGHT, Balancer
 from deployer.deployments.plan import Plan
 from deployer.deployments.state import Deployment, Server, Store
 from deployer.errors import ConditionFailed, DeployerError, Interrupted

@@ -19,7 +19,7 @@ from deployer.autoscaler import CALM, Observation
 from deployer.clients.http import HttpInvoker
 from deployer.deployments.local import server as servers
 from deployer.deployments.local.balanced import control, record
-from deployer.deployments.local.balanced.balancer import FULL_WEIGHT, Balancer
+from deployer.deployments.local.balanced.haproxy import FULL_WEIGHT, Balancer
 from deployer.deployments.local.balanced.control import Period
 from deployer.deployments.state import Busy, Deployment, Server, Store
 from deployer.errors import DeployerError, EnvironmentProblem

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from deployer.autoscaler import CALM, Observation
-from deployer.deployments.local.balanced import balancer, canary, control, record, rollout
+from deployer.deployments.local.balanced import haproxy, canary, control, record, rollout
 from deployer.deployments.local.balanced.canary import Sight
 from deployer.deployments.local.balanced.control import Period
 from deployer.errors import RuleBroken
@@ -158,5 +158,5 @@ def test_without_haproxy_the_error_says_how_to_get_it(
     monkeypatch.setattr(balancer, "PLACES", (str(tmp_path),))
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(Exception, match="haproxy is not installed") as caught:
-        balancer.find()
+        haproxy.find()
     assert "apt-get install haproxy" in (caught.value.hint or "")

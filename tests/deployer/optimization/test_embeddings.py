@@ -11,7 +11,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from deployer.optimization.onnxfile import save
 from deployer.optimization.session import Session
-from deployer.optimization.tables import shrink_tables
+from deployer.optimization.embeddings import shrink_tables
 
 pytestmark = pytest.mark.optimize
 

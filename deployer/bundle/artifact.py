@@ -1,4 +1,4 @@
-"""A model artefact that others made, ``model.tar.gz``, into a folder: nothing outside it, no more than is allowed.
+"""A model artifact that others made, ``model.tar.gz``, into a folder: nothing outside it, no more than is allowed.
 
 Unlike a bundle it has no manifest, may be of any tar dialect, and may hold entries for folders; all else that a
 bundle refuses is refused here: links, devices, absolute paths, ``..``, two members of one name, too much of anything.
@@ -25,7 +25,7 @@ _LONGEST_HEADER = 2**20
 """Bytes that an extended header may have: tarfile reads it whole."""
 
 
-def unpack_artefact(path: Path, into: Path, limits: Limits = LIMITS) -> int:
+def unpack_artifact(path: Path, into: Path, limits: Limits = LIMITS) -> int:
     """Unpack a tar, compressed by gzip or not, to the new folder ``into``; return how many files it has.
 
     The folder appears when all is unpacked. Raises InputError naming the member that is refused.

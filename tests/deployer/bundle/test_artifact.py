@@ -1,4 +1,4 @@
-"""Artefacts that others made: every dialect of tar is read, nothing leaves the folder, nothing grows without bound."""
+"""Artifacts that others made: every dialect of tar is read, nothing leaves the folder, nothing grows without bound."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from deployer.bundle.artefact import unpack_artefact
+from deployer.bundle.artifact import unpack_artifact
 from deployer.bundle.members import Limits
 from deployer.errors import InputError
 
@@ -61,7 +61,7 @@ def test_every_dialect_is_read(tmp_path: Path, form: int, pack: bool) -> None:
         form=form,
         pack=pack,
     )
-    assert unpack_artefact(path, tmp_path / "out") == 3
+    assert unpack_artifact(path, tmp_path / "out") == 3
     assert (tmp_path / "out" / "model.onnx").read_bytes() == b"1" * 3_000_000
     assert (tmp_path / "out" / deep).read_bytes() == b"deep"
     modes = [
@@ -96,7 +96,7 @@ def test_what_is_not_safe_is_refused_by_name_and_nothing_is_left(
 ) -> None:
     path = made(tmp_path, *members)
     with pytest.raises(InputError, match=words):
-        unpack_artefact(path, tmp_path / "out")
+        unpack_artifact(path, tmp_path / "out")
     assert sorted(os.listdir(tmp_path)) == ["model.tar.gz"]
 
 
@@ -104,13 +104,13 @@ def test_what_grows_without_bound_is_refused(tmp_path: Path) -> None:
     bomb = made(tmp_path, file("zeros", bytes(5_000_000)))
     assert bomb.stat().st_size < 10_000
     with pytest.raises(InputError, match="expands to more than 1,000,000 bytes"):
-        unpack_artefact(bomb, tmp_path / "out", Limits(1_000_000, 10))
+        unpack_artifact(bomb, tmp_path / "out", Limits(1_000_000, 10))
     many = made(tmp_path, *(file(f"f{number}", b"") for number in range(12)))
     with pytest.raises(InputError, match="more than 10 members"):
-        unpack_artefact(many, tmp_path / "out", Limits(1_000_000, 10))
+        unpack_artifact(many, tmp_path / "out", Limits(1_000_000, 10))
     long = made(tmp_path, file("a" * 2_000_000), form=tarfile.PAX_FORMAT)
     with pytest.raises(InputError, match="a header of"):
-        unpack_artefact(long, tmp_path / "out")
+        unpack_artifact(long, tmp_path / "out")
 
 
 def test_what_is_cut_or_damaged_is_refused(tmp_path: Path) -> None:
@@ -120,7 +120,7 @@ def test_what_is_cut_or_damaged_is_refused(tmp_path: Path) -> None:
         path = tmp_path / "cut.tar.gz"
         path.write_bytes(content)
         with pytest.raises(InputError):
-            unpack_artefact(path, tmp_path / "out")
+            unpack_artifact(path, tmp_path / "out")
         assert not (tmp_path / "out").exists()
 
 
@@ -140,7 +140,7 @@ def test_whatever_the_bytes_nothing_but_the_folder_is_touched(
     path = folder / "model.tar.gz"
     path.write_bytes(bytes(plain))
     try:
-        unpack_artefact(path, folder / "out")
+        unpack_artifact(path, folder / "out")
     except InputError:
         assert sorted(os.listdir(folder)) == ["model.tar.gz"]
     else:
