@@ -104,7 +104,9 @@ def test_budget_ends_the_search_in_the_middle_of_a_candidate(
     assert told["ended"].startswith("the time ")
     assert told["tried"] < sum(map(len, recipe.FAMILIES.values()))
     assert told["seconds"] <= 0.6
-    assert [rung.name for rung in report.rungs] == ["fp32", "int8-dynamic"]
+    fp32, rung, *found = (rung.name for rung in report.rungs)
+    assert (fp32, rung) == ("fp32", "int8-dynamic")
+    assert set(found) <= set(told["finalists"])  # a fast machine gets as far as one
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
 
 
