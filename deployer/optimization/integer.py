@@ -21,11 +21,11 @@ from onnx import helper, numpy_helper
 from deployer.errors import InputError
 from deployer.optimization import attention, graph
 from deployer.optimization.answers import by_row
-from deployer.optimization.smoothquant import Range, equalize, ranges
+from deployer.optimization.embeddings import shrink_tables
 from deployer.optimization.onnxfile import copied, save
 from deployer.optimization.searches import Store
 from deployer.optimization.session import Array, Arrays, Session
-from deployer.optimization.embeddings import shrink_tables
+from deployer.optimization.smoothquant import Range, equalize, ranges
 
 STRENGTHS = (0.6, 0.7, 0.8, 0.9)
 SPARED = (4.0, 6.0, 8.0, 12.0, 16.0)

@@ -25,10 +25,10 @@ from onnxruntime.quantization.calibrate import CalibrationMethod
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
 from deployer.optimization import graph, half, integer, tail
+from deployer.optimization.embeddings import shrink_tables
 from deployer.optimization.onnxfile import external_files, save
 from deployer.optimization.searches import Store
 from deployer.optimization.session import Array, Arrays, Session, batches
-from deployer.optimization.embeddings import shrink_tables
 from inference_code.contract import ONNXRUNTIME
 
 CALIBRATION_BATCH = 8

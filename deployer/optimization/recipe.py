@@ -17,9 +17,9 @@ from typing import Any
 import onnx
 
 from deployer.optimization import bias, graph, integer, quantize
-from deployer.optimization.smoothquant import Range, ranges
 from deployer.optimization.searches import Store
 from deployer.optimization.session import Arrays
+from deployer.optimization.smoothquant import Range, ranges
 
 U8S8, S8S8, EQUALIZED, LEAN, EVEN = "u8s8", "s8s8", "equalized", "lean", "even"
 PRODUCTS = (EQUALIZED, LEAN, EVEN)

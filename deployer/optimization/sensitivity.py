@@ -11,10 +11,10 @@ from onnx import helper, numpy_helper
 
 from deployer.optimization import graph
 from deployer.optimization.answers import by_row
-from deployer.optimization.smoothquant import Range, ranges
 from deployer.optimization.integer import farthest
 from deployer.optimization.onnxfile import copied, save
 from deployer.optimization.session import Array, Arrays, Session
+from deployer.optimization.smoothquant import Range, ranges
 
 ROWS = 32
 _STEPS = 255

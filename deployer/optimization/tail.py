@@ -16,9 +16,9 @@ import onnx
 from onnx import numpy_helper
 
 from deployer.optimization import graph
-from deployer.optimization.smoothquant import Range, measured, widened
 from deployer.optimization.searches import Store
 from deployer.optimization.session import Array, Arrays
+from deployer.optimization.smoothquant import Range, measured, widened
 
 FACTOR = 4.0
 """Values joined in one scale may differ in range by this much: it costs the smaller two of its eight bits."""

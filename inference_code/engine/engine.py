@@ -15,9 +15,9 @@ from inference_code.codecs import jsontext
 from inference_code.contract import JSON_TYPE
 from inference_code.engine import frames, stats
 from inference_code.engine.arena import Arena, Slot
+from inference_code.engine.engine_metrics import EngineMetrics
 from inference_code.engine.log import log
 from inference_code.engine.manners import wait_readable
-from inference_code.engine.engine_metrics import EngineMetrics
 from inference_code.engine.memory import MemoryWatch
 from inference_code.engine.pace import Pace
 from inference_code.engine.pool import AHEAD, Job, Ready, WorkerHandle, resident_bytes

@@ -2,15 +2,45 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from inference_code.metrics import milliseconds
 
 if TYPE_CHECKING:
-    from inference_code.engine.engine import Engine
+    from inference_code.engine.engine_metrics import EngineMetrics
+    from inference_code.engine.memory import MemoryWatch
+    from inference_code.engine.pace import Pace
+    from inference_code.engine.pool import WorkerHandle
+    from inference_code.engine.settings import Settings
 
 
-def of(engine: Engine) -> dict[str, Any]:
+class Running(Protocol):
+    """What is told of; the engine."""
+
+    settings: Settings
+    steps: dict[str, float]
+    memory: MemoryWatch
+    metrics: EngineMetrics
+    pace: Pace
+    workers: list[WorkerHandle]
+
+    @property
+    def waiting(self) -> int:
+        """Requests that no worker can be computing yet."""
+
+    @property
+    def unanswered(self) -> int:
+        """Requests that were admitted and not answered."""
+
+    @property
+    def cache_bytes(self) -> int:
+        """Size of the answer cache."""
+
+    def unhealthy(self) -> str:
+        """Why no inference can run, or ""."""
+
+
+def of(engine: Running) -> dict[str, Any]:
     """Return it as a JSON document."""
     metrics, pace = engine.metrics, engine.pace
     return {

@@ -18,8 +18,6 @@ import httptools
 from inference_code.engine.arena import Slot
 from inference_code.errors import (
     BadRequest,
-    HeadersTooLarge,
-    PayloadTooLarge,
     RequestError,
     RequestTimeout,
 )

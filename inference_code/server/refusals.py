@@ -9,6 +9,7 @@ from inference_code.errors import BadRequest, HeadersTooLarge, PayloadTooLarge, 
 MAX_HEAD_BYTES = 16 * 1024
 MAX_HEADERS = 100
 
+
 def cause(error: httptools.HttpParserError) -> RequestError:
     """Return why the parser gave up: what we raised in it, or that it is not HTTP."""
     if isinstance(error.__context__, RequestError):

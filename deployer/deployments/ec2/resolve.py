@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from deployer.deployments.ec2.instance_refresh import refresh
-
-import math
 from datetime import datetime
 
 from deployer.deployments.aws import prepare
 from deployer.deployments.backend import Asked
 from deployer.deployments.ec2 import alarms, group_policies, permissions
+from deployer.deployments.ec2.instance_refresh import refresh
 from deployer.spec import naming
 from deployer.spec.deployment import DeploymentSpec
 from deployer.spec.deregistration import budget
-from deployer.spec.fleet_resolved import DrainBudget, Refresh, ResolvedFleet
+from deployer.spec.fleet_resolved import DrainBudget, ResolvedFleet
 from deployer.spec.resolved import Artifact, Image, Place
-from deployer.spec.rollout import AllAtOnce, Canary, Linear, Rolling
 from deployer.spec.sizes import bounds
 from deployer.spec.target import Ec2Fleet
 from inference_code.contract import ServingConfig

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from deployer.deployments.sagemaker.traffic_shifting import deployment_config
-
 from collections.abc import Mapping
-from typing import Any, assert_never
+from typing import Any
 
+from deployer.deployments.sagemaker.traffic_shifting import deployment_config
 from deployer.errors import NotSupported
 from deployer.spec.deployment import DeploymentSpec
 from deployer.spec.hosting import Capture, EndpointHosting, InstanceHosting, Network
@@ -21,7 +20,6 @@ from deployer.spec.resolved import (
     Stepping,
     Tracking,
 )
-from deployer.spec.rollout import AllAtOnce, Canary, Linear, Rolling
 from deployer.spec.target import SageMakerAsync, SageMakerRealtime, SageMakerServerless
 
 Document = dict[str, Any]

@@ -109,7 +109,8 @@ def _drains(spec: DeploymentSpec) -> bool:
     "target.spot",
     "target.listener.deregistration_delay_s",
     "target.health",
-    says=f"A drain ends within what AWS gives: {drain.SPOT_LIMIT_S} s with spot, {drain.HOOK_LIMIT_S:,} s without.",
+    says=f"A drain ends within what AWS gives: {deregistration.SPOT_LIMIT_S} s with spot, "
+    f"{deregistration.HOOK_LIMIT_S:,} s without.",
     source="EC2 user guide, Spot Instance interruption notices: a warning two minutes before; EC2 Auto Scaling, "
     "PutLifecycleHook.HeartbeatTimeout: “The range is from 30 to 7200 seconds”",
     needs=("drain_s", "request_timeout_s"),

@@ -9,9 +9,9 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+from deployer.optimization.embeddings import shrink_tables
 from deployer.optimization.onnxfile import save
 from deployer.optimization.session import Session
-from deployer.optimization.embeddings import shrink_tables
 
 pytestmark = pytest.mark.optimize
 

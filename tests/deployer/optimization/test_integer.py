@@ -10,9 +10,9 @@ import pytest
 from onnx import helper, numpy_helper
 
 from deployer.optimization import graph, integer, quantize, sensitivity
-from deployer.optimization.smoothquant import equalize, ranges
 from deployer.optimization.onnxfile import save
 from deployer.optimization.session import Session
+from deployer.optimization.smoothquant import equalize, ranges
 
 pytestmark = pytest.mark.optimize
 

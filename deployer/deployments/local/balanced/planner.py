@@ -6,7 +6,7 @@ import time
 
 from deployer.deployments.local import server as servers
 from deployer.deployments.local import steps as to
-from deployer.deployments.local.balanced import haproxy, control, record
+from deployer.deployments.local.balanced import control, haproxy, record
 from deployer.deployments.local.steps import ServerStep
 from deployer.deployments.state import Deployment, Store
 from deployer.errors import DeployerError, EnvironmentProblem, InputError

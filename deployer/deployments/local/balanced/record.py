@@ -10,7 +10,7 @@ from pathlib import Path
 from deployer import processes
 from deployer.clients.http import HttpInvoker
 from deployer.deployments.local import server as servers
-from deployer.deployments.local.balanced import haproxy, control
+from deployer.deployments.local.balanced import control, haproxy
 from deployer.deployments.state import Deployment, Server, Store, write_whole
 from deployer.errors import DeployerError, EnvironmentProblem, SpecError
 from deployer.spec import serde

@@ -19,8 +19,8 @@ from deployer.autoscaler import CALM, Observation
 from deployer.clients.http import HttpInvoker
 from deployer.deployments.local import server as servers
 from deployer.deployments.local.balanced import control, record
-from deployer.deployments.local.balanced.haproxy import FULL_WEIGHT, Balancer
 from deployer.deployments.local.balanced.control import Period
+from deployer.deployments.local.balanced.haproxy import FULL_WEIGHT, Balancer
 from deployer.deployments.state import Busy, Deployment, Server, Store
 from deployer.errors import DeployerError, EnvironmentProblem
 from deployer.spec.deployment import DeploymentSpec

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from deployer.autoscaler import CALM, Observation
-from deployer.deployments.local.balanced import haproxy, canary, control, record, rollout
+from deployer.deployments.local.balanced import canary, control, haproxy, record, rollout
 from deployer.deployments.local.balanced.canary import Sight
 from deployer.deployments.local.balanced.control import Period
 from deployer.errors import RuleBroken
@@ -146,7 +146,7 @@ def test_too_few_answers_are_no_verdict():
 
 
 def test_nothing_is_sent_twice_by_the_balancer():
-    text = balancer.config(8080)
+    text = haproxy.config(8080)
     assert "retries 0" in text
     assert "no option redispatch" in text
     assert "bind 127.0.0.1:8080" in text
@@ -155,7 +155,7 @@ def test_nothing_is_sent_twice_by_the_balancer():
 def test_without_haproxy_the_error_says_how_to_get_it(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(balancer, "PLACES", (str(tmp_path),))
+    monkeypatch.setattr(haproxy, "PLACES", (str(tmp_path),))
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(Exception, match="haproxy is not installed") as caught:
         haproxy.find()
