@@ -12,7 +12,7 @@ SECONDS = 5.0
 """For each number of threads, where the rounds that are needed do not take longer."""
 
 NEAR = 0.97
-"""Fewer threads that come within 3% of the fastest count as equally fast: timing tells no more."""
+"""What comes within 3% of the fastest, a rung or fewer threads, counts as equally fast: timing tells no more."""
 
 
 def counts() -> list[int]:

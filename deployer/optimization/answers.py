@@ -51,11 +51,8 @@ def asked(
     fed, are asked row by row (or in the one size that the model takes); the second dict tells them with the shape that
     they had in a batch. What holds neither numbers nor strings is left out of the first.
     """
-    feeds = {spec.name: arrays[spec.name] for spec in session.inputs}
-    count = len(next(iter(feeds.values())))
-    fixed = session.fixed_batch
-    chunks = list(batches(feeds, fixed or batch, fixed=fixed is not None))
-    fed = [len(next(iter(chunk.values()))) for chunk in chunks]
+    feeds, count, fixed = _feeds(session, arrays)
+    chunks, fed = _chunks(feeds, batch, fixed)
     names = [spec.name for spec in session.outputs]
     with denormals_flushed():
         found = [session.run_every(chunk) for chunk in chunks]
@@ -80,10 +77,8 @@ def asked(
 
 def by_row(session: Session, arrays: Arrays, batch: int) -> dict[str, Array]:
     """Return the outputs of numbers with one row for each row of ``arrays``: what a search compares."""
-    feeds = {spec.name: arrays[spec.name] for spec in session.inputs}
-    count, fixed = len(next(iter(feeds.values()))), session.fixed_batch
-    chunks = list(batches(feeds, fixed or batch, fixed=fixed is not None))
-    fed = [len(next(iter(chunk.values()))) for chunk in chunks]
+    feeds, count, fixed = _feeds(session, arrays)
+    chunks, fed = _chunks(feeds, batch, fixed)
     with denormals_flushed():
         found = [session.run_every(chunk) for chunk in chunks]
     kept = {}
@@ -93,6 +88,18 @@ def by_row(session: Session, arrays: Arrays, batch: int) -> dict[str, Array]:
         if numbers and _by_row(parts, fed):
             kept[spec.name] = np.concatenate([part for part in parts if part is not None])[:count]
     return kept
+
+
+def _feeds(session: Session, arrays: Arrays) -> tuple[Arrays, int, int | None]:
+    """Return what the model is fed of ``arrays``, how many rows that is, and the one size that it takes, if any."""
+    feeds = {spec.name: arrays[spec.name] for spec in session.inputs}
+    return feeds, len(next(iter(feeds.values()))), session.fixed_batch
+
+
+def _chunks(feeds: Arrays, batch: int, fixed: int | None) -> tuple[list[Arrays], list[int]]:
+    """Return the rows in batches, and how many each holds."""
+    chunks: list[Arrays] = list(batches(feeds, fixed or batch, fixed=fixed is not None))
+    return chunks, [len(next(iter(chunk.values()))) for chunk in chunks]
 
 
 def save(answers: Answers, path: Path) -> None:

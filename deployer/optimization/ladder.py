@@ -14,6 +14,7 @@ from typing import Any
 from deployer.errors import InputError, Interrupted
 from deployer.optimization import baseline, data, fallback, output, quantize, records, repair
 from deployer.optimization import rows as sets
+from deployer.optimization.advice import NEAR
 from deployer.optimization.alternatives import rungs as alternative_rungs
 from deployer.optimization.choice import AS_GIVEN, Tried, as_given, tried
 from deployer.optimization.gate import LEAST_GAIN
@@ -29,9 +30,6 @@ from deployer.optimization.timing import Speedup
 from deployer.optimization.tuning import Tuning
 from deployer.optimization.variant import Variant
 from deployer.progress import Say, silent
-
-NEAR = 0.97
-"""A rung within 3% of the fastest counts as equally fast: timing tells no more."""
 
 
 def climb(

@@ -6,7 +6,7 @@ something was made is an error, what could not be asked is a note.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from deployer.deployments.aws.checks import given_alarms, given_role
@@ -111,8 +111,3 @@ def route(stack: str, *, there: bool) -> tuple[Check, ...]:
         words = "made by `deployer deploy`: `cdk deploy` would find its names taken"
         return (Check("route", "ok", words),)
     return ()
-
-
-def notes(found: Sequence[Check]) -> tuple[Check, ...]:
-    """Return the checks that ended with a note."""
-    return tuple(check for check in found if check.outcome == "note")

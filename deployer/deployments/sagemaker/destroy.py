@@ -172,9 +172,7 @@ def _owns_logs(aws: Aws, name: str) -> bool:
 
 def keep_log(aws: Aws, name: str, tags: Mapping[str, str]) -> bool:
     """Let the log group say whose it is, for a later ``destroy`` or ``reap``; False when there is none."""
-    return Logs(aws).tag(
-        naming.endpoint_logs(name), {k: v for k, v in tags.items() if k.startswith("deployer:")}
-    )
+    return Logs(aws).tag(naming.endpoint_logs(name), objects.own_tags(tags))
 
 
 def _our_role(aws: Aws, name: str) -> dict[str, str] | None:

@@ -14,6 +14,7 @@ from deployer.aws.storage import Storage, object_options
 from deployer.clients import batch
 from deployer.clients.base import Answer, Body
 from deployer.clients.batch import BatchResult
+from deployer.deployments.aws.objects import own_tags
 from deployer.deployments.sagemaker import observe
 from deployer.errors import AwsRefusal, EnvironmentProblem, InputError
 from deployer.progress import Say, silent
@@ -90,8 +91,7 @@ def answer(
     digest = hashlib.sha256(body.content).hexdigest()[: naming.SHORT]
     prefix = f"{naming.objects(resolved.spec.name)}input/{digest}"
     storage = Storage(aws, resolved.artifact.bucket)
-    tags = {key: value for key, value in resolved.tags.items() if key.startswith("deployer:")}
-    options = object_options({}, tags, target.kms_key_arn)
+    options = object_options({}, own_tags(resolved.tags), target.kms_key_arn)
     storage.put(f"{prefix}/body", body.content, options | {"ContentType": body.content_type})
     if isinstance(target, SageMakerBatch) and not target.content_type:
         typed = replace(target, content_type=body.content_type)

@@ -19,7 +19,6 @@ from deployer.aws.sagemaker import SageMaker
 from deployer.aws.session import Aws
 from deployer.aws.storage import Storage
 from deployer.deployments.aws.alarms import alarms_of
-from deployer.deployments.sagemaker import requests
 from deployer.errors import DeployerError, InputError
 from deployer.spec import naming
 from deployer.spec.naming import NAME_TAG, PREVIOUS_TAG, STACK_TAG
@@ -329,8 +328,3 @@ def _role(
             hint="name it with target.role_arn",
         )
     return role, roles.policy(name, POLICY), tags
-
-
-def same_trust(resolved: Resolved, role: Mapping[str, Any]) -> bool:
-    """Whether the role's trust policy is the one that we would write."""
-    return bool(role["AssumeRolePolicyDocument"] == requests.trust(resolved))
